@@ -1,0 +1,333 @@
+"""Any source of sound → float32 mono samples at the encoder's rate, in blocks of bounded size.
+
+A source is a path, bytes, a binary file object, or an array with its rate. libsndfile reads WAV, FLAC, MP3, Ogg
+(Vorbis and Opus) and AIFF; PyAV, where installed, M4A, WebM and WMA. Channels are averaged. A two-hour file is
+never in memory at once: `AudioStream.blocks` hands it out a minute at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.errors import AudioUnreadable
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+"""float32 [samples], mono, −1 to 1 by convention (louder is not clipped)."""
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any]"
+
+RATE_RANGE_HZ = (4_000, 384_000)
+"""Below, no voice is left; above, no recorder exists: a damaged header."""
+
+BLOCK_S = 60
+READ_FRAMES = 1 << 16
+MAGIC_BYTES = 16
+SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff")
+"""Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A whole recording in memory.
+
+    Attributes:
+        name: the path, or `<bytes>`, `<file>`, `<array>`.
+        samples: float32 [samples], mono, at `rate_hz`.
+        rate_hz: what was asked for.
+        source_rate_hz: what the source has.
+        sha256: hex digest of the decoded mono samples at the source's rate; the same sound in WAV and FLAC
+            has the same one.
+    """
+
+    name: str
+    samples: Samples
+    rate_hz: int
+    source_rate_hz: int
+    sha256: str
+
+
+def read(source: Source, rate_hz: int, source_rate_hz: int | None = None) -> Recording:
+    """Decode a whole source; for short recordings, since all of it is held in memory."""
+    with AudioStream(source, source_rate_hz) as stream:
+        blocks = list(stream.blocks(rate_hz))
+        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+        return Recording(stream.name, samples, rate_hz, stream.source_rate_hz, stream.sha256)
+
+
+class AudioStream:
+    """A source opened for reading once, block by block.
+
+    Args:
+        source: path, bytes, binary file object, or array [samples] or [samples, channels] (floats −1 to 1, or
+            integers of full scale).
+        source_rate_hz: the rate of an array; must be left out for all else, which know theirs.
+    Raises: AudioUnreadable with one line that names the source and says what is wrong.
+    """
+
+    def __init__(self, source: Source, source_rate_hz: int | None = None) -> None:
+        self.name = _name(source)
+        self._hash = hashlib.sha256()
+        self._frames_read = 0
+        self._decoder = _open(source, self.name, source_rate_hz)
+        self.source_rate_hz = self._decoder.rate_hz
+        low, high = RATE_RANGE_HZ
+        if not low <= self.source_rate_hz <= high:
+            self._decoder.close()
+            raise AudioUnreadable(
+                self.name, f"a sample rate of {self.source_rate_hz} Hz; {low} to {high} Hz can be used"
+            )
+        self._hash.update(f"{self.source_rate_hz}:".encode())
+
+    def __enter__(self) -> AudioStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._decoder.close()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what was decoded so far; of the recording once all blocks were taken."""
+        return self._hash.hexdigest()
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds decoded so far."""
+        return self._frames_read / self.source_rate_hz
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds in all as far as the header knows; for progress alone, since a cut file's header is wrong."""
+        frames = self._decoder.frames
+        return None if frames is None else frames / self.source_rate_hz
+
+    def blocks(self, rate_hz: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
+        """The recording as float32 blocks at `rate_hz`, each `block_s` long but the last.
+
+        Raises: AudioUnreadable for samples that are NaN or infinite and for damage found while decoding.
+        """
+        size = round(block_s * rate_hz)
+        pending: list[Samples] = []
+        held = 0
+        for piece in self._resampled(rate_hz):
+            pending.append(piece)
+            held += len(piece)
+            if held >= size:
+                joined = np.concatenate(pending)
+                whole = len(joined) // size * size
+                yield from np.split(joined[:whole], whole // size)
+                pending, held = [joined[whole:]], len(joined) - whole
+        if held:
+            yield np.concatenate(pending)
+
+    def _resampled(self, rate_hz: int) -> Iterator[Samples]:
+        if rate_hz == self.source_rate_hz:
+            yield from self._mono()
+            return
+        import soxr
+
+        resampler = soxr.ResampleStream(self.source_rate_hz, rate_hz, 1, dtype="float32", quality="HQ")
+        for piece in self._mono():
+            yield resampler.resample_chunk(piece)
+        if self._frames_read:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _mono(self) -> Iterator[Samples]:
+        for frames in self._decoder.read():
+            mono = frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
+            bad = np.flatnonzero(~np.isfinite(mono))
+            if len(bad):
+                at_s = (self._frames_read + int(bad[0])) / self.source_rate_hz
+                raise AudioUnreadable(self.name, f"sample at {at_s:.3f} s is {mono[bad[0]]}, not a number")
+            self._frames_read += len(mono)
+            self._hash.update(mono.astype("<f4", copy=False).tobytes())
+            yield mono
+
+
+class _ArrayDecoder:
+    def __init__(self, array: npt.NDArray[Any], name: str, rate_hz: int | None) -> None:
+        if rate_hz is None:
+            raise AudioUnreadable(name, "an array needs its sample rate (rate_hz=16000)")
+        if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= 64):
+            raise AudioUnreadable(name, f"shape {array.shape}; [samples] or [samples, channels] is needed")
+        if array.dtype.kind not in "fiu":
+            raise AudioUnreadable(name, f"dtype {array.dtype}; floats or integers are needed")
+        self.rate_hz = int(rate_hz)
+        self.frames: int | None = len(array)
+        self._array = array
+
+    def read(self) -> Iterator[Samples]:
+        for start in range(0, len(self._array), READ_FRAMES):
+            yield _to_float(self._array[start : start + READ_FRAMES])
+
+    def close(self) -> None:
+        pass
+
+
+def _to_float(array: npt.NDArray[Any]) -> Samples:
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
+            return array.astype(np.float32, copy=False)
+    full_scale = float(1 << (8 * array.dtype.itemsize - 1))
+    offset = full_scale if array.dtype.kind == "u" else 0.0
+    return ((array.astype(np.float64) - offset) / full_scale).astype(np.float32)
+
+
+class _SoundfileDecoder:
+    def __init__(self, file: str | IO[bytes], name: str, quiet: bool) -> None:
+        import soundfile
+
+        self._name = name
+        self._guard = _stderr_closed if quiet else contextlib.nullcontext
+        try:
+            with self._guard():
+                self._file = soundfile.SoundFile(file)
+        except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+            raise AudioUnreadable(name, "not audio that can be read") from error
+        self._error = soundfile.LibsndfileError
+        self.rate_hz = int(self._file.samplerate)
+        self.frames: int | None = int(self._file.frames)
+
+    def read(self) -> Iterator[Samples]:
+        done = 0
+        while True:
+            try:
+                with self._guard():
+                    frames = self._file.read(READ_FRAMES, dtype="float32")
+            except (self._error, RuntimeError) as error:
+                at_s = done / self.rate_hz
+                raise AudioUnreadable(self._name, f"damaged or cut short near {at_s:.1f} s") from error
+            if not len(frames):
+                return
+            done += len(frames)
+            yield frames
+
+    def close(self) -> None:
+        with self._guard():
+            self._file.close()
+
+
+class _AvDecoder:
+    def __init__(self, file: str | IO[bytes], name: str) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise AudioUnreadable(
+                name, "M4A, WebM and WMA need PyAV: pip install 'speakerdb[media]'"
+            ) from error
+        self._av = av
+        self._name = name
+        try:
+            self._container = av.open(file, mode="r")
+            self._stream = self._container.streams.audio[0]
+        except (av.FFmpegError, IndexError) as error:
+            raise AudioUnreadable(name, "no sound in it that can be read") from error
+        self.rate_hz = int(self._stream.rate or 0)
+        ticks, unit = self._stream.duration, self._stream.time_base
+        self.frames: int | None = int(ticks * unit * self.rate_hz) if ticks and unit else None
+
+    def read(self) -> Iterator[Samples]:
+        planar = self._av.AudioResampler(format="fltp")
+        try:
+            for frame in self._container.decode(self._stream):
+                for converted in planar.resample(frame):
+                    yield converted.to_ndarray().T
+        except self._av.FFmpegError as error:
+            raise AudioUnreadable(self._name, "damaged or cut short") from error
+
+    def close(self) -> None:
+        self._container.close()
+
+
+_Decoder: TypeAlias = "_ArrayDecoder | _SoundfileDecoder | _AvDecoder"
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "<bytes>"
+    return "<array>" if isinstance(source, np.ndarray) else "<file>"
+
+
+def _open(source: Source, name: str, rate_hz: int | None) -> _Decoder:
+    if isinstance(source, np.ndarray):
+        return _ArrayDecoder(source, name, rate_hz)
+    if rate_hz is not None:
+        raise AudioUnreadable(name, "only an array needs a sample rate; files know theirs")
+    file: str | IO[bytes]
+    if isinstance(source, str | os.PathLike):
+        file, magic = name, _magic_of_path(name)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        file = io.BytesIO(source)
+        magic = bytes(source[:MAGIC_BYTES])
+    elif hasattr(source, "read"):
+        file, magic = _seekable(source, name)
+    else:
+        raise AudioUnreadable(name, f"a {type(source).__name__} is not a path, bytes, file or array")
+    if not magic:
+        raise AudioUnreadable(name, "the file is empty")
+    if magic[4:8] == b"ftyp" or magic.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u")):
+        return _AvDecoder(file, name)
+    return _SoundfileDecoder(file, name, quiet=not magic.startswith(SILENT_DECODERS))
+
+
+def _magic_of_path(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MAGIC_BYTES)
+    except FileNotFoundError as error:
+        raise AudioUnreadable(path, "no such file") from error
+    except IsADirectoryError as error:
+        raise AudioUnreadable(path, "is a folder, not a recording") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioUnreadable(path, f"cannot be opened ({reason})") from error
+
+
+def _seekable(file: IO[bytes], name: str) -> tuple[IO[bytes], bytes]:
+    try:
+        if not (hasattr(file, "seekable") and file.seekable()):
+            file = io.BytesIO(file.read())
+        start = file.tell()
+        magic = file.read(MAGIC_BYTES)
+        file.seek(start)
+    except (OSError, ValueError, TypeError) as error:
+        raise AudioUnreadable(name, f"cannot be read ({error})") from error
+    if not isinstance(magic, bytes):
+        raise AudioUnreadable(name, "opened as text; open it with mode 'rb'")
+    return file, magic
+
+
+_stderr_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere for a moment: libmpg123 writes its complaints there by itself."""
+    with _stderr_lock:
+        try:
+            sys.stderr.flush()
+            kept = os.dup(2)
+        except (OSError, AttributeError, ValueError):  # no stderr at all: nothing to protect
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(nowhere)
+            os.close(kept)

@@ -1,0 +1,69 @@
+"""Unit vectors: normalise, average, compare. NumPy only.
+
+The distance is Euclidean between unit vectors: 0 (same direction) to 2 (opposite), smaller is nearer;
+d² = 2 − 2·cosine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float32]
+"""float32 [dimension], unit length."""
+
+Vectors = npt.NDArray[np.float32]
+"""float32 [n, dimension], each row of unit length."""
+
+
+def normalize(vectors: npt.ArrayLike) -> Vectors:
+    """Scale to unit length along the last axis.
+
+    Args: vectors: real [..., dimension].
+    Returns: float32 of the same shape.
+    Raises: ValueError for a vector of zero or not finite length, which has no direction.
+    """
+    values = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(values, axis=-1, keepdims=True)
+    if not np.all(np.isfinite(lengths)) or np.any(lengths < 1e-12):
+        raise ValueError("a vector of zero or not finite length has no direction")
+    return (values / lengths).astype(np.float32)
+
+
+def average(vectors: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Vector:
+    """The voiceprint of several unit vectors: their (weighted) mean, brought to unit length again.
+
+    Args:
+        vectors: real [n, dimension], n ≥ 1; each is normalised first, so a long one counts no more.
+        weights: positive [n], 1 each where left out.
+    Returns: float32 [dimension], unit length.
+    Raises: ValueError without vectors, or where they cancel out.
+    """
+    rows = np.asarray(vectors)
+    if rows.ndim != 2 or len(rows) == 0:
+        raise ValueError("an average needs at least one vector")
+    units = normalize(rows).astype(np.float64)
+    factors = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return normalize((units * factors[:, None]).sum(axis=0) / factors.sum())
+
+
+def cosine_to_distance(cosine: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Cosine −1..1 → Euclidean distance 0..2 of unit vectors; beyond-range rounding is clipped."""
+    return np.sqrt(np.clip(2.0 - 2.0 * np.asarray(cosine, dtype=np.float64), 0.0, 4.0))
+
+
+def distance_to_cosine(distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Euclidean distance 0..2 of unit vectors → cosine 1..−1."""
+    return 1.0 - np.asarray(distance, dtype=np.float64) ** 2 / 2.0
+
+
+def distances(query: npt.ArrayLike, vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Exact distances of one unit vector to many.
+
+    Computed from the differences, not from the cosine: near 0 the cosine loses half the digits.
+
+    Args: query: [dimension]; vectors: [n, dimension].
+    Returns: float64 [n], 0 to 2.
+    """
+    difference = np.asarray(vectors, dtype=np.float64) - np.asarray(query, dtype=np.float64)
+    return np.minimum(np.linalg.norm(difference, axis=-1), 2.0)

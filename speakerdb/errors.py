@@ -1,0 +1,217 @@
+"""The error tree, with the exit code of each branch.
+
+    SpeakerdbError
+    ├── InputError 3      audio or an argument that cannot be used
+    │   ├── AudioUnreadable     missing, not audio, damaged, wrong rate
+    │   └── TooLittleSpeech     silence, noise, or less net speech than needed
+    ├── StateError 4      what was asked does not fit what is stored
+    │   ├── NoSuchSpeaker       ├── DuplicateEnrollment
+    │   ├── NameTaken           ├── ConflictingEnrollment
+    │   ├── NoSuchEnrollment    ├── EncoderMismatch
+    │   └── EmptyGallery        └── NoSuchGallery
+    └── StorageError 5    the gallery's files cannot be used
+        ├── GalleryDamaged      ├── GalleryReadOnly
+        ├── GalleryLocked       ├── GalleryFull
+        └── GalleryTooNew       └── EncoderDamaged
+
+A message is one line: it names the thing, says what is wrong and, where there is one, the command that mends it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def printable(text: object, limit: int = 80) -> str:
+    """Any text on one line: control characters escaped, cut to `limit` characters."""
+    line = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text)
+    )
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+class SpeakerdbError(Exception):
+    """Root of all errors that speakerdb raises on purpose.
+
+    Attributes: `exit_code`, what the command line exits with; `fields`, the error's data for `--json`.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as the object that `--json` prints."""
+        return {"error": type(self).__name__, "message": str(self), "exit_code": self.exit_code, **self.fields}
+
+
+class InputError(SpeakerdbError):
+    """Audio or an argument that cannot be used."""
+
+    exit_code = 3
+
+
+class AudioUnreadable(InputError):
+    """A source that cannot be decoded: missing, not audio, damaged, NaN samples, an absurd rate."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{printable(source)}: {reason}", source=source, reason=reason)
+
+
+class TooLittleSpeech(InputError):
+    """A recording with less net speech than the encoder's card asks for."""
+
+    def __init__(self, source: str, found_s: float, needed_s: float, duration_s: float, purpose: str) -> None:
+        super().__init__(
+            f"{printable(source)}: {found_s:.1f} s of speech in {duration_s:.1f} s, "
+            f"{needed_s:.1f} s needed to {purpose}; record more speech or less noise",
+            source=source,
+            found_s=round(found_s, 3),
+            needed_s=needed_s,
+            duration_s=round(duration_s, 3),
+        )
+
+
+class StateError(SpeakerdbError):
+    """What was asked does not fit what is stored."""
+
+    exit_code = 4
+
+
+class NoSuchGallery(StateError):
+    """The folder holds no gallery yet."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            f"no gallery in {printable(folder, 200)}; the first `speakerdb enroll NAME FILE` makes one", folder=folder
+        )
+
+
+class EmptyGallery(StateError):
+    """Nobody is enrolled, so nobody can be found."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody is enrolled yet; begin with `speakerdb enroll NAME FILE`")
+
+
+class NoSuchSpeaker(StateError):
+    """No speaker of that name."""
+
+    def __init__(self, speaker: str) -> None:
+        super().__init__(
+            f"no speaker named {printable(speaker)!r}; `speakerdb speakers` lists them", speaker=speaker
+        )
+
+
+class NameTaken(StateError):
+    """Another speaker has that name."""
+
+    def __init__(self, speaker: str) -> None:
+        super().__init__(f"a speaker named {printable(speaker)!r} exists already", speaker=speaker)
+
+
+class NoSuchEnrollment(StateError):
+    """No enrollment of that id."""
+
+    def __init__(self, enrollment_id: int) -> None:
+        super().__init__(
+            f"no enrollment {enrollment_id}; `speakerdb speakers --enrollments` lists them",
+            enrollment=enrollment_id,
+        )
+
+
+class DuplicateEnrollment(StateError):
+    """The recording is enrolled for this speaker already."""
+
+    def __init__(self, source: str, speaker: str) -> None:
+        super().__init__(
+            f"{printable(source)} is enrolled for {printable(speaker)!r} already (same audio)",
+            source=source,
+            speaker=speaker,
+        )
+
+
+class ConflictingEnrollment(StateError):
+    """The recording is enrolled for another speaker."""
+
+    def __init__(self, source: str, speaker: str, enrolled_for: str) -> None:
+        super().__init__(
+            f"{printable(source)} is enrolled for {printable(enrolled_for)!r}, not {printable(speaker)!r} "
+            f"(same audio); `speakerdb remove` or `speakerdb rename` the wrong one first",
+            source=source,
+            speaker=speaker,
+            enrolled_for=enrolled_for,
+        )
+
+
+class EncoderMismatch(StateError):
+    """The gallery's vectors come from another encoder than the one in use."""
+
+    def __init__(self, gallery_encoder: str, encoder: str) -> None:
+        super().__init__(
+            f"the gallery was made with encoder {printable(gallery_encoder)}, not with {printable(encoder)}; "
+            f"use that encoder (--encoder) or enroll again into a new gallery (--gallery)",
+            gallery_encoder=gallery_encoder,
+            encoder=encoder,
+        )
+
+
+class StorageError(SpeakerdbError):
+    """The gallery's or an encoder's files cannot be used."""
+
+    exit_code = 5
+
+
+class GalleryDamaged(StorageError):
+    """The database is not what speakerdb wrote."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{printable(path, 200)} is damaged ({printable(reason)}); restore it from a backup",
+            path=path,
+            reason=reason,
+        )
+
+
+class GalleryLocked(StorageError):
+    """Another process held the database for longer than the busy timeout."""
+
+    def __init__(self, path: str, waited_s: float) -> None:
+        super().__init__(
+            f"{printable(path, 200)} is locked by another process (waited {waited_s:g} s); try again", path=path
+        )
+
+
+class GalleryReadOnly(StorageError):
+    """The folder or database cannot be written."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{printable(path, 200)} cannot be written; check its owner and permissions", path=path)
+
+
+class GalleryFull(StorageError):
+    """No space is left; nothing was changed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no space left for {printable(path, 200)}; nothing was changed", path=path)
+
+
+class GalleryTooNew(StorageError):
+    """A newer speakerdb wrote the database."""
+
+    def __init__(self, path: str, revision: str) -> None:
+        super().__init__(
+            f"{printable(path, 200)} was written by a newer speakerdb (schema {printable(revision)}); "
+            f"upgrade with `pip install --upgrade speakerdb`",
+            path=path,
+            revision=revision,
+        )
+
+
+class EncoderDamaged(StorageError):
+    """An encoder bundle's files do not agree with its card."""
+
+    def __init__(self, bundle: str, reason: str) -> None:
+        super().__init__(f"encoder bundle {printable(bundle, 200)}: {reason}", bundle=bundle, reason=reason)
