@@ -1,0 +1,79 @@
+"""A small NeXt-TDNN (Heo et al., 2024): depthwise convolutions over time and pointwise ones over channels.
+
+Time is strided by two at the stem, so the rest costs half. Every convolution over time sees its input multiplied by
+the mask of valid frames, and every mean over time is weighted by it, so that padding a clip changes no vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+
+@dataclass(frozen=True)
+class NextTdnn:
+    """The network's size."""
+
+    bins: int = 80
+    width: int = 192
+    blocks: int = 6
+    kernel: int = 9
+    expansion: int = 2
+    aggregated_blocks: int = 3
+    pooled: int = 384
+    attention: int = 128
+    dimension: int = 192
+
+
+def build(size: NextTdnn) -> keras.Model:
+    """Features float32 [batch, frames, bins] and mask [batch, frames, 1] (1 valid, 0 padding) → unit vectors.
+
+    Returns: a model with output float32 [batch, dimension], unit length.
+    """
+    features = keras.Input((None, size.bins), name="features")
+    mask = keras.Input((None, 1), name="mask")
+    mean = _mean_over_time(features, mask)
+    x = (features - mean) * mask
+    x = layers.ZeroPadding1D(2)(x)  # explicit, since "same" with a stride depends on the length's parity
+    x = layers.Conv1D(size.width, 5, strides=2, padding="valid", use_bias=False, name="stem")(x)
+    x = layers.BatchNormalization(name="stem_norm")(x)
+    half = mask[:, ::2]
+    outputs = []
+    for index in range(size.blocks):
+        x = _block(x, half, size, f"block{index}")
+        outputs.append(x)
+    x = layers.Concatenate()(outputs[-size.aggregated_blocks :])
+    x = layers.Dense(size.pooled, use_bias=False, name="aggregate")(x)
+    x = layers.ReLU()(layers.BatchNormalization(name="aggregate_norm")(x))
+    x = _attentive_statistics(x, half, size)
+    x = layers.BatchNormalization(name="pool_norm")(x)
+    x = layers.Dense(size.dimension, name="embedding")(x)
+    return keras.Model([features, mask], layers.UnitNormalization()(x), name="next_tdnn")
+
+
+def _block(x: keras.KerasTensor, mask: keras.KerasTensor, size: NextTdnn, name: str) -> keras.KerasTensor:
+    y = layers.DepthwiseConv1D(size.kernel, padding="same", use_bias=False, name=f"{name}_time")(x * mask)
+    y = layers.BatchNormalization(name=f"{name}_norm")(y)
+    y = layers.Dense(size.expansion * size.width, activation="relu", name=f"{name}_expand")(y)
+    y = layers.Dense(size.width, name=f"{name}_project")(y)
+    return x + y
+
+
+def _mean_over_time(x: keras.KerasTensor, mask: keras.KerasTensor) -> keras.KerasTensor:
+    count = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
+    return ops.sum(x * mask, axis=1, keepdims=True) / count
+
+
+def _attentive_statistics(x: keras.KerasTensor, mask: keras.KerasTensor, size: NextTdnn) -> keras.KerasTensor:
+    """Mean and deviation over time weighted by attention that knows the clip's context (Desplanques et al., 2020)."""
+    mean = _mean_over_time(x, mask)
+    deviation = ops.sqrt(ops.maximum(_mean_over_time((x - mean) ** 2, mask), 1e-5))
+    context = layers.Dense(size.attention, name="attention_context")(ops.concatenate([mean, deviation], axis=-1))
+    hidden = ops.tanh(layers.Dense(size.attention, name="attention_frame")(x) + context)
+    logits = layers.Dense(size.pooled, name="attention")(hidden)
+    weights = ops.softmax(logits - 1e9 * (1.0 - mask), axis=1)
+    mean = ops.sum(weights * x, axis=1)
+    deviation = ops.sqrt(ops.maximum(ops.sum(weights * x**2, axis=1) - mean**2, 1e-5))
+    return ops.concatenate([mean, deviation], axis=-1)
