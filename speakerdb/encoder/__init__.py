@@ -1,0 +1,1 @@
+"""Encoder bundles: find, check, run."""

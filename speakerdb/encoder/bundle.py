@@ -1,0 +1,136 @@
+"""An encoder bundle: a folder with `encoder.onnx` and `card.json`, checked before it is used.
+
+The card's format is `speakerdb-encoder/1` (docs/formats.md). A gallery is bound to a bundle by the SHA-256 of its
+ONNX file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from speakerdb import settings
+from speakerdb.errors import EncoderDamaged
+from speakerdb.features import KINDS
+
+FORMAT = "speakerdb-encoder/1"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `card.json` says of an encoder; `raw` holds all of it.
+
+    Attributes:
+        dimension: of the vectors. rate_hz: of the samples.
+        features: `kind` (`waveform` or `kaldi-fbank`) with every parameter.
+        enroll_speech_s, probe_speech_s: least net speech.
+        threshold_distance, threshold_origin: up to which distance two voices count as one person's, and in one
+            line where that was chosen; None and empty where nobody has chosen one.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    dimension: int
+    rate_hz: int
+    features: dict[str, Any]
+    enroll_speech_s: float
+    probe_speech_s: float
+    threshold_distance: float | None
+    threshold_origin: str
+    raw: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """How messages name the encoder: `speakerdb-16k 0.1`."""
+        return f"{self.name} {self.version}"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files agree with its card."""
+
+    folder: Path
+    card: Card
+    model: bytes
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check its hash, so that the bytes that run are the bytes that the card describes.
+
+    Raises: EncoderDamaged naming the folder and what is missing or does not agree.
+    """
+    card = read_card(folder)
+    model = _read(folder / "encoder.onnx", settings.MAX_ENCODER_BYTES)
+    found = hashlib.sha256(model).hexdigest()
+    if found != card.sha256:
+        raise EncoderDamaged(
+            str(folder), f"encoder.onnx has SHA-256 {found[:12]}…, its card says {card.sha256[:12]}…"
+        )
+    return Bundle(folder, card, model)
+
+
+def read_card(folder: Path) -> Card:
+    """Read and validate `card.json`. Raises: EncoderDamaged."""
+    try:
+        raw = json.loads(_read(folder / "card.json", settings.MAX_CARD_BYTES))
+    except ValueError as error:
+        raise EncoderDamaged(str(folder), "card.json is not JSON") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise EncoderDamaged(str(folder), f"card.json is not of the format {FORMAT}")
+    try:
+        speech = raw.get("least_speech_s", {})
+        threshold = raw.get("threshold")
+        card = Card(
+            name=_text(raw["name"]),
+            version=_text(raw["version"]),
+            sha256=_text(raw["sha256"]),
+            dimension=_whole(raw["dimension"], 1, 65_536),
+            rate_hz=_whole(raw["rate_hz"], 4_000, 384_000),
+            features=dict(raw["features"]),
+            enroll_speech_s=_number(speech.get("enroll", settings.MIN_ENROLL_SPEECH_S), 0.0, 3600.0),
+            probe_speech_s=_number(speech.get("probe", settings.MIN_PROBE_SPEECH_S), 0.0, 3600.0),
+            threshold_distance=_number(threshold["distance"], 0.0, 2.0) if threshold else None,
+            threshold_origin=_text(threshold["origin"]) if threshold else "",
+            raw=raw,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EncoderDamaged(str(folder), f"card.json: {type(error).__name__}: {error}") from error
+    if card.features.get("kind") not in KINDS:
+        raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
+    return card
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise EncoderDamaged(str(path.parent), f"{path.name} cannot be read ({error.strerror})") from error
+    if len(content) > limit:
+        raise EncoderDamaged(str(path.parent), f"{path.name} is larger than {limit >> 20} MiB")
+    return content
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value or len(value) > 500:
+        raise ValueError(f"{value!r} is not a short text")
+    return value
+
+
+def _whole(value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{value!r} is not a whole number from {low} to {high}")
+    return value
+
+
+def _number(value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a number")
+    if not low <= value <= high:
+        raise ValueError(f"{value!r} is not between {low} and {high}")
+    return float(value)

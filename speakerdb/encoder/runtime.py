@@ -1,0 +1,92 @@
+"""Samples → unit vectors: one onnxruntime session a bundle, runs in batches.
+
+Our own graphs take `waveform` float32 [batch, samples] and, optionally, `lengths` int64 [batch]: the valid samples
+of each row; what lies beyond changes no vector. Published encoders take frames and know no lengths: their clips run
+one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb import settings
+from speakerdb.audio import Samples
+from speakerdb.embedding import Vectors, normalize
+from speakerdb.encoder.bundle import Bundle
+from speakerdb.errors import EncoderDamaged
+from speakerdb.features import kaldi_fbank
+
+LENGTHS = "lengths"
+
+
+class Runtime:
+    """A bundle loaded for use. Safe for use from several threads."""
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or settings.threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # nothing on stderr that is not ours
+        try:
+            self._session = onnxruntime.InferenceSession(
+                bundle.model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises its own types, none of them public
+            raise EncoderDamaged(str(bundle.folder), f"onnxruntime cannot load it ({_first_line(error)})") from error
+        self._bundle = bundle
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+        self._batches = LENGTHS in {i.name for i in self._session.get_overridable_initializers()}
+
+    def vectors(self, clips: Sequence[Samples]) -> Vectors:
+        """Unit vectors of clips, in their order.
+
+        Args: clips: float32 [samples] each at the card's rate, of any lengths.
+        Returns: float32 [clips, dimension], unit length.
+        Raises: EncoderDamaged where the graph gives anything but one finite vector a clip.
+        """
+        result = np.empty((len(clips), self._bundle.card.dimension), np.float32)
+        order = sorted(range(len(clips)), key=lambda i: len(clips[i]))  # near lengths together: little padding
+        step = settings.BATCH_CLIPS if self._batches else 1
+        for start in range(0, len(order), step):
+            chosen = order[start : start + step]
+            result[chosen] = self._run([clips[i] for i in chosen])
+        return result
+
+    def _run(self, clips: list[Samples]) -> Vectors:
+        if self._bundle.card.features["kind"] == "kaldi-fbank":
+            feed = {self._input: kaldi_fbank(clips[0], self._bundle.card.features)[None]}
+        elif self._batches:
+            padded = np.zeros((len(clips), max(map(len, clips))), np.float32)
+            for row, clip in zip(padded, clips, strict=True):
+                row[: len(clip)] = clip
+            feed = {self._input: padded, LENGTHS: np.array([len(c) for c in clips], np.int64)}
+        else:
+            feed = {self._input: clips[0][None]}
+        try:
+            output = self._session.run([self._output], feed)[0]
+            return self._checked(output, len(clips))
+        except EncoderDamaged:
+            raise
+        except Exception as error:
+            raise EncoderDamaged(str(self._bundle.folder), f"it failed to run ({_first_line(error)})") from error
+
+    def _checked(self, output: npt.NDArray[np.float32], clips: int) -> Vectors:
+        expected = (clips, self._bundle.card.dimension)
+        if output.shape != expected:
+            raise EncoderDamaged(
+                str(self._bundle.folder), f"gave an output of shape {output.shape}, expected {expected}"
+            )
+        try:
+            return normalize(output)
+        except ValueError as error:
+            raise EncoderDamaged(str(self._bundle.folder), str(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,68 @@
+"""Every default in one place, and the environment variables that change them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+GALLERY_VARIABLE = "SPEAKERDB_GALLERY"
+ENCODER_VARIABLE = "SPEAKERDB_ENCODER"
+
+ENCODER = "speakerdb-16k"
+"""The shipped bundle that a new gallery is bound to."""
+
+TOP = 5
+"""Candidates that `identify` shows."""
+
+MIN_ENROLL_SPEECH_S = 1.0
+"""Least net speech to enroll where an encoder's card says nothing."""
+
+MIN_PROBE_SPEECH_S = 0.3
+"""Least net speech to identify or verify where an encoder's card says nothing."""
+
+WHOLE_S = 20.0
+"""Recordings up to this length go through the encoder in one piece; longer ones in windows."""
+
+WINDOW_S = 10.0
+"""Length of a long recording's windows."""
+
+WINDOW_MIN_SPEECH_S = 1.0
+"""A window with less speech is left out of a long recording's vector."""
+
+BATCH_CLIPS = 16
+"""Clips or windows in one run of the encoder; 16 windows of 10 s take about 100 MB while they run."""
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a write waits for another process's write before it gives up."""
+
+MAX_NAME_BYTES = 256
+"""Longest speaker name in UTF-8."""
+
+MAX_ENCODER_BYTES = 512 << 20
+"""An ONNX file beyond this is no speaker encoder."""
+
+MAX_CARD_BYTES = 1 << 20
+"""A card beyond this is no card."""
+
+SNAPSHOT_STALE_SHARE = 0.1
+"""The index is written to disk again on closing once this share of its speakers has changed."""
+
+
+def threads() -> int:
+    """Threads for one run of the encoder: the cores that this process may use, at most 4."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def gallery_folder() -> Path:
+    """The gallery where none is named: `SPEAKERDB_GALLERY`, or `speakerdb/gallery` in the user's data folder."""
+    named = os.environ.get(GALLERY_VARIABLE)
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("speakerdb", appauthor=False)) / "gallery"
+
+
+def encoder_name() -> str:
+    """The encoder where none is named: `SPEAKERDB_ENCODER`, or the shipped one."""
+    return os.environ.get(ENCODER_VARIABLE) or ENCODER
