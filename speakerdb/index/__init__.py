@@ -1,0 +1,1 @@
+"""Vector indexes behind one protocol, and their snapshots on disk."""
