@@ -1,0 +1,1 @@
+"""From a distance to an answer."""

@@ -1,0 +1,1 @@
+"""The rules of enrolling, identifying and verifying."""

@@ -1,0 +1,73 @@
+"""`check`: is everything in the gallery's folder what it should be?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from speakerdb.embedding import average
+from speakerdb.errors import printable
+from speakerdb.index import snapshot
+from speakerdb.index.protocol import VectorIndex
+from speakerdb.store import records
+from speakerdb.store.records import DamagedVector, GalleryIdentity
+
+AVERAGE_TOLERANCE = 1e-6
+SEARCHED = 1000
+"""Speakers whose voiceprint is looked up in the index; all, in a gallery that is no larger."""
+
+
+def stored_faults(session: Session, identity: GalleryIdentity) -> Iterator[str]:
+    """Voiceprints that are missing, damaged, or not the average of their speaker's enrollments."""
+    for speaker, name, _, enrollments, _ in records.speakers(session):
+        shown = repr(printable(name))
+        if not enrollments:
+            yield f"speaker {shown} has no enrollment; `speakerdb remove` takes the name out"
+            continue
+        try:
+            row, vectors = records.voiceprint_parts(session, speaker)
+            if row is None:
+                yield f"speaker {shown} has no voiceprint"
+                continue
+            stored = records.from_blob(row.vector, row.vector_crc32)
+        except DamagedVector:
+            yield f"a vector of speaker {shown} is damaged (checksum)"
+            continue
+        expected = average(np.stack(vectors))
+        if stored.shape != (identity.encoder.dimension,) or row.count != len(vectors):
+            yield f"the voiceprint of speaker {shown} does not fit its enrollments"
+        elif np.abs(stored - expected).max() > AVERAGE_TOLERANCE:
+            yield f"the voiceprint of speaker {shown} is not the average of its enrollments"
+
+
+def index_faults(session: Session, index: VectorIndex) -> Iterator[str]:
+    """Speakers that the index has lost or kept, or holds under another's vector."""
+    listed = [row[0] for row in records.speakers(session)]
+    if len(index) != len(listed):
+        yield f"the index holds {len(index)} speakers, the database {len(listed)}; run `speakerdb rebuild`"
+    chosen = listed[:: max(1, len(listed) // SEARCHED)]
+    prints = records.voiceprints_of(session, chosen)
+    if not prints:
+        return
+    found, cosines = index.search(np.stack(list(prints.values())), 1)
+    for speaker, nearest, cosine in zip(prints, found[:, 0], cosines[:, 0], strict=True):
+        if nearest != speaker and cosine < 1.0 - 1e-5:  # two speakers may share one vector
+            yield f"the index does not find speaker {speaker} by its voiceprint; run `speakerdb rebuild`"
+
+
+def file_faults(folder: Path) -> Iterator[str]:
+    """Files that others may read, and files that do not belong."""
+    if os.name == "nt":
+        return  # access there is not in the mode
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if mode & 0o077:
+            wanted = "700" if path.is_dir() else "600"
+            yield f"{printable(path, 200)} can be read by others (mode {mode:03o}); chmod {wanted} it"
+        if path.name == snapshot.PARTIAL:
+            yield f"{printable(path, 200)} is left from a write that was cut off; run `speakerdb rebuild`"

@@ -1,0 +1,35 @@
+"""What a speaker may be called, one rule for all ways in."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from speakerdb import settings
+from speakerdb.errors import InputError, printable
+
+JOINERS = "\u200c\u200d"
+"""Zero-width (non-)joiners belong to the spelling of names in Persian and in Indic scripts."""
+
+
+def usable_name(name: str) -> str:
+    """The name in Unicode's composed form (NFC) without spaces around it.
+
+    Both of Unicode's normal forms of a name are thereby one speaker.
+    Raises: InputError for an empty name, one of more than 256 bytes, or one with line feeds, control or invisible
+    characters, or bytes that are no text.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"a name must be text, not {type(name).__name__}")
+    composed = unicodedata.normalize("NFC", name).strip()
+    for char in composed:
+        category = unicodedata.category(char)
+        if category in ("Cc", "Cs", "Cn", "Co", "Zl", "Zp") or (category == "Cf" and char not in JOINERS):
+            raise InputError(f"the name {printable(name)!r} holds a character that cannot be shown (U+{ord(char):04X})")
+    size = len(composed.encode())
+    if not composed:
+        raise InputError("a name must not be empty")
+    if size > settings.MAX_NAME_BYTES:
+        raise InputError(
+            f"the name {printable(name, 20)!r} has {size} bytes; {settings.MAX_NAME_BYTES} are allowed"
+        )
+    return composed

@@ -1,0 +1,1 @@
+"""The gallery's tables in SQLite: the truth that everything else is a view of."""

@@ -1,0 +1,87 @@
+"""The tables. `speakerdb/migrations` holds how older ones become these; a test holds both equal."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+REVISION = "0001"
+"""The newest revision in `speakerdb/migrations/versions`, which this code reads and writes."""
+
+OLDER_REVISIONS: tuple[str, ...] = ()
+"""Revisions that `speakerdb db upgrade` can start from."""
+
+
+class Base(DeclarativeBase):
+    """Root of the tables."""
+
+
+class GalleryRow(Base):
+    """The gallery itself: one row."""
+
+    __tablename__ = "gallery"
+    __table_args__ = (CheckConstraint("id = 1", name="gallery_has_one_row"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(32))
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoder.id"))
+    generation: Mapped[int] = mapped_column(Integer)
+    created: Mapped[str] = mapped_column(String(32))
+
+
+class EncoderRow(Base):
+    """The encoder that all vectors come from."""
+
+    __tablename__ = "encoder"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    version: Mapped[str] = mapped_column(String(50))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    dimension: Mapped[int] = mapped_column(Integer)
+
+
+class SpeakerRow(Base):
+    """A speaker. AUTOINCREMENT: an id is never used again, so no index can take one person for another."""
+
+    __tablename__ = "speaker"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 (SQLAlchemy's own form)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(256), unique=True)
+    created: Mapped[str] = mapped_column(String(32))
+
+
+class EnrollmentRow(Base):
+    """One recording of a speaker: its vector, never its audio."""
+
+    __tablename__ = "enrollment"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    speaker_id: Mapped[int] = mapped_column(ForeignKey("speaker.id", ondelete="CASCADE"), index=True)
+    source: Mapped[str] = mapped_column(String(1000))
+    audio_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    net_speech_s: Mapped[float] = mapped_column(Float)
+    quality: Mapped[str] = mapped_column(String)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    vector_crc32: Mapped[int] = mapped_column(Integer)
+    created: Mapped[str] = mapped_column(String(32))
+
+
+class VoiceprintRow(Base):
+    """The average of a speaker's enrollment vectors, brought to unit length; made from them at every change."""
+
+    __tablename__ = "voiceprint"
+    speaker_id: Mapped[int] = mapped_column(ForeignKey("speaker.id", ondelete="CASCADE"), primary_key=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    vector_crc32: Mapped[int] = mapped_column(Integer)
+    count: Mapped[int] = mapped_column(Integer)
+
+
+class ChangeRow(Base):
+    """The last generation at which a speaker's voiceprint changed or went; it outlives the speaker.
+
+    One row a speaker: whoever stands at generation g needs only those whose last change is after g.
+    """
+
+    __tablename__ = "change"
+    __table_args__ = (Index("change_generation", "generation"),)
+    speaker_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(Integer)
