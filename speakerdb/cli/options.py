@@ -1,0 +1,103 @@
+"""What all commands share: their options, and how results and errors leave the program."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from speakerdb.errors import SpeakerdbError
+
+if TYPE_CHECKING:
+    from speakerdb.encoder.utterance import Progress
+    from speakerdb.gallery.gallery import Gallery
+    from speakerdb.gallery.results import Result
+
+YES, NO, INTERRUPTED = 0, 1, 130
+
+
+def shared_options(command: Callable[..., int]) -> Callable[..., None]:
+    """Add --gallery, --encoder and --json, open the gallery, and turn an error into one line and its exit code.
+
+    The command gets `gallery` and `as_json` besides its own parameters, and returns its exit code.
+    """
+
+    @click.option(
+        "--gallery",
+        "folder",
+        type=click.Path(path_type=Path),
+        help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
+    )
+    @click.option("--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
+    @functools.wraps(command)
+    def wrapped(folder: Path | None, encoder: str | None, as_json: bool, **parameters: Any) -> None:
+        with errors_as_exit_codes(as_json):
+            from speakerdb.gallery.gallery import Gallery
+
+            with Gallery.open(folder, encoder) as gallery:
+                code = command(gallery=gallery, as_json=as_json, **parameters)
+        sys.exit(code)
+
+    return wrapped
+
+
+@contextlib.contextmanager
+def errors_as_exit_codes(as_json: bool) -> Iterator[None]:
+    """One line (or one JSON object) on stderr and the error's exit code."""
+    try:
+        yield
+    except SpeakerdbError as error:
+        line = json.dumps(error.to_json(), ensure_ascii=False) if as_json else f"speakerdb: {error}"
+        click.echo(line, err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("speakerdb: interrupted; nothing of the running command was written", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def threshold_option(command: Callable[..., int]) -> Callable[..., int]:
+    """Add --threshold."""
+    text = "Distance 0 to 2 up to which a voice counts as the same.  [default: the encoder's own]"
+    return click.option("--threshold", type=float, help=text)(command)
+
+
+def show(result: Result | list[Any], as_json: bool, text: str) -> None:
+    """A result on stdout, as JSON or as text."""
+    if as_json:
+        value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
+        click.echo(json.dumps(value, ensure_ascii=False))
+    elif text:
+        click.echo(text)
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Progress | None]:
+    """A bar on stderr with rate and time left, on a terminal only, once a recording takes long."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn(label),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s of audio, {task.speed:.0f}× real time"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(label, total=None, visible=False)
+
+        def update(done_s: float, total_s: float | None) -> None:
+            bar.update(task, completed=done_s, total=total_s, visible=(total_s or 0.0) > 120.0)
+
+        yield update
+

@@ -1,0 +1,94 @@
+"""speakers, rename, remove, remove-enrollment: the commands about who is enrolled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from speakerdb.cli.options import YES, shared_options, show
+
+if TYPE_CHECKING:
+    from speakerdb.gallery.gallery import Gallery
+    from speakerdb.gallery.results import Removed, SpeakerInfo
+
+
+@click.command()
+@click.option("--enrollments", is_flag=True, help="List each recording with its id, too.")
+@shared_options
+def speakers(gallery: Gallery, as_json: bool, enrollments: bool) -> int:
+    """List who is enrolled.
+
+    \b
+    Example:
+      speakerdb speakers
+      speakerdb speakers --enrollments --json
+    """
+    listed = gallery.speakers(enrollments=enrollments)
+    show(listed, as_json, "\n".join(_line(speaker) for speaker in listed))
+    if not listed and not as_json:
+        click.echo("nobody is enrolled yet; begin with `speakerdb enroll NAME FILE`", err=True)
+    return YES
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@shared_options
+def rename(gallery: Gallery, as_json: bool, before: str, after: str) -> int:
+    """Give the speaker BEFORE the name AFTER.
+
+    \b
+    Example:
+      speakerdb rename ana "Ana Sousa"
+    """
+    done = gallery.rename(before, after)
+    show(done, as_json, f"Renamed   {done.before} to {done.after}")
+    return YES
+
+
+@click.command()
+@click.argument("name")
+@shared_options
+def remove(gallery: Gallery, as_json: bool, name: str) -> int:
+    """Forget the speaker NAME: every vector is erased from database, index and log.
+
+    \b
+    Example:
+      speakerdb remove ana
+    """
+    done = gallery.remove(name)
+    show(done, as_json, _removed_line(done))
+    return YES
+
+
+@click.command()
+@click.argument("enrollment", type=int)
+@shared_options
+def remove_enrollment(gallery: Gallery, as_json: bool, enrollment: int) -> int:
+    """Forget one recording by its id, as `speakerdb speakers --enrollments` lists it.
+
+    \b
+    Example:
+      speakerdb remove-enrollment 7
+    """
+    done = gallery.remove_enrollment(enrollment)
+    show(done, as_json, _removed_line(done))
+    return YES
+
+
+def _line(speaker: SpeakerInfo) -> str:
+    head = f"{speaker.speaker:<16}  {speaker.enrollments:>3} recordings  {speaker.net_speech_s:>7.1f} s of speech"
+    return "\n".join(
+        [head]
+        + [f"    {row.id:>6}  {row.net_speech_s:>7.1f} s  {row.source}" for row in speaker.recordings]
+    )
+
+
+def _removed_line(done: Removed) -> str:
+    plural = "s" if done.enrollments != 1 else ""
+    what = f"{done.enrollments} recording{plural} of {done.speaker}"
+    line = f"Removed   {what}" + ("; the speaker is gone" if done.speaker_removed else "")
+    if not done.log_erased:
+        line += "; another process was reading: run `speakerdb check` to erase the log as well"
+    return line

@@ -1,0 +1,82 @@
+"""check, rebuild, db: the commands about the gallery's own state."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from speakerdb.cli.options import YES, errors_as_exit_codes, shared_options, show
+from speakerdb.errors import NoSuchGallery, StorageError
+
+if TYPE_CHECKING:
+    from speakerdb.gallery.gallery import Gallery
+
+
+@click.command()
+@shared_options
+def check(gallery: Gallery, as_json: bool) -> int:
+    """Go through database, voiceprints, index and files; exit code 5 where anything is wrong.
+
+    \b
+    Example:
+      speakerdb check
+    """
+    report = gallery.check()
+    lines = [f"Checked   {report.speakers} speakers, {report.enrollments} recordings, encoder {report.encoder}"]
+    lines += [f"          {finding}" for finding in report.findings]
+    show(report, as_json, "\n".join(lines if report.findings else [f"{lines[0]}: sound"]))
+    return StorageError.exit_code if report.findings else YES
+
+
+@click.command()
+@shared_options
+def rebuild(gallery: Gallery, as_json: bool) -> int:
+    """Make the search index anew from the database.
+
+    \b
+    Example:
+      speakerdb rebuild
+    """
+    done = gallery.rebuild()
+    show(done, as_json, f"Rebuilt   an index of {done.speakers} speakers ({done.kind})")
+    return YES
+
+
+@click.group()
+def db() -> None:
+    """The database's schema.
+
+    \b
+    Example:
+      speakerdb db upgrade
+    """
+
+
+@db.command()
+@click.option("--gallery", "folder", type=click.Path(path_type=Path), help="The gallery's folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
+def upgrade(folder: Path | None, as_json: bool) -> None:
+    """Bring an older gallery's tables up to this program's.
+
+    \b
+    Example:
+      speakerdb db upgrade
+    """
+    with errors_as_exit_codes(as_json):
+        from speakerdb import settings
+        from speakerdb.store.database import FILE
+        from speakerdb.store.upgrade import upgrade as run
+
+        path = (folder or settings.gallery_folder()) / FILE
+        if not path.exists():
+            raise NoSuchGallery(str(path.parent))
+        before, after = run(path)
+    if as_json:
+        click.echo(json.dumps({"before": before, "after": after}))
+    else:
+        click.echo(f"Upgraded  from {before} to {after}" if before != after else f"Schema    {after}: nothing to do")
+    sys.exit(YES)
