@@ -242,7 +242,7 @@ class _AvDecoder:
         try:
             for frame in self._container.decode(self._stream):
                 for converted in planar.resample(frame):
-                    yield converted.to_ndarray().T
+                    yield converted.to_ndarray().astype(np.float32, copy=False).T
         except self._av.FFmpegError as error:
             raise AudioUnreadable(self._name, "damaged or cut short") from error
 

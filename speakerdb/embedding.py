@@ -27,7 +27,8 @@ def normalize(vectors: npt.ArrayLike) -> Vectors:
     lengths = np.linalg.norm(values, axis=-1, keepdims=True)
     if not np.all(np.isfinite(lengths)) or np.any(lengths < 1e-12):
         raise ValueError("a vector of zero or not finite length has no direction")
-    return (values / lengths).astype(np.float32)
+    units: Vectors = (values / lengths).astype(np.float32)
+    return units
 
 
 def average(vectors: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Vector:
@@ -49,7 +50,8 @@ def average(vectors: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Vec
 
 def cosine_to_distance(cosine: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Cosine −1..1 → Euclidean distance 0..2 of unit vectors; beyond-range rounding is clipped."""
-    return np.sqrt(np.clip(2.0 - 2.0 * np.asarray(cosine, dtype=np.float64), 0.0, 4.0))
+    squared: npt.NDArray[np.float64] = 2.0 - 2.0 * np.asarray(cosine, dtype=np.float64)
+    return np.sqrt(np.clip(squared, 0.0, 4.0))
 
 
 def distance_to_cosine(distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -66,4 +68,5 @@ def distances(query: npt.ArrayLike, vectors: npt.ArrayLike) -> npt.NDArray[np.fl
     Returns: float64 [n], 0 to 2.
     """
     difference = np.asarray(vectors, dtype=np.float64) - np.asarray(query, dtype=np.float64)
-    return np.minimum(np.linalg.norm(difference, axis=-1), 2.0)
+    lengths: npt.NDArray[np.float64] = np.linalg.norm(difference, axis=-1)
+    return np.minimum(lengths, 2.0)

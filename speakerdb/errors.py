@@ -44,7 +44,12 @@ class SpeakerdbError(Exception):
 
     def to_json(self) -> dict[str, Any]:
         """The error as the object that `--json` prints."""
-        return {"error": type(self).__name__, "message": str(self), "exit_code": self.exit_code, **self.fields}
+        return {
+            "error": type(self).__name__,
+            "message": str(self),
+            "exit_code": self.exit_code,
+            **self.fields,
+        }
 
 
 class InputError(SpeakerdbError):
@@ -85,7 +90,8 @@ class NoSuchGallery(StateError):
 
     def __init__(self, folder: str) -> None:
         super().__init__(
-            f"no gallery in {printable(folder, 200)}; the first `speakerdb enroll NAME FILE` makes one", folder=folder
+            f"no gallery in {printable(folder, 200)}; the first `speakerdb enroll NAME FILE` makes one",
+            folder=folder,
         )
 
 
@@ -180,7 +186,8 @@ class GalleryLocked(StorageError):
 
     def __init__(self, path: str, waited_s: float) -> None:
         super().__init__(
-            f"{printable(path, 200)} is locked by another process (waited {waited_s:g} s); try again", path=path
+            f"{printable(path, 200)} is locked by another process (waited {waited_s:g} s); try again",
+            path=path,
         )
 
 
@@ -188,7 +195,9 @@ class GalleryReadOnly(StorageError):
     """The folder or database cannot be written."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"{printable(path, 200)} cannot be written; check its owner and permissions", path=path)
+        super().__init__(
+            f"{printable(path, 200)} cannot be written; check its owner and permissions", path=path
+        )
 
 
 class GalleryFull(StorageError):

@@ -59,7 +59,8 @@ def frame_kernel(bank: FilterBank) -> npt.NDArray[np.float64]:
     bins = np.arange(bank.fft_samples // 2 + 1)
     angles = -2.0 * np.pi * np.outer(np.arange(length), bins) / bank.fft_samples
     transform = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-    return bank.scale * (mean_removed @ preemphasised * window) @ transform
+    kernel: npt.NDArray[np.float64] = bank.scale * (mean_removed @ preemphasised * window) @ transform
+    return kernel
 
 
 @lru_cache(maxsize=4)

@@ -16,7 +16,6 @@ from speakerdb.errors import SpeakerdbError
 
 if TYPE_CHECKING:
     from speakerdb.encoder.utterance import Progress
-    from speakerdb.gallery.gallery import Gallery
     from speakerdb.gallery.results import Result
 
 YES, NO, INTERRUPTED = 0, 1, 130
@@ -34,7 +33,9 @@ def shared_options(command: Callable[..., int]) -> Callable[..., None]:
         type=click.Path(path_type=Path),
         help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
     )
-    @click.option("--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]")
+    @click.option(
+        "--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]"
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
     @functools.wraps(command)
     def wrapped(folder: Path | None, encoder: str | None, as_json: bool, **parameters: Any) -> None:
@@ -62,7 +63,7 @@ def errors_as_exit_codes(as_json: bool) -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
-def threshold_option(command: Callable[..., int]) -> Callable[..., int]:
+def threshold_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add --threshold."""
     text = "Distance 0 to 2 up to which a voice counts as the same.  [default: the encoder's own]"
     return click.option("--threshold", type=float, help=text)(command)
@@ -100,4 +101,3 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
             bar.update(task, completed=done_s, total=total_s, visible=(total_s or 0.0) > 120.0)
 
         yield update
-

@@ -80,8 +80,7 @@ def remove_enrollment(gallery: Gallery, as_json: bool, enrollment: int) -> int:
 def _line(speaker: SpeakerInfo) -> str:
     head = f"{speaker.speaker:<16}  {speaker.enrollments:>3} recordings  {speaker.net_speech_s:>7.1f} s of speech"
     return "\n".join(
-        [head]
-        + [f"    {row.id:>6}  {row.net_speech_s:>7.1f} s  {row.source}" for row in speaker.recordings]
+        [head] + [f"    {row.id:>6}  {row.net_speech_s:>7.1f} s  {row.source}" for row in speaker.recordings]
     )
 
 

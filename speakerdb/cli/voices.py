@@ -59,7 +59,9 @@ def identify(gallery: Gallery, as_json: bool, file: str, top: int, threshold: fl
     limit, others = found.threshold.distance, found.candidates
     clip = _short(found.source)
     if found.speaker is None:
-        text = f"identify  {clip}  unknown       nearest: {others[0].speaker} {found.distance:.2f} > {limit:.2f}"
+        text = (
+            f"identify  {clip}  unknown       nearest: {others[0].speaker} {found.distance:.2f} > {limit:.2f}"
+        )
     else:
         text = f"identify  {clip}  {found.speaker:<12}  distance {found.distance:.2f} ≤ {limit:.2f}"
         text += f"    next: {others[1].speaker} {others[1].distance:.2f}" if len(others) > 1 else ""
@@ -105,7 +107,11 @@ def compare(gallery: Gallery, as_json: bool, files: tuple[str, ...], threshold: 
     limit = found.threshold.distance
     lines = [
         f"compare   {_short(pair.first)}  {_short(pair.second)}  "
-        + (f"same      distance {pair.distance:.2f} ≤ " if pair.same_speaker else f"different distance {pair.distance:.2f} > ")
+        + (
+            f"same      distance {pair.distance:.2f} ≤ "
+            if pair.same_speaker
+            else f"different distance {pair.distance:.2f} > "
+        )
         + f"{limit:.2f}"
         for pair in found.pairs
     ]

@@ -101,7 +101,9 @@ def read_card(folder: Path) -> Card:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EncoderDamaged(str(folder), f"card.json: {type(error).__name__}: {error}") from error
     if card.features.get("kind") not in KINDS:
-        raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
+        raise EncoderDamaged(
+            str(folder), f"features of kind {card.features.get('kind')!r} are not known here"
+        )
     return card
 
 

@@ -56,7 +56,8 @@ def hear(
     Raises: AudioUnreadable; TooLittleSpeech with the seconds found and needed.
     """
     meter = SpeechMeter()
-    vectors, weights = [], []
+    vectors: list[Vector] = []
+    weights: list[float] = []
     with AudioStream(source, source_rate_hz) as stream:
         for windows in _batches(_windows(meter, stream, progress)):
             vectors.extend(runtime.vectors([samples for samples, _ in windows]))

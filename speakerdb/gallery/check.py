@@ -11,15 +11,39 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from speakerdb.embedding import average
-from speakerdb.errors import printable
+from speakerdb.errors import EmptyGallery, printable
+from speakerdb.gallery.results import CheckReport
+from speakerdb.gallery.view import IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import records
+from speakerdb.store.database import Database
 from speakerdb.store.records import DamagedVector, GalleryIdentity
 
 AVERAGE_TOLERANCE = 1e-6
 SEARCHED = 1000
 """Speakers whose voiceprint is looked up in the index; all, in a gallery that is no larger."""
+
+
+def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport:
+    """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts.
+
+    Raises: EmptyGallery before the first enrollment.
+    """
+    findings = store.integrity()
+    store.truncate_wal()
+    with store.reading() as session:
+        identity = records.identity(session)
+        if identity is None:
+            raise EmptyGallery
+        listed = records.speakers(session)
+        faults = list(stored_faults(session, identity))
+        if not faults:  # an index of damaged vectors says nothing
+            faults = list(index_faults(session, view.caught_up(session, identity)))
+    findings += [*faults, *file_faults(folder)]
+    encoder = f"{identity.encoder.name} {identity.encoder.version}"
+    enrollments = sum(row[3] for row in listed)
+    return CheckReport(identity.uuid, encoder, identity.generation, len(listed), enrollments, findings)
 
 
 def stored_faults(session: Session, identity: GalleryIdentity) -> Iterator[str]:

@@ -22,8 +22,6 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.encoder.utterance import Progress, Utterance
 from speakerdb.errors import (
-    ConflictingEnrollment,
-    DuplicateEnrollment,
     EmptyGallery,
     EncoderMismatch,
     InputError,
@@ -31,10 +29,9 @@ from speakerdb.errors import (
     NoSuchEnrollment,
     NoSuchGallery,
     NoSuchSpeaker,
-    StateError,
-    printable,
 )
-from speakerdb.gallery import check as checks
+from speakerdb.gallery.check import check_gallery
+from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.results import (
     Candidate,
@@ -42,7 +39,6 @@ from speakerdb.gallery.results import (
     ComparedPair,
     Comparison,
     Enrolled,
-    EnrolledRecording,
     EnrollmentInfo,
     Identification,
     Rebuilt,
@@ -55,7 +51,7 @@ from speakerdb.gallery.results import (
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import database, records
 from speakerdb.store.database import Database
-from speakerdb.store.records import EncoderIdentity, GalleryIdentity, NewEnrollment
+from speakerdb.store.records import EncoderIdentity, GalleryIdentity
 
 
 class Gallery:
@@ -152,7 +148,7 @@ class Gallery:
             return Enrolled(speaker, False, [], refused, 0)
         with self._writable().writing() as session:
             self._bind(session)
-            return _write(session, speaker, heard, refused, keep_going)
+            return write_enrollment(session, speaker, heard, refused, keep_going)
 
     def identify(
         self,
@@ -295,22 +291,8 @@ class Gallery:
     def check(self) -> CheckReport:
         """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts."""
         store = self._existing()
-        findings = store.integrity()
-        store.truncate_wal()
-        with store.reading() as session:
-            identity = records.identity(session)
-            if identity is None:
-                raise EmptyGallery
-            listed = records.speakers(session)
-            faults = list(checks.stored_faults(session, identity))
-            findings += faults
-            if not faults:
-                with self._lock:
-                    findings += checks.index_faults(session, self._view.caught_up(session, identity))
-        findings += checks.file_faults(self.folder)
-        encoder = f"{identity.encoder.name} {identity.encoder.version}"
-        enrollments = sum(row[3] for row in listed)
-        return CheckReport(identity.uuid, encoder, identity.generation, len(listed), enrollments, findings)
+        with self._lock:
+            return check_gallery(self.folder, store, self._view)
 
     def rebuild(self) -> Rebuilt:
         """Make the index anew from the database and save it."""
@@ -384,51 +366,7 @@ def _require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
 
 
 def _several(sources: Source | Iterable[Source]) -> list[Source]:
-    single = isinstance(sources, str | bytes | bytearray | os.PathLike | np.ndarray) or hasattr(sources, "read")
+    single = isinstance(sources, str | bytes | bytearray | os.PathLike | np.ndarray) or hasattr(
+        sources, "read"
+    )
     return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]
-
-
-def _write(
-    session: Session, name: str, heard: list[Utterance], refused: list[RefusedRecording], keep_going: bool
-) -> Enrolled:
-    """Check and insert inside the transaction; an error rolls all of it back."""
-    accepted: list[Utterance] = []
-    for utterance in heard:
-        try:
-            _require_new(session, name, utterance, accepted)
-            accepted.append(utterance)
-        except StateError as error:
-            if not keep_going:
-                raise
-            refused.append(RefusedRecording(utterance.name, error.to_json()))
-    speaker = records.speaker_id(session, name)
-    if not accepted:
-        total = len(records.enrollments_of(session, speaker)) if speaker is not None else 0
-        return Enrolled(name, False, [], refused, total)
-    new_speaker = speaker is None
-    speaker = records.add_speaker(session, name) if speaker is None else speaker
-    enrolled = []
-    for utterance in accepted:
-        new = NewEnrollment(
-            printable(utterance.name, 1000),
-            utterance.sha256,
-            utterance.quality.net_speech_s,
-            utterance.quality.to_json(),
-            utterance.vector,
-        )
-        row = records.add_enrollment(session, speaker, new)
-        enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s))
-    total = records.refresh_voiceprint(session, speaker)
-    records.record_change(session, [speaker])
-    return Enrolled(name, new_speaker, enrolled, refused, total)
-
-
-def _require_new(session: Session, name: str, utterance: Utterance, accepted: list[Utterance]) -> None:
-    """Raise where the very audio is enrolled already, or stands twice in this call."""
-    owner = records.enrolled_for(session, utterance.sha256)
-    if owner == name or any(utterance.sha256 == other.sha256 for other in accepted):
-        raise DuplicateEnrollment(utterance.name, name)
-    if owner is not None:
-        raise ConflictingEnrollment(utterance.name, name, owner)
-
-

@@ -20,7 +20,8 @@ class FaissIndex:
         import faiss
 
         self.dimension = dimension
-        self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension)) if index is None else index
+        # FAISS's stubs know none of the array forms of its methods.
+        self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension)) if index is None else index
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -29,7 +30,9 @@ class FaissIndex:
         """See `VectorIndex.add`."""
         check_batch(ids, vectors, self.dimension)
         self.remove(ids)  # FAISS would keep both
-        self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
+        self._index.add_with_ids(
+            np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64)
+        )
 
     def remove(self, ids: Ids) -> int:
         """See `VectorIndex.remove`."""

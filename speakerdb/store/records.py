@@ -185,7 +185,9 @@ def enrolled_for(session: Session, audio_sha256: str) -> str | None:
 
 def enrollment_owner(session: Session, enrollment: int) -> tuple[int, str] | None:
     """Id and name of the speaker of an enrollment, None where there is no such enrollment."""
-    statement = select(SpeakerRow.id, SpeakerRow.name).join(EnrollmentRow).where(EnrollmentRow.id == enrollment)
+    statement = (
+        select(SpeakerRow.id, SpeakerRow.name).join(EnrollmentRow).where(EnrollmentRow.id == enrollment)
+    )
     found = session.execute(statement).first()
     return (found.id, found.name) if found else None
 
@@ -209,9 +211,7 @@ def refresh_voiceprint(session: Session, speaker: int) -> int:
         row.vector, row.vector_crc32, row.count = blob, zlib.crc32(blob), len(vectors)
     else:
         session.add(
-            VoiceprintRow(
-                speaker_id=speaker, vector=blob, vector_crc32=zlib.crc32(blob), count=len(vectors)
-            )
+            VoiceprintRow(speaker_id=speaker, vector=blob, vector_crc32=zlib.crc32(blob), count=len(vectors))
         )
     session.flush()
     return len(vectors)

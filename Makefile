@@ -1,0 +1,39 @@
+# speakerdb: the commands of a checkout. They need Python 3.11 to 3.13 and make.
+PYTHON ?= python3
+USER_ENV := .venv
+DEV_ENV := .venv-dev
+
+.PHONY: demo test lint format encoder clean
+
+demo: $(USER_ENV)/made  ## the main job on examples/, in an environment of its own
+	@$(USER_ENV)/bin/python examples/demo.py
+
+test: $(DEV_ENV)/made  ## the whole suite
+	$(DEV_ENV)/bin/python -m pytest
+
+lint: $(DEV_ENV)/made  ## ruff, mypy, import-linter
+	$(DEV_ENV)/bin/ruff check .
+	$(DEV_ENV)/bin/ruff format --check .
+	$(DEV_ENV)/bin/mypy
+	$(DEV_ENV)/bin/lint-imports --no-cache
+
+format: $(DEV_ENV)/made
+	$(DEV_ENV)/bin/ruff check --fix .
+	$(DEV_ENV)/bin/ruff format .
+
+encoder: $(DEV_ENV)/made  ## train the shipped encoder again (hours; resumes where it stopped)
+	$(DEV_ENV)/bin/python -m training build --recipe first --work $(WORK) --out speakerdb/encoders/speakerdb-16k
+
+$(USER_ENV)/made: pyproject.toml
+	@echo "making $(USER_ENV): a minute, once" >&2
+	@$(PYTHON) -m venv $(USER_ENV)
+	@$(USER_ENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[cpu]'
+	@touch $@
+
+$(DEV_ENV)/made: pyproject.toml
+	$(PYTHON) -m venv $(DEV_ENV)
+	$(DEV_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,media,kaldi,train,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(USER_ENV) $(DEV_ENV) build dist *.egg-info

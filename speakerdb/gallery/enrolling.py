@@ -1,0 +1,59 @@
+"""The rules of enrolling, inside one transaction: what is new, what is refused, what is averaged."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from speakerdb.encoder.utterance import Utterance
+from speakerdb.errors import ConflictingEnrollment, DuplicateEnrollment, StateError, printable
+from speakerdb.gallery.results import Enrolled, EnrolledRecording, RefusedRecording
+from speakerdb.store import records
+from speakerdb.store.records import NewEnrollment
+
+
+def write_enrollment(
+    session: Session, name: str, heard: list[Utterance], refused: list[RefusedRecording], keep_going: bool
+) -> Enrolled:
+    """Check and insert inside a transaction; an error rolls all of it back.
+
+    Args: name: usable; heard: embedded recordings; refused: those passed over so far, added to with `keep_going`.
+    Raises: DuplicateEnrollment, ConflictingEnrollment.
+    """
+    accepted: list[Utterance] = []
+    for utterance in heard:
+        try:
+            _require_new(session, name, utterance, accepted)
+            accepted.append(utterance)
+        except StateError as error:
+            if not keep_going:
+                raise
+            refused.append(RefusedRecording(utterance.name, error.to_json()))
+    speaker = records.speaker_id(session, name)
+    if not accepted:
+        total = len(records.enrollments_of(session, speaker)) if speaker is not None else 0
+        return Enrolled(name, False, [], refused, total)
+    new_speaker = speaker is None
+    speaker = records.add_speaker(session, name) if speaker is None else speaker
+    enrolled = []
+    for utterance in accepted:
+        new = NewEnrollment(
+            printable(utterance.name, 1000),
+            utterance.sha256,
+            utterance.quality.net_speech_s,
+            utterance.quality.to_json(),
+            utterance.vector,
+        )
+        row = records.add_enrollment(session, speaker, new)
+        enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s))
+    total = records.refresh_voiceprint(session, speaker)
+    records.record_change(session, [speaker])
+    return Enrolled(name, new_speaker, enrolled, refused, total)
+
+
+def _require_new(session: Session, name: str, utterance: Utterance, accepted: list[Utterance]) -> None:
+    """Raise where the very audio is enrolled already, or stands twice in this call."""
+    owner = records.enrolled_for(session, utterance.sha256)
+    if owner == name or any(utterance.sha256 == other.sha256 for other in accepted):
+        raise DuplicateEnrollment(utterance.name, name)
+    if owner is not None:
+        raise ConflictingEnrollment(utterance.name, name, owner)
