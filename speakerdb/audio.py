@@ -223,9 +223,7 @@ class _AvDecoder:
         try:
             import av
         except ImportError as error:
-            raise AudioUnreadable(
-                name, "M4A, WebM and WMA need PyAV: pip install 'speakerdb[media]'"
-            ) from error
+            raise AudioUnreadable(name, "M4A, WebM and WMA need PyAV: pip install 'speakerdb[media]'") from error
         self._av = av
         self._name = name
         try:

@@ -24,9 +24,7 @@ from typing import Any
 
 def printable(text: object, limit: int = 80) -> str:
     """Any text on one line: control characters escaped, cut to `limit` characters."""
-    line = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text)
-    )
+    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -106,9 +104,7 @@ class NoSuchSpeaker(StateError):
     """No speaker of that name."""
 
     def __init__(self, speaker: str) -> None:
-        super().__init__(
-            f"no speaker named {printable(speaker)!r}; `speakerdb speakers` lists them", speaker=speaker
-        )
+        super().__init__(f"no speaker named {printable(speaker)!r}; `speakerdb speakers` lists them", speaker=speaker)
 
 
 class NameTaken(StateError):
@@ -195,9 +191,7 @@ class GalleryReadOnly(StorageError):
     """The folder or database cannot be written."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{printable(path, 200)} cannot be written; check its owner and permissions", path=path
-        )
+        super().__init__(f"{printable(path, 200)} cannot be written; check its owner and permissions", path=path)
 
 
 class GalleryFull(StorageError):

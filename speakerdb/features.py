@@ -109,9 +109,7 @@ def kaldi_fbank(samples: npt.NDArray[np.float32], card: dict[str, Any]) -> npt.N
     try:
         import kaldi_native_fbank
     except ImportError as error:
-        raise EncoderDamaged(
-            "kaldi-fbank", "needs kaldi-native-fbank: pip install 'speakerdb[kaldi]'"
-        ) from error
+        raise EncoderDamaged("kaldi-fbank", "needs kaldi-native-fbank: pip install 'speakerdb[kaldi]'") from error
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.samp_freq = card["rate_hz"]
     options.frame_opts.dither = 0.0

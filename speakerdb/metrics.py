@@ -163,9 +163,7 @@ def roc_auc(target: npt.ArrayLike, nontarget: npt.ArrayLike) -> float:
     return int(below + not_above) / (2 * len(targets) * len(nontargets))
 
 
-def sensitivity_specificity(
-    target: npt.ArrayLike, nontarget: npt.ArrayLike, threshold: float
-) -> OperatingPoint:
+def sensitivity_specificity(target: npt.ArrayLike, nontarget: npt.ArrayLike, threshold: float) -> OperatingPoint:
     """The share of targets accepted (score ≥ threshold) and of nontargets rejected (score < threshold).
 
     Args:

@@ -95,8 +95,7 @@ class Quality:
         """The attributes, rounded to what they are good for."""
         digits = {"duration_s": 3, "net_speech_s": 3, "clipping": 6, "bandwidth_hz": 0}
         return {
-            name: None if value is None else round(value, digits.get(name, 1))
-            for name, value in asdict(self).items()
+            name: None if value is None else round(value, digits.get(name, 1)) for name, value in asdict(self).items()
         }
 
 

@@ -112,9 +112,7 @@ def read_model_trials(path: str | Path) -> list[ModelTrial]:
 
     Returns: the trials in the file's order, at least one. Raises: InputError as `read_pairs`.
     """
-    return [
-        ModelTrial(label == "1", model, clip) for _, (label, model, clip) in _read(path, "1|0 MODEL CLIP")
-    ]
+    return [ModelTrial(label == "1", model, clip) for _, (label, model, clip) in _read(path, "1|0 MODEL CLIP")]
 
 
 def read_probes(path: str | Path) -> list[Probe]:

@@ -67,9 +67,7 @@ class CropSampler:
         return CropBatch(features, self._targets[clips], self._speaker_of[clips])
 
 
-def _crop(
-    cached: CachedFeatures, clip: int, frames: int, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def _crop(cached: CachedFeatures, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """A random stretch of a clip; a shorter clip is repeated to the length."""
     length = cached.length(clip)
     if length <= frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,7 @@ def places(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--corpora", type=FOLDER, default="../shared/corpora", show_default=True),
         click.option("--teachers", type=FOLDER, default="../shared/encoders/teacher-vectors", show_default=True),
         click.option("--trials", type=FOLDER, default="../shared/trials", show_default=True),
-        click.option(
-            "--work", type=FOLDER, required=True, help="Shards, features and checkpoints; resumed from."
-        ),
+        click.option("--work", type=FOLDER, required=True, help="Shards, features and checkpoints; resumed from."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -78,6 +77,27 @@ def train(recipe: str, **where: Any) -> None:
 def export(recipe: str, out: Path, **where: Any) -> None:
     """Write the best checkpoint as a bundle with its figures."""
     _export(Recipe.load(recipe), Places(**where), out, Console(stderr=True))
+
+
+@training.command()
+@click.argument("bundle", type=FOLDER)
+@click.option("--corpora", type=FOLDER, default="../shared/corpora", show_default=True)
+@click.option("--trials", type=FOLDER, default="../shared/trials", show_default=True)
+@click.option(
+    "--list", "names", multiple=True, default=["common_voice-test", "speech_commands-test"], show_default=True
+)
+def evaluate(bundle: Path, corpora: Path, trials: Path, names: tuple[str, ...]) -> None:
+    """Print the figures of a BUNDLE on trial lists as JSON, from its graph alone.
+
+    Example: python -m training evaluate speakerdb/encoders/speakerdb-16k --list common_voice-test
+    """
+    from speakerdb.encoder.bundle import open_bundle
+    from training.measure import embed_archive, measure
+
+    open_bundle(bundle)
+    for name in names:
+        vectors = embed_archive(bundle / "encoder.onnx", corpora / f"{name}.tar")
+        click.echo(json.dumps({"list": name, **measure(trials, name, vectors)}))
 
 
 @training.command()

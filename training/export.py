@@ -106,9 +106,7 @@ def disagreement(model: keras.Model, path: Path) -> float:
     return float(max(np.abs(batch - reference).max(), np.abs(batch - np.stack(alone)).max()))
 
 
-def export_bundle(
-    recipe: Recipe, work: Path, corpora: Path, trials: Path, out: Path, console: Console
-) -> None:
+def export_bundle(recipe: Recipe, work: Path, corpora: Path, trials: Path, out: Path, console: Console) -> None:
     """Write `encoder.onnx` and `card.json` to `out`. Raises ValueError where ONNX and Keras disagree."""
     network = build(recipe.network)
     network.load_weights(work / "best.weights.h5")

@@ -82,9 +82,7 @@ def train(
         while step < how.steps:
             batch = ahead.result()
             ahead = pool.submit(sampler.batch, step + 1)
-            values = student.train_on_batch(
-                batch.features, (batch.targets, batch.speakers), return_dict=True
-            )
+            values = student.train_on_batch(batch.features, (batch.targets, batch.speakers), return_dict=True)
             step += 1
             if step % how.report_steps == 0:
                 left_s = (time.monotonic() - began) / (step - first) * (how.steps - step)

@@ -34,9 +34,7 @@ class AdditiveAngularMargin(keras.layers.Layer):
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Make the speakers' centres: [dimension, speakers]."""
-        self.centers = self.add_weight(
-            shape=(shape[-1], self.speakers), initializer="glorot_uniform", name="centers"
-        )
+        self.centers = self.add_weight(shape=(shape[-1], self.speakers), initializer="glorot_uniform", name="centers")
 
     def call(self, vectors: keras.KerasTensor, speakers: keras.KerasTensor) -> keras.KerasTensor:
         """Mean loss of unit vectors [batch, dimension] with int labels [batch]."""

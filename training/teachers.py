@@ -16,9 +16,7 @@ import numpy.typing as npt
 from speakerdb.embedding import normalize
 
 
-def fuse(
-    first: npt.ArrayLike, second: npt.ArrayLike, second_weight: float, dimension: int
-) -> npt.NDArray[np.float32]:
+def fuse(first: npt.ArrayLike, second: npt.ArrayLike, second_weight: float, dimension: int) -> npt.NDArray[np.float32]:
     """Fuse two teachers' vectors of the same clips.
 
     Args: first: [clips, d1]; second: [clips, d2]; second_weight: of its cosine against the first's.

@@ -33,9 +33,7 @@ def shared_options(command: Callable[..., int]) -> Callable[..., None]:
         type=click.Path(path_type=Path),
         help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
     )
-    @click.option(
-        "--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]"
-    )
+    @click.option("--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
     @functools.wraps(command)
     def wrapped(folder: Path | None, encoder: str | None, as_json: bool, **parameters: Any) -> None:

@@ -26,9 +26,7 @@ def check(gallery: Gallery, as_json: bool) -> int:
       speakerdb check
     """
     report = gallery.check()
-    lines = [
-        f"Checked   {report.speakers} speakers, {report.enrollments} recordings, encoder {report.encoder}"
-    ]
+    lines = [f"Checked   {report.speakers} speakers, {report.enrollments} recordings, encoder {report.encoder}"]
     lines += [f"          {finding}" for finding in report.findings]
     show(report, as_json, "\n".join(lines if report.findings else [f"{lines[0]}: sound"]))
     return StorageError.exit_code if report.findings else YES
@@ -80,7 +78,5 @@ def upgrade(folder: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"before": before, "after": after}))
     else:
-        click.echo(
-            f"Upgraded  from {before} to {after}" if before != after else f"Schema    {after}: nothing to do"
-        )
+        click.echo(f"Upgraded  from {before} to {after}" if before != after else f"Schema    {after}: nothing to do")
     sys.exit(YES)

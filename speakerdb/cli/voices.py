@@ -59,9 +59,7 @@ def identify(gallery: Gallery, as_json: bool, file: str, top: int, threshold: fl
     limit, others = found.threshold.distance, found.candidates
     clip = _short(found.source)
     if found.speaker is None:
-        text = (
-            f"identify  {clip}  unknown       nearest: {others[0].speaker} {found.distance:.2f} > {limit:.2f}"
-        )
+        text = f"identify  {clip}  unknown       nearest: {others[0].speaker} {found.distance:.2f} > {limit:.2f}"
     else:
         text = f"identify  {clip}  {found.speaker:<12}  distance {found.distance:.2f} ≤ {limit:.2f}"
         text += f"    next: {others[1].speaker} {others[1].distance:.2f}" if len(others) > 1 else ""
@@ -84,8 +82,8 @@ def verify(gallery: Gallery, as_json: bool, name: str, file: str, threshold: flo
     with progress_bar("verify") as progress:
         found = gallery.verify(name, _source(file), threshold=threshold, progress=progress)
     sign, word = ("≤", "accepted") if found.accepted else (">", "rejected")
-    limit = found.threshold.distance
-    text = f"verify    {found.speaker}  {_short(found.source)}  {word}    distance {found.distance:.2f} {sign} {limit:.2f}"
+    text = f"verify    {found.speaker}  {_short(found.source)}  {word}    "
+    text += f"distance {found.distance:.2f} {sign} {found.threshold.distance:.2f}"
     show(found, as_json, text)
     return YES if found.accepted else NO
 
@@ -136,6 +134,5 @@ def _enrolled_line(done: Enrolled) -> str:
     count = len(done.enrolled)
     return (
         f"Enrolled  {done.speaker}  {count} recording{'s' if count != 1 else ''}, "
-        f"{done.net_speech_s:.1f} s of speech"
-        + ("" if done.new_speaker else f"; {done.total} recordings in all")
+        f"{done.net_speech_s:.1f} s of speech" + ("" if done.new_speaker else f"; {done.total} recordings in all")
     )

@@ -68,9 +68,7 @@ def open_bundle(folder: Path) -> Bundle:
     model = _read(folder / "encoder.onnx", settings.MAX_ENCODER_BYTES)
     found = hashlib.sha256(model).hexdigest()
     if found != card.sha256:
-        raise EncoderDamaged(
-            str(folder), f"encoder.onnx has SHA-256 {found[:12]}…, its card says {card.sha256[:12]}…"
-        )
+        raise EncoderDamaged(str(folder), f"encoder.onnx has SHA-256 {found[:12]}…, its card says {card.sha256[:12]}…")
     return Bundle(folder, card, model)
 
 
@@ -101,9 +99,7 @@ def read_card(folder: Path) -> Card:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EncoderDamaged(str(folder), f"card.json: {type(error).__name__}: {error}") from error
     if card.features.get("kind") not in KINDS:
-        raise EncoderDamaged(
-            str(folder), f"features of kind {card.features.get('kind')!r} are not known here"
-        )
+        raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
     return card
 
 

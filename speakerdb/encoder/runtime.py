@@ -33,13 +33,9 @@ class Runtime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # nothing on stderr that is not ours
         try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.model, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own types, none of them public
-            raise EncoderDamaged(
-                str(bundle.folder), f"onnxruntime cannot load it ({_first_line(error)})"
-            ) from error
+            raise EncoderDamaged(str(bundle.folder), f"onnxruntime cannot load it ({_first_line(error)})") from error
         self._bundle = bundle
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
@@ -53,9 +49,7 @@ class Runtime:
         Raises: EncoderDamaged where the graph gives anything but one finite vector a clip.
         """
         result = np.empty((len(clips), self._bundle.card.dimension), np.float32)
-        order = sorted(
-            range(len(clips)), key=lambda i: len(clips[i])
-        )  # near lengths together: little padding
+        order = sorted(range(len(clips)), key=lambda i: len(clips[i]))  # near lengths together: little padding
         step = settings.BATCH_CLIPS if self._batches else 1
         for start in range(0, len(order), step):
             chosen = order[start : start + step]
@@ -78,9 +72,7 @@ class Runtime:
         except EncoderDamaged:
             raise
         except Exception as error:
-            raise EncoderDamaged(
-                str(self._bundle.folder), f"it failed to run ({_first_line(error)})"
-            ) from error
+            raise EncoderDamaged(str(self._bundle.folder), f"it failed to run ({_first_line(error)})") from error
 
     def _checked(self, output: npt.NDArray[np.float32], clips: int) -> Vectors:
         expected = (clips, self._bundle.card.dimension)

@@ -68,9 +68,7 @@ def hear(
         return Utterance(stream.name, stream.sha256, average(vectors, weights), quality)
 
 
-def _windows(
-    meter: SpeechMeter, stream: AudioStream, progress: Progress | None
-) -> Iterator[tuple[Samples, float]]:
+def _windows(meter: SpeechMeter, stream: AudioStream, progress: Progress | None) -> Iterator[tuple[Samples, float]]:
     """The stretches to embed, each with its seconds of speech."""
     held: list[tuple[Samples, SpeechMask]] = []
     held_samples, cut = 0, False

@@ -168,7 +168,7 @@ class Gallery:
             raise InputError(f"{top} candidates; at least 1")
         limit = self._threshold(threshold)
         with self._existing().reading() as session:
-            if not records.speaker_count(session):
+            if not records.anybody(session):
                 raise EmptyGallery
         probe = self.encoder.probe(source, rate_hz, progress)
         candidates = self.candidates(probe.vector, top)
@@ -360,13 +360,9 @@ def _require(session: Session, name: str) -> int:
 def _require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
     card = encoder.card
     if bound.sha256 != card.sha256:
-        raise EncoderMismatch(
-            f"{bound.name} {bound.version} ({bound.sha256[:8]})", f"{card.id} ({card.sha256[:8]})"
-        )
+        raise EncoderMismatch(f"{bound.name} {bound.version} ({bound.sha256[:8]})", f"{card.id} ({card.sha256[:8]})")
 
 
 def _several(sources: Source | Iterable[Source]) -> list[Source]:
-    single = isinstance(sources, str | bytes | bytearray | os.PathLike | np.ndarray) or hasattr(
-        sources, "read"
-    )
+    single = isinstance(sources, str | bytes | bytearray | os.PathLike | np.ndarray) or hasattr(sources, "read")
     return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]

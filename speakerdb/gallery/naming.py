@@ -24,14 +24,10 @@ def usable_name(name: str) -> str:
     for char in composed:
         category = unicodedata.category(char)
         if category in ("Cc", "Cs", "Cn", "Co", "Zl", "Zp") or (category == "Cf" and char not in JOINERS):
-            raise InputError(
-                f"the name {printable(name)!r} holds a character that cannot be shown (U+{ord(char):04X})"
-            )
+            raise InputError(f"the name {printable(name)!r} holds a character that cannot be shown (U+{ord(char):04X})")
     size = len(composed.encode())
     if not composed:
         raise InputError("a name must not be empty")
     if size > settings.MAX_NAME_BYTES:
-        raise InputError(
-            f"the name {printable(name, 20)!r} has {size} bytes; {settings.MAX_NAME_BYTES} are allowed"
-        )
+        raise InputError(f"the name {printable(name, 20)!r} has {size} bytes; {settings.MAX_NAME_BYTES} are allowed")
     return composed

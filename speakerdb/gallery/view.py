@@ -39,9 +39,7 @@ class IndexView:
 
     def caught_up(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
         """The index at the session's generation: loaded, replayed from the change log, or built from SQL."""
-        binding = snapshot.Binding(
-            identity.uuid, identity.encoder.sha256, identity.encoder.dimension, self.kind
-        )
+        binding = snapshot.Binding(identity.uuid, identity.encoder.sha256, identity.encoder.dimension, self.kind)
         if self._index is None or self._binding != binding or self._generation > identity.generation:
             self._binding = binding
             loaded = snapshot.load(self._folder, binding)

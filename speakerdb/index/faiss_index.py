@@ -30,9 +30,7 @@ class FaissIndex:
         """See `VectorIndex.add`."""
         check_batch(ids, vectors, self.dimension)
         self.remove(ids)  # FAISS would keep both
-        self._index.add_with_ids(
-            np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64)
-        )
+        self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
 
     def remove(self, ids: Ids) -> int:
         """See `VectorIndex.remove`."""

@@ -101,9 +101,7 @@ def create(path: Path) -> Database:
         session.execute(
             text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
         )
-        session.execute(
-            text("INSERT OR IGNORE INTO alembic_version VALUES (:revision)"), {"revision": REVISION}
-        )
+        session.execute(text("INSERT OR IGNORE INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
     return database
 
 
@@ -158,9 +156,7 @@ def _meaning(path: Path, error: BaseException | None) -> StorageError:
         return GalleryFull(shown)
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         return GalleryReadOnly(shown)
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA")) or not name.startswith(
-        "SQLITE_IOERR"
-    ):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA")) or not name.startswith("SQLITE_IOERR"):
         return GalleryDamaged(shown, str(error))
     return StorageError(f"{shown}: the disk reports an error ({error}); nothing was changed", path=shown)
 
@@ -172,9 +168,7 @@ def _meaning_of_os(path: Path, error: OSError) -> StorageError:
         return GalleryFull(str(path))
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return GalleryReadOnly(str(path))
-    return StorageError(
-        f"{path}: {error.strerror or error}; choose another folder with --gallery", path=str(path)
-    )
+    return StorageError(f"{path}: {error.strerror or error}; choose another folder with --gallery", path=str(path))
 
 
 def _is_full(path: Path) -> bool:

@@ -77,9 +77,7 @@ class StoredEnrollment:
 
 def bind(session: Session, encoder: EncoderIdentity) -> None:
     """Make the gallery's one row, bound to an encoder."""
-    row = EncoderRow(
-        name=encoder.name, version=encoder.version, sha256=encoder.sha256, dimension=encoder.dimension
-    )
+    row = EncoderRow(name=encoder.name, version=encoder.version, sha256=encoder.sha256, dimension=encoder.dimension)
     session.add(row)
     session.flush()
     session.add(GalleryRow(id=1, uuid=uuid.uuid4().hex, encoder_id=row.id, generation=0, created=_now()))
@@ -113,9 +111,7 @@ def record_change(session: Session, speaker_ids: list[int]) -> None:
     for speaker_id in speaker_ids:
         statement = insert(ChangeRow).values(speaker_id=speaker_id, generation=row.generation)
         session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["speaker_id"], set_={"generation": row.generation}
-            )
+            statement.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": row.generation})
         )
 
 
@@ -129,9 +125,9 @@ def speaker_id(session: Session, name: str) -> int | None:
     return session.scalar(select(SpeakerRow.id).where(SpeakerRow.name == name))
 
 
-def speaker_count(session: Session) -> int:
-    """How many speakers there are."""
-    return session.scalar(select(func.count()).select_from(SpeakerRow)) or 0
+def anybody(session: Session) -> bool:
+    """Whether there is a speaker at all."""
+    return session.scalar(select(SpeakerRow.id).limit(1)) is not None
 
 
 def names_of(session: Session, ids: list[int]) -> dict[int, str]:
@@ -185,9 +181,7 @@ def enrolled_for(session: Session, audio_sha256: str) -> str | None:
 
 def enrollment_owner(session: Session, enrollment: int) -> tuple[int, str] | None:
     """Id and name of the speaker of an enrollment, None where there is no such enrollment."""
-    statement = (
-        select(SpeakerRow.id, SpeakerRow.name).join(EnrollmentRow).where(EnrollmentRow.id == enrollment)
-    )
+    statement = select(SpeakerRow.id, SpeakerRow.name).join(EnrollmentRow).where(EnrollmentRow.id == enrollment)
     found = session.execute(statement).first()
     return (found.id, found.name) if found else None
 
@@ -210,9 +204,7 @@ def refresh_voiceprint(session: Session, speaker: int) -> int:
     if row:
         row.vector, row.vector_crc32, row.count = blob, zlib.crc32(blob), len(vectors)
     else:
-        session.add(
-            VoiceprintRow(speaker_id=speaker, vector=blob, vector_crc32=zlib.crc32(blob), count=len(vectors))
-        )
+        session.add(VoiceprintRow(speaker_id=speaker, vector=blob, vector_crc32=zlib.crc32(blob), count=len(vectors)))
     session.flush()
     return len(vectors)
 

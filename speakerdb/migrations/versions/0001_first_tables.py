@@ -41,7 +41,11 @@ def upgrade() -> None:
         "enrollment",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column(
-            "speaker_id", sa.Integer, sa.ForeignKey("speaker.id", ondelete="CASCADE"), nullable=False, index=True
+            "speaker_id",
+            sa.Integer,
+            sa.ForeignKey("speaker.id", ondelete="CASCADE"),
+            nullable=False,
+            index=True,
         ),
         sa.Column("source", sa.String(1000), nullable=False),
         sa.Column("audio_sha256", sa.String(64), nullable=False, unique=True),
