@@ -65,9 +65,7 @@ def eer_by_geometry(target: list[int], nontarget: list[int]) -> float:
 
 
 @given(scores, scores)
-def test_error_rates_are_the_shares_counted_at_every_threshold(
-    target: list[int], nontarget: list[int]
-) -> None:
+def test_error_rates_are_the_shares_counted_at_every_threshold(target: list[int], nontarget: list[int]) -> None:
     rates = error_rates(target, nontarget)
     counted = points(target, nontarget)
     assert rates.thresholds.tolist() == [threshold for threshold, _, _ in counted]
@@ -82,12 +80,8 @@ def test_error_rates_begin_with_all_accepted_and_end_with_all_rejected() -> None
 
 
 @given(scores, scores)
-def test_equal_error_rate_is_where_the_diagonal_cuts_the_curve(
-    target: list[int], nontarget: list[int]
-) -> None:
-    assert equal_error_rate(target, nontarget).rate == pytest.approx(
-        eer_by_geometry(target, nontarget), abs=1e-12
-    )
+def test_equal_error_rate_is_where_the_diagonal_cuts_the_curve(target: list[int], nontarget: list[int]) -> None:
+    assert equal_error_rate(target, nontarget).rate == pytest.approx(eer_by_geometry(target, nontarget), abs=1e-12)
 
 
 @given(scores, scores)
@@ -101,9 +95,7 @@ def test_no_observed_threshold_brings_the_rates_nearer_than_that_of_the_equal_er
 
 
 @given(scores, scores)
-def test_equal_error_rate_keeps_its_value_under_a_rising_function(
-    target: list[int], nontarget: list[int]
-) -> None:
+def test_equal_error_rate_keeps_its_value_under_a_rising_function(target: list[int], nontarget: list[int]) -> None:
     def stretch(scores: list[int]) -> list[float]:
         return [math.exp(score) + 7.0 for score in scores]
 
@@ -257,9 +249,7 @@ def test_tied_scores_tell_nothing(targets: int, nontargets: int) -> None:
 
 
 @given(scores, scores, st.randoms(use_true_random=False))
-def test_the_order_of_trials_never_matters(
-    target: list[int], nontarget: list[int], rng: random.Random
-) -> None:
+def test_the_order_of_trials_never_matters(target: list[int], nontarget: list[int], rng: random.Random) -> None:
     shuffled_target = rng.sample(target, len(target))
     shuffled_nontarget = rng.sample(nontarget, len(nontarget))
     for metric in (equal_error_rate, min_dcf, roc_auc, sensitivity_at_specificity):
@@ -277,9 +267,7 @@ def test_the_callers_arrays_are_left_as_they_were() -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("decimals", [1, 12], ids=["many ties", "no ties"])
 def test_equal_error_rate_and_auc_agree_with_scikit_learn(seed: int, decimals: int) -> None:
-    sklearn_metrics = pytest.importorskip(
-        "sklearn.metrics", reason="scikit-learn comes with the extra `train`"
-    )
+    sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn comes with the extra `train`")
     rng = np.random.default_rng(seed)
     target = rng.normal(1.0, 1.0, 300).round(decimals)
     nontarget = rng.normal(-1.0, 1.0, 1700).round(decimals)

@@ -74,9 +74,7 @@ def one_voice(request: pytest.FixtureRequest) -> Samples:
 
 class TestBlocks:
     @pytest.mark.parametrize("frames", [1, 7, 31, 256, 400])
-    def test_blocks_of_any_length_give_exactly_what_one_call_gives(
-        self, long_voice: Samples, frames: int
-    ) -> None:
+    def test_blocks_of_any_length_give_exactly_what_one_call_gives(self, long_voice: Samples, frames: int) -> None:
         whole, whole_mask = listened(long_voice)
         meter, mask = listened(long_voice, frames * speech.FRAME_SAMPLES)
         assert np.array_equal(mask, whole_mask)
@@ -179,9 +177,7 @@ class TestSpeech:
         noise = np.random.default_rng(1).normal(0, level, 10 * SAMPLE_RATE_HZ).astype(np.float32)
         assert quality(noise).net_speech_s == 0.0
 
-    @pytest.mark.parametrize(
-        "partials_hz", [(), (50, 150, 440), (100,), (200,), (1000,), (3000,), (770, 1336)]
-    )
+    @pytest.mark.parametrize("partials_hz", [(), (50, 150, 440), (100,), (200,), (1000,), (3000,), (770, 1336)])
     def test_silence_hum_and_tones_are_not_speech(self, partials_hz: tuple[int, ...]) -> None:
         time_s = np.arange(10 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
         sound = sum((0.2 * np.sin(2 * np.pi * hz * time_s) for hz in partials_hz), np.zeros_like(time_s))
@@ -211,9 +207,7 @@ class TestQuality:
         power = float(np.mean(one_voice**2))
         noise = np.random.default_rng(2).normal(0, 1, len(padded)).astype(np.float32)
         added_db = [40, 30, 20, 10, 5]
-        found = [
-            quality(padded + noise * np.float32(np.sqrt(power / 10 ** (db / 10)))).snr_db for db in added_db
-        ]
+        found = [quality(padded + noise * np.float32(np.sqrt(power / 10 ** (db / 10)))).snr_db for db in added_db]
         assert found == sorted(found, reverse=True)
         np.testing.assert_allclose(found, added_db, atol=1.5)
 

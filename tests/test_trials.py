@@ -37,9 +37,7 @@ VECTORS = {
 EIGHTH_OF_A_TURN = 2 * math.sin(math.pi / 8)  # the chord between two unit vectors 45° apart
 
 # "-" alone means a stranger; every other word of printable, non-space characters is a name.
-words = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8).filter(
-    lambda word: word != "-"
-)
+words = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8).filter(lambda word: word != "-")
 
 
 def written(folder: Path, text: str) -> Path:
@@ -59,9 +57,7 @@ def test_pairs_and_model_trials_are_read_as_written(
 
 
 @given(st.dictionaries(words, st.lists(words, min_size=1, max_size=4), min_size=1, max_size=6))
-def test_models_are_read_as_written(
-    tmp_path_factory: pytest.TempPathFactory, models: dict[str, list[str]]
-) -> None:
+def test_models_are_read_as_written(tmp_path_factory: pytest.TempPathFactory, models: dict[str, list[str]]) -> None:
     text = "".join(f"{name} {' '.join(clips)}\n" for name, clips in models.items())
     expected = [Model(name, tuple(clips)) for name, clips in models.items()]
     assert read_models(written(tmp_path_factory.mktemp("lists"), text)) == expected
@@ -162,9 +158,7 @@ def test_a_search_gives_the_true_speakers_score_and_rank_or_the_strangers_top_sc
         Probe("e", "north"),
     ]
     scores = score_open_set(gallery, probes, VECTORS)
-    assert scores.mated_scores == pytest.approx(
-        [0.0, -2 * math.sin(3 * math.pi / 8), -math.sqrt(2)], abs=1e-6
-    )
+    assert scores.mated_scores == pytest.approx([0.0, -2 * math.sin(3 * math.pi / 8), -math.sqrt(2)], abs=1e-6)
     # The last probe is as far from e as from w: e takes the worse of the two places.
     assert scores.mated_ranks.tolist() == [1, 3, 3]
     assert scores.nonmated_scores == pytest.approx([-EIGHTH_OF_A_TURN], abs=1e-6)
@@ -190,9 +184,7 @@ def test_a_vector_that_is_not_of_unit_length_is_refused(vector: list[float]) -> 
         score_pairs([Pair(True, "long", "long")], {"long": np.array(vector, dtype=np.float32)})
 
 
-@pytest.mark.skipif(
-    not SHARED_LISTS.is_dir(), reason="the shared trial lists do not lie beside this checkout"
-)
+@pytest.mark.skipif(not SHARED_LISTS.is_dir(), reason="the shared trial lists do not lie beside this checkout")
 @pytest.mark.parametrize(
     "name, pairs, models, trials, gallery, probes",
     [

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import click
 from speakerdb.errors import SpeakerdbError
 
 if TYPE_CHECKING:
-    from speakerdb.encoder.utterance import Progress
+    from speakerdb.gallery.gallery import Progress
     from speakerdb.gallery.results import Result
 
 YES, NO, INTERRUPTED = 0, 1, 130
@@ -78,24 +79,28 @@ def show(result: Result | list[Any], as_json: bool, text: str) -> None:
 
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Progress | None]:
-    """A bar on stderr with rate and time left, on a terminal only, once a recording takes long."""
+    """A bar on stderr with rate and time left, on a terminal only, once the work takes more than a second."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    with Progress(
-        TextColumn(label),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} s of audio, {task.speed:.0f}× real time"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task(label, total=None, visible=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, visible=False, count="")
+        began = time.monotonic()
 
-        def update(done_s: float, total_s: float | None) -> None:
-            bar.update(task, completed=done_s, total=total_s, visible=(total_s or 0.0) > 120.0)
+        def update(recording: int, recordings: int, done_s: float, total_s: float | None) -> None:
+            passed_s = time.monotonic() - began
+            if passed_s < 1.0:
+                return
+            if recordings > 1:
+                done, total, unit = recording + min(1.0, done_s / (total_s or done_s)), float(recordings), "recordings"
+            else:
+                done, total, unit = done_s, total_s or done_s, "s of audio"
+            count = f"{done:.0f} of {total:.0f} {unit}, {done / passed_s:.1f}/s"
+            bar.update(task, completed=done, total=total, visible=True, count=count)
 
         yield update

@@ -14,7 +14,7 @@ from speakerdb.embedding import Vector
 from speakerdb.encoder.bundle import Bundle, Card, open_bundle
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.runtime import Runtime
-from speakerdb.encoder.utterance import Progress, Utterance, hear
+from speakerdb.encoder.utterance import Heard, Utterance, hear
 
 
 class Encoder:
@@ -73,10 +73,10 @@ class Encoder:
                 for future in ahead:
                     future.cancel()
 
-    def probe(self, source: Source, rate_hz: int | None = None, progress: Progress | None = None) -> Utterance:
+    def probe(self, source: Source, rate_hz: int | None = None, progress: Heard | None = None) -> Utterance:
         """A recording to compare, held to the card's least net speech for that."""
         return hear(self.runtime, source, self.card.probe_speech_s, "compare", rate_hz, progress)
 
-    def enrollment(self, source: Source, rate_hz: int | None = None, progress: Progress | None = None) -> Utterance:
+    def enrollment(self, source: Source, rate_hz: int | None = None, progress: Heard | None = None) -> Utterance:
         """A recording to enroll, held to the card's least net speech for that."""
         return hear(self.runtime, source, self.card.enroll_speech_s, "enroll", rate_hz, progress)

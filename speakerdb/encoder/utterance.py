@@ -18,7 +18,7 @@ from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import TooLittleSpeech
 from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Quality, SpeechMask, SpeechMeter
 
-Progress = Callable[[float, float | None], None]
+Heard = Callable[[float, float | None], None]
 """Called with the seconds of audio done and, where the header tells, the seconds in all."""
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
@@ -46,7 +46,7 @@ def hear(
     needed_s: float,
     purpose: str,
     source_rate_hz: int | None = None,
-    progress: Progress | None = None,
+    progress: Heard | None = None,
 ) -> Utterance:
     """Decode, find the speech, embed.
 
@@ -68,7 +68,7 @@ def hear(
         return Utterance(stream.name, stream.sha256, average(vectors, weights), quality)
 
 
-def _windows(meter: SpeechMeter, stream: AudioStream, progress: Progress | None) -> Iterator[tuple[Samples, float]]:
+def _windows(meter: SpeechMeter, stream: AudioStream, progress: Heard | None) -> Iterator[tuple[Samples, float]]:
     """The stretches to embed, each with its seconds of speech."""
     held: list[tuple[Samples, SpeechMask]] = []
     held_samples, cut = 0, False

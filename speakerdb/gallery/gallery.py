@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from speakerdb.decision.threshold import Threshold, choose_threshold
 from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
-from speakerdb.encoder.utterance import Progress, Utterance
+from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import (
     EmptyGallery,
     EncoderMismatch,
@@ -52,6 +53,9 @@ from speakerdb.gallery.view import IndexView
 from speakerdb.store import database, records
 from speakerdb.store.database import Database
 from speakerdb.store.records import EncoderIdentity, GalleryIdentity
+
+Progress = Callable[[int, int, float, float | None], None]
+"""Called with the recording's number from 0, how many there are, its seconds done, and its seconds in all if known."""
 
 
 class Gallery:
@@ -135,9 +139,11 @@ class Gallery:
         speaker = usable_name(name)
         heard: list[Utterance] = []
         refused: list[RefusedRecording] = []
-        for source in _several(sources):
+        recordings = _several(sources)
+        for number, source in enumerate(recordings):
+            told = partial(progress, number, len(recordings)) if progress else None
             try:
-                heard.append(self.encoder.enrollment(source, rate_hz, progress))
+                heard.append(self.encoder.enrollment(source, rate_hz, told))
             except InputError as error:
                 if not keep_going:
                     raise
@@ -170,7 +176,7 @@ class Gallery:
         with self._existing().reading() as session:
             if not records.anybody(session):
                 raise EmptyGallery
-        probe = self.encoder.probe(source, rate_hz, progress)
+        probe = self.encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
         candidates = self.candidates(probe.vector, top)
         nearest = candidates[0]
         speaker = nearest.speaker if limit.accepts(nearest.distance) else None
@@ -215,7 +221,7 @@ class Gallery:
             stored = records.voiceprint(session, _require(session, speaker))
         if stored is None:
             raise NoSuchSpeaker(speaker)
-        probe = self.encoder.probe(source, rate_hz, progress)
+        probe = self.encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
         distance = float(distances(probe.vector, stored[None])[0])
         return Verification(probe.name, speaker, limit.accepts(distance), distance, limit, probe.quality)
 
