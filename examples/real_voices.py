@@ -3,7 +3,7 @@
     python examples/real_voices.py ../shared/corpora ../shared/trials
 
 The list's people were never heard in training; the encoder's threshold was chosen on other trials of the same corpus
-part (common_voice-dev), so what is printed shows the program, it does not measure it: `python -m training evaluate` does.
+part (common_voice-dev). What is printed shows the program; `python -m training evaluate` measures the encoder.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def normalize(vectors: npt.ArrayLike) -> Vectors:
     Raises: ValueError for a vector of zero or not finite length, which has no direction.
     """
     values = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(values, axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):  # a length beyond float64 is infinite, which is refused
+        lengths = np.linalg.norm(values, axis=-1, keepdims=True)
     if not np.all(np.isfinite(lengths)) or np.any(lengths < 1e-12):
         raise ValueError("a vector of zero or not finite length has no direction")
     units: Vectors = (values / lengths).astype(np.float32)
@@ -38,14 +39,20 @@ def average(vectors: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Vec
         vectors: real [n, dimension], n ≥ 1; each is normalised first, so a long one counts no more.
         weights: positive [n], 1 each where left out.
     Returns: float32 [dimension], unit length.
-    Raises: ValueError without vectors, or where they cancel out.
+    Raises: ValueError without vectors, for weights of another count or not positive, or where the vectors cancel
+        out: a mean shorter than 1e-6 is what their rounding to float32 leaves, and has no direction.
     """
     rows = np.asarray(vectors)
     if rows.ndim != 2 or len(rows) == 0:
         raise ValueError("an average needs at least one vector")
     units = normalize(rows).astype(np.float64)
     factors = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
-    return normalize((units * factors[:, None]).sum(axis=0) / factors.sum())
+    if factors.shape != (len(rows),) or not np.all(np.isfinite(factors) & (factors > 0.0)):
+        raise ValueError("an average needs one positive weight a vector")
+    mean = (factors / factors.sum()) @ units
+    if np.linalg.norm(mean) < 1e-6:
+        raise ValueError("the vectors cancel out: their average has no direction")
+    return normalize(mean)
 
 
 def cosine_to_distance(cosine: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -103,8 +103,8 @@ def kaldi_fbank(samples: npt.NDArray[np.float32], card: dict[str, Any]) -> npt.N
     Args:
         samples: float32 [samples], −1 to 1.
         card: the card's `features`: `bins`, `rate_hz`, `low_hz`, `high_hz`, `window`, `scale`, `subtract_mean`.
-    Returns: float32 [frames, bins].
-    Raises: EncoderDamaged where kaldi-native-fbank is not installed.
+    Returns: float32 [frames, bins]; no frames where the samples are fewer than one frame has.
+    Raises: ValueError for parameters that Kaldi refuses; EncoderDamaged where kaldi-native-fbank is not installed.
     """
     try:
         import kaldi_native_fbank
@@ -122,5 +122,7 @@ def kaldi_fbank(samples: npt.NDArray[np.float32], card: dict[str, Any]) -> npt.N
     fbank = kaldi_native_fbank.OnlineFbank(options)
     fbank.accept_waveform(card["rate_hz"], (samples * card.get("scale", 32_768.0)).tolist())
     fbank.input_finished()
+    if fbank.num_frames_ready == 0:
+        return np.zeros((0, card["bins"]), np.float32)
     frames = np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)]).astype(np.float32)
     return frames - frames.mean(axis=0) if card.get("subtract_mean", True) else frames

@@ -1,4 +1,4 @@
-"""The figures on the shipped card, computed again from the ONNX file and the card alone, with nothing of ours between."""
+"""The figures on the shipped card, computed again from the ONNX file and the card, with nothing of ours between."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ FILES = click.argument("files", nargs=-1, required=True)
 def enroll(gallery: Gallery, as_json: bool, name: str, files: tuple[str, ...], keep_going: bool) -> int:
     """Remember recordings (FILES, - for stdin) as the speaker NAME's: all of them, or none.
 
+    With --keep-going the exit code is 3 or 4 where any was refused.
+
     \b
     Example:
       speakerdb enroll ana ana_1.wav ana_2.wav ana_3.wav

@@ -16,6 +16,8 @@ from typing import Any
 from speakerdb import settings
 from speakerdb.errors import EncoderDamaged
 from speakerdb.features import KINDS
+from speakerdb.speech import SAMPLE_RATE_HZ
+from speakerdb.speech import SAMPLE_RATE_HZ
 
 FORMAT = "speakerdb-encoder/1"
 
@@ -89,7 +91,7 @@ def read_card(folder: Path) -> Card:
             sha256=_text(raw["sha256"]),
             dimension=_whole(raw["dimension"], 1, 65_536),
             rate_hz=_whole(raw["rate_hz"], 4_000, 384_000),
-            features=dict(raw["features"]),
+            features=_features(raw["features"]),
             enroll_speech_s=_number(speech.get("enroll", settings.MIN_ENROLL_SPEECH_S), 0.0, 3600.0),
             probe_speech_s=_number(speech.get("probe", settings.MIN_PROBE_SPEECH_S), 0.0, 3600.0),
             threshold_distance=_number(threshold["distance"], 0.0, 2.0) if threshold else None,
@@ -98,8 +100,12 @@ def read_card(folder: Path) -> Card:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EncoderDamaged(str(folder), f"card.json: {type(error).__name__}: {error}") from error
+    if card.rate_hz != SAMPLE_RATE_HZ:
+        raise EncoderDamaged(str(folder), f"it works at {card.rate_hz} Hz; encoders run here at {SAMPLE_RATE_HZ} Hz")
     if card.features.get("kind") not in KINDS:
         raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
+    if card.rate_hz != SAMPLE_RATE_HZ:
+        raise EncoderDamaged(str(folder), f"wants samples at {card.rate_hz} Hz; only {SAMPLE_RATE_HZ} Hz are served")
     return card
 
 
@@ -112,6 +118,14 @@ def _read(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise EncoderDamaged(str(path.parent), f"{path.name} is larger than {limit >> 20} MiB")
     return content
+
+
+def _features(value: Any) -> dict[str, Any]:
+    features = dict(value)
+    if features.get("kind") == "kaldi-fbank":
+        _whole(features["bins"], 1, 1_024)
+        _whole(features["rate_hz"], SAMPLE_RATE_HZ, SAMPLE_RATE_HZ)
+    return features
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,22 +58,23 @@ class Runtime:
         return result
 
     def _run(self, clips: list[Samples]) -> Vectors:
-        if self._bundle.card.features["kind"] == "kaldi-fbank":
-            feed = {self._input: kaldi_fbank(clips[0], self._bundle.card.features)[None]}
-        elif self._batches:
-            padded = np.zeros((len(clips), max(map(len, clips))), np.float32)
-            for row, clip in zip(padded, clips, strict=True):
-                row[: len(clip)] = clip
-            feed = {self._input: padded, LENGTHS: np.array([len(c) for c in clips], np.int64)}
-        else:
-            feed = {self._input: clips[0][None]}
         try:
-            output = self._session.run([self._output], feed)[0]
+            output = self._session.run([self._output], self._feed(clips))[0]
             return self._checked(output, len(clips))
         except EncoderDamaged:
             raise
         except Exception as error:
             raise EncoderDamaged(str(self._bundle.folder), f"it failed to run ({_first_line(error)})") from error
+
+    def _feed(self, clips: list[Samples]) -> dict[str, npt.NDArray[Any]]:
+        if self._bundle.card.features["kind"] == "kaldi-fbank":
+            return {self._input: kaldi_fbank(clips[0], self._bundle.card.features)[None]}
+        if not self._batches:
+            return {self._input: clips[0][None]}
+        padded = np.zeros((len(clips), max(map(len, clips))), np.float32)
+        for row, clip in zip(padded, clips, strict=True):
+            row[: len(clip)] = clip
+        return {self._input: padded, LENGTHS: np.array([len(c) for c in clips], np.int64)}
 
     def _checked(self, output: npt.NDArray[np.float32], clips: int) -> Vectors:
         expected = (clips, self._bundle.card.dimension)

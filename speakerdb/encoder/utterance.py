@@ -1,13 +1,15 @@
 """One recording, heard: from a source to a unit vector, its quality and its hash, in one pass of bounded memory.
 
 A recording of up to 20 s goes through the encoder whole. A longer one is cut into windows of 10 s; windows with too
-little speech are left out, and the others' vectors are averaged with their seconds of speech as weights.
+little speech are left out, and the others' vectors are averaged with their seconds of speech as weights. Where every
+window has too little, the one with the most stands for the recording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from speakerdb.embedding import Vector, average
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import TooLittleSpeech
 from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Quality, SpeechMask, SpeechMeter
+
+Window: TypeAlias = tuple[Samples, float]
+"""A stretch to embed and its seconds of speech."""
 
 Heard = Callable[[float, float | None], None]
 """Called with the seconds of audio done and, where the header tells, the seconds in all."""
@@ -59,7 +64,7 @@ def hear(
     vectors: list[Vector] = []
     weights: list[float] = []
     with AudioStream(source, source_rate_hz) as stream:
-        for windows in _batches(_windows(meter, stream, progress)):
+        for windows in _batches(_spoken(_windows(meter, stream, progress))):
             vectors.extend(runtime.vectors([samples for samples, _ in windows]))
             weights.extend(speech_s for _, speech_s in windows)
         quality = meter.quality()
@@ -68,41 +73,39 @@ def hear(
         return Utterance(stream.name, stream.sha256, average(vectors, weights), quality)
 
 
-def _windows(meter: SpeechMeter, stream: AudioStream, progress: Heard | None) -> Iterator[tuple[Samples, float]]:
-    """The stretches to embed, each with its seconds of speech."""
-    held: list[tuple[Samples, SpeechMask]] = []
-    held_samples, cut = 0, False
-    whole = round(settings.WHOLE_S * SAMPLE_RATE_HZ)
-    for samples, speech in meter.listen(stream.blocks(SAMPLE_RATE_HZ)):
-        held.append((samples, speech))
-        held_samples += len(samples)
-        if held_samples > whole:
-            cut = True
-            yield from _cut(*_join(held))
-            held, held_samples = [], 0
+def _windows(meter: SpeechMeter, stream: AudioStream, progress: Heard | None) -> Iterator[Window]:
+    """The recording whole, or in windows that are the same ones whatever the size of the stream's blocks."""
+    whole, step = round(settings.WHOLE_S * SAMPLE_RATE_HZ), round(settings.WINDOW_S / FRAME_S)
+    samples, speech, cut = np.zeros(0, np.float32), np.zeros(0, np.bool_), False
+    for block, mask in meter.listen(stream.blocks(SAMPLE_RATE_HZ)):
+        samples, speech = np.concatenate([samples, block]), np.concatenate([speech, mask])
+        cut = cut or len(samples) > whole
+        while cut and len(speech) >= step:
+            yield samples[: step * FRAME_SAMPLES], _seconds(speech[:step])
+            samples, speech = samples[step * FRAME_SAMPLES :], speech[step:]
         if progress:
             progress(stream.duration_s, stream.length_s)
-    if held:
-        samples, speech = _join(held)
-        if cut:
-            yield from _cut(samples, speech)
-        elif speech.any():
-            yield samples, float(speech.sum() * FRAME_S)
+    yield samples, _seconds(speech)
 
 
-def _join(held: list[tuple[Samples, SpeechMask]]) -> tuple[Samples, SpeechMask]:
-    return np.concatenate([s for s, _ in held]), np.concatenate([m for _, m in held])
-
-
-def _cut(samples: Samples, speech: SpeechMask) -> Iterator[tuple[Samples, float]]:
-    frames = round(settings.WINDOW_S / FRAME_S)
-    for start in range(0, len(speech), frames):
-        speech_s = float(speech[start : start + frames].sum() * FRAME_S)
+def _spoken(windows: Iterator[Window]) -> Iterator[Window]:
+    """The windows with enough speech; the one with the most where none has, and none where nobody speaks."""
+    fullest, found = (np.zeros(0, np.float32), 0.0), False
+    for samples, speech_s in windows:
         if speech_s >= settings.WINDOW_MIN_SPEECH_S:
-            yield samples[start * FRAME_SAMPLES : (start + frames) * FRAME_SAMPLES], speech_s
+            found = True
+            yield samples, speech_s
+        elif speech_s > fullest[1]:
+            fullest = samples, speech_s
+    if not found and fullest[1] > 0.0:
+        yield fullest
 
 
-def _batches(windows: Iterator[tuple[Samples, float]]) -> Iterator[list[tuple[Samples, float]]]:
+def _seconds(speech: SpeechMask) -> float:
+    return float(speech.sum() * FRAME_S)
+
+
+def _batches(windows: Iterator[Window]) -> Iterator[list[Window]]:
     batch = []
     for window in windows:
         batch.append(window)

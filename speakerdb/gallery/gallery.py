@@ -148,9 +148,9 @@ class Gallery:
                 if not keep_going:
                     raise
                 refused.append(RefusedRecording(str(error.fields.get("source", "")), error.to_json()))
-        if not heard:
-            if not refused:
-                raise InputError("no recording was given")
+        if not recordings:
+            raise InputError("no recording was given")
+        if not heard and self._found() is None:  # nothing to write is no reason to make a gallery
             return Enrolled(speaker, False, [], refused, 0)
         with self._writable().writing() as session:
             self._bind(session)
