@@ -46,7 +46,7 @@ def read_clips(archive: Path) -> Iterator[Clip]:
     Raises: ValueError where tar and table do not name the same clips.
     """
     table = read_table(archive)
-    seen = 0
+    seen: set[str] = set()
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
             if not member.isfile():
@@ -54,9 +54,11 @@ def read_clips(archive: Path) -> Iterator[Clip]:
             row = table.get(member.name)
             if row is None:
                 raise ValueError(f"{archive}: {member.name} is not in the table")
+            if member.name in seen:
+                raise ValueError(f"{archive}: {member.name} stands twice")
+            seen.add(member.name)
             content = tar.extractfile(member)
             assert content is not None  # a regular file always has content
-            seen += 1
             yield Clip(
                 path=member.name,
                 speaker=row.get("speaker") or "",
@@ -65,8 +67,8 @@ def read_clips(archive: Path) -> Iterator[Clip]:
                 sex=row.get("sex") or "",
                 audio=content.read(),
             )
-    if seen != len(table):
-        raise ValueError(f"{archive}: {seen} clips, but {len(table)} in the table")
+    if len(seen) != len(table):
+        raise ValueError(f"{archive}: {len(seen)} clips, but {len(table)} in the table")
 
 
 def check_speakers_apart(first: Path, second: Path) -> None:

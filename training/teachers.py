@@ -2,7 +2,7 @@
 
 Two published encoders are fused: each one's vectors are centred and brought to unit length, the second is weighted,
 both are put side by side, and the leading singular directions are kept. The inner product of two targets is then
-nearly cosine₁ + weight · cosine₂, in as many dimensions as the student has.
+nearly (cosine₁ + weight · cosine₂) / (1 + weight), in as many dimensions as the student has.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ def fuse(first: npt.ArrayLike, second: npt.ArrayLike, second_weight: float, dime
 
     Args: first: [clips, d1]; second: [clips, d2]; second_weight: of its cosine against the first's.
     Returns: float32 [clips, dimension], unit length.
+    Raises: ValueError where there are fewer clips, or fewer dimensions of the two together, than `dimension`.
     """
     parts = [normalize(v - v.mean(axis=0)) for v in (np.asarray(first, float), np.asarray(second, float))]
     joined = np.concatenate([parts[0], np.sqrt(second_weight) * parts[1]], axis=1)
+    if min(joined.shape) < dimension:
+        raise ValueError(f"{dimension} dimensions from {joined.shape[0]} clips and {joined.shape[1]} of the teachers")
     _, _, directions = np.linalg.svd(joined, full_matrices=False)
     return normalize(joined @ directions[:dimension].T)
 
@@ -33,7 +36,7 @@ def load_targets(
 ) -> npt.NDArray[np.float32]:
     """Targets of the clips `names` from two `.npz` files with `clips` and `vectors`, in the order of `names`.
 
-    Raises: ValueError where a clip has no vector.
+    Raises: ValueError where a clip has no vector, or there are not two files.
     """
     vectors = []
     for path in files:
@@ -43,4 +46,5 @@ def load_targets(
             if missing:
                 raise ValueError(f"{path}: no vector of {missing[0]} and {len(missing) - 1} more")
             vectors.append(stored["vectors"][[row_of[name] for name in names]].astype(np.float32))
-    return fuse(vectors[0], vectors[1], second_weight, dimension)
+    first, second = vectors
+    return fuse(first, second, second_weight, dimension)

@@ -17,7 +17,6 @@ from speakerdb import settings
 from speakerdb.errors import EncoderDamaged
 from speakerdb.features import KINDS
 from speakerdb.speech import SAMPLE_RATE_HZ
-from speakerdb.speech import SAMPLE_RATE_HZ
 
 FORMAT = "speakerdb-encoder/1"
 
@@ -100,8 +99,6 @@ def read_card(folder: Path) -> Card:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EncoderDamaged(str(folder), f"card.json: {type(error).__name__}: {error}") from error
-    if card.rate_hz != SAMPLE_RATE_HZ:
-        raise EncoderDamaged(str(folder), f"it works at {card.rate_hz} Hz; encoders run here at {SAMPLE_RATE_HZ} Hz")
     if card.features.get("kind") not in KINDS:
         raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
     if card.rate_hz != SAMPLE_RATE_HZ:
