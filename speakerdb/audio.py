@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -31,8 +32,13 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[An
 RATE_RANGE_HZ = (4_000, 384_000)
 """Below, no voice is left; above, no recorder exists: a damaged header."""
 
+LOUDEST = float(1 << 31)
+"""Integers of up to 32 bits that were made floats without scaling can be heard; beyond is no sound."""
+
 BLOCK_S = 60
-READ_FRAMES = 1 << 16
+READ_SAMPLES = 1 << 16
+"""Of all channels together in one read from a decoder."""
+
 MAGIC_BYTES = 16
 SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff")
 """Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
@@ -43,7 +49,7 @@ class Recording:
     """A whole recording in memory.
 
     Attributes:
-        name: the path, or `<bytes>`, `<file>`, `<array>`.
+        name: the path, a file object's own name, or `<bytes>`, `<array>`.
         samples: float32 [samples], mono, at `rate_hz`.
         rate_hz: what was asked for.
         source_rate_hz: what the source has.
@@ -115,7 +121,8 @@ class AudioStream:
     def blocks(self, rate_hz: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
         """The recording as float32 blocks at `rate_hz`, each `block_s` long but the last.
 
-        Raises: AudioUnreadable for samples that are NaN or infinite and for damage found while decoding.
+        Raises: AudioUnreadable for samples that are NaN, infinite or beyond `LOUDEST`, and for damage found while
+            decoding.
         """
         size = round(block_s * rate_hz)
         pending: list[Samples] = []
@@ -145,11 +152,12 @@ class AudioStream:
 
     def _mono(self) -> Iterator[Samples]:
         for frames in self._decoder.read():
-            mono = frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
-            bad = np.flatnonzero(~np.isfinite(mono))
+            with np.errstate(over="ignore", invalid="ignore"):  # what they make is refused below
+                mono = frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
+            bad = np.flatnonzero(~(np.abs(mono) <= LOUDEST))
             if len(bad):
                 at_s = (self._frames_read + int(bad[0])) / self.source_rate_hz
-                raise AudioUnreadable(self.name, f"sample at {at_s:.3f} s is {mono[bad[0]]}, not a number")
+                raise AudioUnreadable(self.name, f"the sample at {at_s:.3f} s is {mono[bad[0]]:g}, no sound")
             self._frames_read += len(mono)
             self._hash.update(mono.astype("<f4", copy=False).tobytes())
             yield mono
@@ -163,13 +171,16 @@ class _ArrayDecoder:
             raise AudioUnreadable(name, f"shape {array.shape}; [samples] or [samples, channels] is needed")
         if array.dtype.kind not in "fiu":
             raise AudioUnreadable(name, f"dtype {array.dtype}; floats or integers are needed")
-        self.rate_hz = int(rate_hz)
+        try:
+            self.rate_hz = int(rate_hz)
+        except (TypeError, ValueError, OverflowError) as error:  # text, NaN, infinity
+            raise AudioUnreadable(name, f"a sample rate of {rate_hz!r} is no number of samples a second") from error
         self.frames: int | None = len(array)
         self._array = array
 
     def read(self) -> Iterator[Samples]:
-        for start in range(0, len(self._array), READ_FRAMES):
-            yield _to_float(self._array[start : start + READ_FRAMES])
+        for start in range(0, len(self._array), READ_SAMPLES):
+            yield _to_float(self._array[start : start + READ_SAMPLES])
 
     def close(self) -> None:
         pass
@@ -190,9 +201,12 @@ class _SoundfileDecoder:
 
         self._name = name
         self._guard = _stderr_closed if quiet else contextlib.nullcontext
+        opened: str | bytes | IO[bytes] = file
+        if isinstance(file, str) and os.name != "nt":
+            opened = os.fsencode(file)  # a name may hold bytes that are no text
         try:
             with self._guard():
-                self._file = soundfile.SoundFile(file)
+                self._file = soundfile.SoundFile(opened)
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
             raise AudioUnreadable(name, "not audio that can be read") from error
         self._error = soundfile.LibsndfileError
@@ -200,14 +214,14 @@ class _SoundfileDecoder:
         self.frames: int | None = int(self._file.frames)
 
     def read(self) -> Iterator[Samples]:
-        done = 0
+        done, size = 0, max(1, READ_SAMPLES // self._file.channels)
         while True:
             try:
                 with self._guard():
-                    frames = self._file.read(READ_FRAMES, dtype="float32")
+                    frames = self._file.read(size, dtype="float32")
             except (self._error, RuntimeError) as error:
                 at_s = done / self.rate_hz
-                raise AudioUnreadable(self._name, f"damaged or cut short near {at_s:.1f} s") from error
+                raise AudioUnreadable(self._name, f"damaged or cut short after {at_s:.1f} s") from error
             if not len(frames):
                 return
             done += len(frames)
@@ -227,7 +241,7 @@ class _AvDecoder:
         self._av = av
         self._name = name
         try:
-            self._container = av.open(file, mode="r")
+            self._container = av.open(f"file:{file}" if isinstance(file, str) else file, mode="r")
             self._stream = self._container.streams.audio[0]
         except (av.FFmpegError, IndexError) as error:
             raise AudioUnreadable(name, "no sound in it that can be read") from error
@@ -241,7 +255,7 @@ class _AvDecoder:
             for frame in self._container.decode(self._stream):
                 for converted in planar.resample(frame):
                     yield converted.to_ndarray().astype(np.float32, copy=False).T
-        except self._av.FFmpegError as error:
+        except (self._av.FFmpegError, ValueError) as error:  # ValueError: the format changes half-way
             raise AudioUnreadable(self._name, "damaged or cut short") from error
 
     def close(self) -> None:
@@ -256,24 +270,27 @@ def _name(source: Source) -> str:
         return os.fspath(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return "<bytes>"
-    return "<array>" if isinstance(source, np.ndarray) else "<file>"
+    if isinstance(source, np.ndarray):
+        return "<array>"
+    named = getattr(source, "name", None)
+    return named if isinstance(named, str) else f"<{type(source).__name__}>"
 
 
 def _open(source: Source, name: str, rate_hz: int | None) -> _Decoder:
     if isinstance(source, np.ndarray):
         return _ArrayDecoder(source, name, rate_hz)
-    if rate_hz is not None:
-        raise AudioUnreadable(name, "only an array needs a sample rate; files know theirs")
     file: str | IO[bytes]
     if isinstance(source, str | os.PathLike):
-        file, magic = name, _magic_of_path(name)
+        file, magic = _from_path(name)
     elif isinstance(source, bytes | bytearray | memoryview):
         file = io.BytesIO(source)
         magic = bytes(source[:MAGIC_BYTES])
     elif hasattr(source, "read"):
         file, magic = _seekable(source, name)
     else:
-        raise AudioUnreadable(name, f"a {type(source).__name__} is not a path, bytes, file or array")
+        raise AudioUnreadable(name, "not a path, bytes, a file or an array")
+    if rate_hz is not None:
+        raise AudioUnreadable(name, "only an array needs a sample rate; files know theirs")
     if not magic:
         raise AudioUnreadable(name, "the file is empty")
     if magic[4:8] == b"ftyp" or magic.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u")):
@@ -281,10 +298,16 @@ def _open(source: Source, name: str, rate_hz: int | None) -> _Decoder:
     return _SoundfileDecoder(file, name, quiet=not magic.startswith(SILENT_DECODERS))
 
 
-def _magic_of_path(path: str) -> bytes:
+def _from_path(path: str) -> tuple[str | IO[bytes], bytes]:
+    """What a decoder opens, the path itself or what a pipe held, and the first bytes."""
     try:
         with Path(path).open("rb") as file:
-            return file.read(MAGIC_BYTES)
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISCHR(mode):
+                raise AudioUnreadable(path, "is a device, not a recording")
+            if stat.S_ISFIFO(mode):  # `<(…)` in a shell: it can be read once
+                return _seekable(file, path)
+            return path, file.read(MAGIC_BYTES)
     except FileNotFoundError as error:
         raise AudioUnreadable(path, "no such file") from error
     except IsADirectoryError as error:
@@ -296,11 +319,10 @@ def _magic_of_path(path: str) -> bytes:
 
 def _seekable(file: IO[bytes], name: str) -> tuple[IO[bytes], bytes]:
     try:
-        if not (hasattr(file, "seekable") and file.seekable()):
-            file = io.BytesIO(file.read())
-        start = file.tell()
+        if not (hasattr(file, "seekable") and file.seekable() and file.tell() == 0):
+            file = io.BytesIO(file.read())  # decoders seek from the beginning
         magic = file.read(MAGIC_BYTES)
-        file.seek(start)
+        file.seek(0)
     except (OSError, ValueError, TypeError) as error:
         raise AudioUnreadable(name, f"cannot be read ({error})") from error
     if not isinstance(magic, bytes):

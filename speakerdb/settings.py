@@ -44,6 +44,9 @@ MAX_ENCODER_BYTES = 512 << 20
 MAX_CARD_BYTES = 1 << 20
 """A card beyond this is no card."""
 
+REWRITE_BELOW_BYTES = 256 << 20
+"""After a removal a database up to this size (some 60,000 speakers with three recordings each) is written anew."""
+
 SNAPSHOT_STALE_SHARE = 0.1
 """The index is written to disk again on closing once this share of its speakers has changed."""
 

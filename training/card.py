@@ -79,11 +79,16 @@ def make_card(
     }
 
 
-def choose_threshold(trials: Path, name: str, vectors: ClipVectors) -> dict[str, float | str]:
-    """The distance at which a false match in a hundred happens, several clips enrolled, on a dev corpus."""
+def choose_threshold(trials: Path, name: str, vectors: ClipVectors) -> dict[str, float | str] | None:
+    """The distance at which a false match in a hundred happens, several clips enrolled, on a dev corpus.
+
+    None where even the nearest trial of all is a false match: no distance does that.
+    """
     models = model_scores(trials, name, vectors)
     rates = error_rates(models.target, models.nontarget)
     at = int(np.flatnonzero(rates.fmr <= CHOSEN_FMR)[0])
+    if not np.isfinite(rates.thresholds[at]):
+        return None
     return {
         "distance": round(-float(rates.thresholds[at]), 3),
         "origin": f"FMR {100 * CHOSEN_FMR:g} % on {name}, 3 clips enrolled "

@@ -50,12 +50,15 @@ def join_features(parts: Sequence[CachedFeatures]) -> CachedFeatures:
 
 
 def load_features(folder: Path, name: str) -> CachedFeatures | None:
-    """A cache written before, or None where there is none (the table is written last)."""
-    table = folder / f"{name}.json"
-    if not table.exists():
+    """A cache written before, or None where there is none that is whole (the table is written last)."""
+    table, array = folder / f"{name}.json", folder / f"{name}.f16"
+    if not table.exists() or not array.exists():
         return None
     stored = json.loads(table.read_text(encoding="utf8"))
-    frames = np.memmap(folder / f"{name}.f16", dtype=np.float16, mode="r").reshape(-1, stored["bins"])
+    shape = (stored["starts"][-1], stored["bins"])
+    if array.stat().st_size != np.dtype(np.float16).itemsize * shape[0] * shape[1]:
+        return None
+    frames = np.memmap(array, dtype=np.float16, mode="r", shape=shape)
     return CachedFeatures(frames, np.asarray(stored["starts"], dtype=np.int64), stored["clips"])
 
 

@@ -34,9 +34,12 @@ class Student(keras.Model):
         self.cosine = keras.metrics.Mean(name="cosine")
         self.speaker = keras.metrics.Mean(name="speaker")
 
-    def call(self, features: keras.KerasTensor) -> keras.KerasTensor:
-        """Unit vectors of crops without padding: [batch, frames, bins] → [batch, dimension]."""
-        vectors = self.network([features, ops.ones_like(features[..., :1])])
+    def call(self, features: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        """Unit vectors of crops without padding: [batch, frames, bins] → [batch, dimension].
+
+        `training` must be named here: without it Keras never tells the network's batch normalisation.
+        """
+        vectors = self.network([features, ops.ones_like(features[..., :1])], training=training)
         if not self.margin.built:
             self.margin.build(vectors.shape)
         return vectors

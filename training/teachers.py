@@ -28,7 +28,10 @@ def fuse(first: npt.ArrayLike, second: npt.ArrayLike, second_weight: float, dime
     if min(joined.shape) < dimension:
         raise ValueError(f"{dimension} dimensions from {joined.shape[0]} clips and {joined.shape[1]} of the teachers")
     _, _, directions = np.linalg.svd(joined, full_matrices=False)
-    return normalize(joined @ directions[:dimension].T)
+    kept = directions[:dimension]
+    # A direction's sign is free; fixed here, so that a resumed training aims at the same targets.
+    signs = np.sign(kept[np.arange(dimension), np.abs(kept).argmax(axis=1)])
+    return normalize(joined @ (kept * signs[:, None]).T)
 
 
 def load_targets(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import io
+import json
 import sys
 
 import click
+
+from speakerdb.errors import printable
 
 COMMANDS = {
     "enroll": "speakerdb.cli.voices",
@@ -58,12 +61,31 @@ def speakerdb() -> None:
 
 
 def main() -> None:
-    """Run the command line; a reader of our output that went away is no error."""
+    """Run the command line; one that cannot be understood gets one line, too, and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        speakerdb(prog_name="speakerdb")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(speakerdb(prog_name="speakerdb", standalone_mode=False))
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        sys.exit(_refused(error))
+
+
+def _refused(error: click.ClickException) -> int:
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # `speakerdb` alone
+        error.show()
+        return error.exit_code
+    context = getattr(error, "ctx", None)
+    message = printable(" ".join(error.format_message().split()), 300)
+    message += f" See `{context.command_path if context else 'speakerdb'} --help`"
+    if "--json" in sys.argv:
+        fields = {"error": "UsageError", "message": message, "exit_code": error.exit_code}
+        message = json.dumps(fields, ensure_ascii=False)
+    else:
+        message = f"speakerdb: {message}"
+    click.echo(message, err=True)
+    return error.exit_code
 
 
 if __name__ == "__main__":

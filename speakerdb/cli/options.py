@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speakerdb.errors import SpeakerdbError
+from speakerdb.errors import SpeakerdbError, StorageError, printable
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Progress
@@ -54,12 +55,19 @@ def errors_as_exit_codes(as_json: bool) -> Iterator[None]:
     try:
         yield
     except SpeakerdbError as error:
-        line = json.dumps(error.to_json(), ensure_ascii=False) if as_json else f"speakerdb: {error}"
-        click.echo(line, err=True)
-        sys.exit(error.exit_code)
+        sys.exit(_report(error, as_json))
+    except OSError as error:  # of the gallery's folder or index; recordings and the database have their own
+        name = printable(error.filename or "the gallery", 200)
+        sys.exit(_report(StorageError(f"{name}: {error.strerror or error}", path=name), as_json))
     except KeyboardInterrupt:
         click.echo("speakerdb: interrupted; nothing of the running command was written", err=True)
         sys.exit(INTERRUPTED)
+
+
+def _report(error: SpeakerdbError, as_json: bool) -> int:
+    line = json.dumps(error.to_json(), ensure_ascii=False) if as_json else f"speakerdb: {error}"
+    click.echo(line, err=True)
+    return error.exit_code
 
 
 def threshold_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,9 +80,22 @@ def show(result: Result | list[Any], as_json: bool, text: str) -> None:
     """A result on stdout, as JSON or as text."""
     if as_json:
         value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
-        click.echo(json.dumps(value, ensure_ascii=False))
+        print_line(json.dumps(value, ensure_ascii=False))
     elif text:
-        click.echo(text)
+        print_line(text)
+
+
+def print_line(line: str) -> None:
+    """Onto stdout. A reader that went away is no error: the exit code still says what was found.
+
+    Raises: StorageError where stdout is a file that cannot be written, such as on a full disk.
+    """
+    try:
+        click.echo(line)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again at its end
+        if not isinstance(error, BrokenPipeError):
+            raise StorageError(f"stdout: {error.strerror}; the command itself was carried out") from error
 
 
 @contextlib.contextmanager

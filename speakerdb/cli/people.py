@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
     from speakerdb.gallery.results import Removed, SpeakerInfo
 
+LARGEST_ID = (1 << 63) - 1  # that SQLite holds
+
 
 @click.command()
 @click.option("--enrollments", is_flag=True, help="List each recording with its id, too.")
@@ -63,7 +65,7 @@ def remove(gallery: Gallery, as_json: bool, name: str) -> int:
 
 
 @click.command()
-@click.argument("enrollment", type=int)
+@click.argument("enrollment", type=click.IntRange(1, LARGEST_ID))
 @shared_options
 def remove_enrollment(gallery: Gallery, as_json: bool, enrollment: int) -> int:
     """Forget one recording by its id, as `speakerdb speakers --enrollments` lists it.

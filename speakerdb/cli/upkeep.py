@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, errors_as_exit_codes, shared_options, show
+from speakerdb.cli.options import YES, errors_as_exit_codes, print_line, shared_options, show
 from speakerdb.errors import NoSuchGallery, StorageError
 
 if TYPE_CHECKING:
@@ -75,8 +75,6 @@ def upgrade(folder: Path | None, as_json: bool) -> None:
         if not path.exists():
             raise NoSuchGallery(str(path.parent))
         before, after = run(path)
-    if as_json:
-        click.echo(json.dumps({"before": before, "after": after}))
-    else:
-        click.echo(f"Upgraded  from {before} to {after}" if before != after else f"Schema    {after}: nothing to do")
+        text = f"Upgraded  from {before} to {after}" if before != after else f"Schema    {after}: nothing to do"
+        print_line(json.dumps({"before": before, "after": after}) if as_json else text)
     sys.exit(YES)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.results import Enrolled
 
 FILES = click.argument("files", nargs=-1, required=True)
+COUNT = click.IntRange(1, 10_000)
 
 
 @click.command()
@@ -45,7 +46,7 @@ def enroll(gallery: Gallery, as_json: bool, name: str, files: tuple[str, ...], k
 
 @click.command()
 @click.argument("file")
-@click.option("--top", default=settings.TOP, show_default=True, help="How many candidates to list.")
+@click.option("--top", type=COUNT, default=settings.TOP, show_default=True, help="How many candidates to list.")
 @threshold_option
 @shared_options
 def identify(gallery: Gallery, as_json: bool, file: str, top: int, threshold: float | None) -> int:
@@ -123,8 +124,8 @@ def _source(file: str) -> Source:
     if file != "-":
         return file
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("-: stdin is a terminal; pipe a recording into it")
-    return sys.stdin.buffer.read()
+        raise InputError("-: stdin is closed or a terminal; pipe a recording into it")
+    return sys.stdin.buffer
 
 
 def _short(source: str) -> str:

@@ -18,7 +18,7 @@ from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import records
 from speakerdb.store.database import Database
-from speakerdb.store.records import DamagedVector, GalleryIdentity
+from speakerdb.store.records import DamagedRow, GalleryIdentity
 
 AVERAGE_TOLERANCE = 1e-6
 SEARCHED = 1000
@@ -58,9 +58,9 @@ def stored_faults(session: Session, identity: GalleryIdentity) -> Iterator[str]:
             if row is None:
                 yield f"speaker {shown} has no voiceprint"
                 continue
-            stored = records.from_blob(row.vector, row.vector_crc32)
-        except DamagedVector:
-            yield f"a vector of speaker {shown} is damaged (checksum)"
+            stored = records.from_blob(row.vector, row.vector_crc32, speaker)
+        except DamagedRow as error:
+            yield f"speaker {shown} is damaged ({error})"
             continue
         expected = average(np.stack(vectors))
         if stored.shape != (identity.encoder.dimension,) or row.count != len(vectors):

@@ -64,10 +64,11 @@ class Gallery:
     def __init__(self, folder: Path, encoder: Encoder | None, index: str) -> None:
         self.folder = folder
         self._path = folder / database.FILE
-        self._database = database.open_existing(self._path) if self._path.exists() else None
         self._asked_encoder = encoder
         self._encoder: Encoder | None = None
+        self._encoder_is_bound = False
         self._view = IndexView(folder, index)
+        self._database = self._opened()
         self._lock = threading.RLock()
 
     @staticmethod
@@ -98,8 +99,10 @@ class Gallery:
         """Save the index and close the database; the gallery must not be used afterwards."""
         with self._lock:
             if self._database is not None:
-                self._view.save(self._generation)
-                self._database.close()
+                try:
+                    self._view.save(self._generation)
+                finally:
+                    self._database.close()
 
     @property
     def encoder(self) -> Encoder:
@@ -108,15 +111,18 @@ class Gallery:
         Raises: EncoderMismatch where the gallery is bound to another one than asked for, or to none that is here.
         """
         with self._lock:
-            if self._encoder is None:
+            encoder = self._encoder
+            if encoder is None or not self._encoder_is_bound:  # another process may have bound the gallery by now
                 bound = self._identity()
-                encoder = self._asked_encoder
-                if encoder is None:
-                    encoder = Encoder.load(find_by_hash(bound.encoder.sha256) if bound else None)
+                wanted = bound.encoder.sha256 if bound else None
+                if self._asked_encoder is not None:
+                    encoder = self._asked_encoder
+                elif encoder is None or wanted not in (None, encoder.card.sha256):
+                    encoder = Encoder.load(find_by_hash(wanted) if wanted else None)
                 if bound:
                     _require_same(bound.encoder, encoder)
-                self._encoder = encoder
-            return self._encoder
+                self._encoder, self._encoder_is_bound = encoder, bound is not None
+            return encoder
 
     def enroll(
         self,
@@ -193,14 +199,12 @@ class Gallery:
             if identity is None:
                 raise EmptyGallery
             with self._lock:
-                ids = self._view.nearest(session, identity, vector, top)
-            names = records.names_of(session, ids)
-            prints = records.voiceprints_of(session, ids)
-        if not ids:
+                nearest = self._view.nearest(session, identity, vector, top)
+        if not nearest:
             raise EmptyGallery
-        exact = distances(vector, np.stack([prints[speaker] for speaker in ids]))
-        found = [Candidate(names[ids[i]], float(exact[i])) for i in range(len(ids))]
-        return sorted(found, key=lambda candidate: candidate.distance)
+        exact = distances(vector, np.stack([voiceprint for _, voiceprint in nearest]))
+        found = [Candidate(name, float(exact[i])) for i, (name, _) in enumerate(nearest)]
+        return sorted(found, key=lambda candidate: candidate.distance)[:top]
 
     def verify(
         self,
@@ -219,8 +223,6 @@ class Gallery:
         limit = self._threshold(threshold)
         with self._existing().reading() as session:
             stored = records.voiceprint(session, _require(session, speaker))
-        if stored is None:
-            raise NoSuchSpeaker(speaker)
         probe = self.encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
         distance = float(distances(probe.vector, stored[None])[0])
         return Verification(probe.name, speaker, limit.accepts(distance), distance, limit, probe.quality)
@@ -277,7 +279,7 @@ class Gallery:
             count = len(records.enrollments_of(session, speaker))
             records.remove_speaker(session, speaker)
             records.record_change(session, [speaker])
-        return Removed(speaker_name, count, True, store.truncate_wal())
+        return Removed(speaker_name, count, True, store.erase_deleted())
 
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
@@ -292,7 +294,7 @@ class Gallery:
             if not left:
                 records.remove_speaker(session, speaker)
             records.record_change(session, [speaker])
-        return Removed(name, 1, not left, store.truncate_wal())
+        return Removed(name, 1, not left, store.erase_deleted())
 
     def check(self) -> CheckReport:
         """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts."""
@@ -320,9 +322,21 @@ class Gallery:
     def _found(self) -> Database | None:
         """The database, where there is one by now: another process may have made it."""
         with self._lock:
-            if self._database is None and self._path.exists():
-                self._database = database.open_existing(self._path)
+            if self._database is None:
+                self._database = self._opened()
             return self._database
+
+    def _opened(self) -> Database | None:
+        found = database.open_existing(self._path)
+        if found is not None:
+            try:
+                with found.reading() as session:
+                    generation = records.generation(session)
+                self._view.drop_later(generation)
+            except BaseException:
+                found.close()
+                raise
+        return found
 
     def _existing(self) -> Database:
         found = self._found()
@@ -370,5 +384,6 @@ def _require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
 
 
 def _several(sources: Source | Iterable[Source]) -> list[Source]:
-    single = isinstance(sources, str | bytes | bytearray | os.PathLike | np.ndarray) or hasattr(sources, "read")
+    one = str | bytes | bytearray | memoryview | os.PathLike | np.ndarray
+    single = isinstance(sources, one) or hasattr(sources, "read")
     return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]

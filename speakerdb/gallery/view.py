@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,17 @@ from sqlalchemy.orm import Session
 
 from speakerdb import settings
 from speakerdb.embedding import Vector
+from speakerdb.errors import StorageError
 from speakerdb.index import snapshot
 from speakerdb.index.engine import make_index, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
 from speakerdb.store import records
-from speakerdb.store.records import GalleryIdentity
+from speakerdb.store.database import translated
+from speakerdb.store.records import DamagedRow, GalleryIdentity
 
 FOLDER = "index"
+SPARE = 8
+"""Searched beyond what is asked for: float32 cosines confuse voices whose distances differ by less than 0.0005."""
 
 
 class IndexView:
@@ -31,11 +35,19 @@ class IndexView:
         self._generation = -1
         self._changed_since_saved = 0
 
-    def nearest(self, session: Session, identity: GalleryIdentity, query: Vector, count: int) -> list[int]:
-        """Ids of the speakers nearest to a unit vector, nearest first, as of the session's state."""
-        index = self.caught_up(session, identity)
-        found, _ = index.search(query[None], count)
-        return [int(speaker) for speaker in found[0] if speaker != MISSING]
+    def nearest(
+        self, session: Session, identity: GalleryIdentity, query: Vector, count: int
+    ) -> list[tuple[str, Vector]]:
+        """Names and voiceprints of the speakers nearest to a unit vector as of the session's state, and a few more.
+
+        Raises: DamagedRow where the database has lost a row.
+        """
+        found = _search(self.caught_up(session, identity), query, count + SPARE)
+        names, prints = records.names_of(session, found), records.voiceprints_of(session, found)
+        if not names.keys() == prints.keys() == set(found):  # somebody whom the database does not know
+            found = _search(self.rebuild(session, identity), query, count + SPARE)
+            names, prints = records.names_of(session, found), records.voiceprints_of(session, found)
+        return [(names[speaker], prints[speaker]) for speaker in found]
 
     def caught_up(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
         """The index at the session's generation: loaded, replayed from the change log, or built from SQL."""
@@ -59,10 +71,13 @@ class IndexView:
         return self._index
 
     def rebuild(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
-        """The index made anew from SQL."""
+        """The index made anew from SQL. Raises: DamagedRow where there are speakers without voiceprint."""
         index = make_index(self.kind, identity.encoder.dimension)
         for speakers, vectors in records.all_voiceprints(session):
             index.add(np.array(speakers, np.int64), vectors)
+        known = records.count_speakers(session)
+        if len(index) != known:
+            raise DamagedRow(f"{known} speakers have {len(index)} voiceprints")
         self._index, self._generation = index, identity.generation
         self._changed_since_saved = max(1, len(index))
         return index
@@ -73,14 +88,28 @@ class IndexView:
             return
         if self._changed_since_saved < settings.SNAPSHOT_STALE_SHARE * len(self._index):
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StorageError):
             if snapshot.save(self._folder, self._index, self._binding, self._generation, current_generation):
                 self._changed_since_saved = 0
 
-    def erased(self) -> contextlib.AbstractContextManager[None]:
-        """No snapshot on disk, nor a new one, until the block ends."""
-        return snapshot.erased(self._folder)
+    def drop_later(self, generation: int) -> None:
+        """Delete a snapshot of a later state than the database's."""
+        with translated(self._folder):
+            snapshot.drop_later(self._folder, generation)
+
+    @contextlib.contextmanager
+    def erased(self) -> Iterator[None]:
+        """No snapshot on disk, nor a new one, until the block ends. Raises: StorageError where the disk refuses."""
+        with translated(self._folder), snapshot.erased(self._folder):
+            yield
 
     def forget(self) -> None:
         """Drop the index in memory; the next search loads or builds it."""
         self._index, self._generation = None, -1
+
+
+def _search(index: VectorIndex, query: Vector, count: int) -> list[int]:
+    if not len(index):
+        return []
+    found, _ = index.search(query[None], min(count, len(index)))
+    return [int(speaker) for speaker in found[0] if speaker != MISSING]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.protocol import Ids, check_batch
+from speakerdb.index.protocol import Ids, check_batch, check_search
 
 
 class FaissIndex:
@@ -38,6 +38,7 @@ class FaissIndex:
 
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`."""
+        check_search(queries, count, self.dimension)
         cosines, found = self._index.search(np.ascontiguousarray(queries, np.float32), count)
         cosines[found < 0] = -np.inf
         return found, cosines

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.protocol import MISSING, Ids, check_batch
+from speakerdb.index.protocol import MISSING, Ids, check_batch, check_search
 
 
 class NumpyIndex:
@@ -47,6 +47,7 @@ class NumpyIndex:
 
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`."""
+        check_search(queries, count, self.dimension)
         size = len(self)
         found = np.full((len(queries), count), MISSING, np.int64)
         cosines = np.full((len(queries), count), -np.inf, np.float32)

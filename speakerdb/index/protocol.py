@@ -44,6 +44,7 @@ class VectorIndex(Protocol):
         Args: queries: float32 [q, dimension], unit length; count: how many to find, at least 1.
         Returns: ids int64 [q, count] from nearest to farthest, `MISSING` where fewer are in the index, and their
             cosines float32 [q, count] (−inf there). Equal cosines come in no set order.
+        Raises: ValueError for other shapes.
         """
 
     def to_bytes(self) -> bytes:
@@ -52,7 +53,15 @@ class VectorIndex(Protocol):
 
 def check_batch(ids: Ids, vectors: Vectors, dimension: int) -> None:
     """Raise ValueError unless there are as many distinct ids as vectors of the dimension."""
-    if vectors.ndim != 2 or vectors.shape != (len(ids), dimension):
-        raise ValueError(f"{len(ids)} ids need vectors [{len(ids)}, {dimension}], not {list(vectors.shape)}")
+    if ids.ndim != 1 or vectors.shape != (len(ids), dimension):
+        raise ValueError(f"ids {list(ids.shape)} need vectors [n, {dimension}], not {list(vectors.shape)}")
     if len(np.unique(ids)) != len(ids):
         raise ValueError("an id stands twice in one call")
+
+
+def check_search(queries: Vectors, count: int, dimension: int) -> None:
+    """Raise ValueError unless the queries have the dimension and something is asked for."""
+    if queries.ndim != 2 or queries.shape[1] != dimension:
+        raise ValueError(f"queries must be [q, {dimension}], not {list(queries.shape)}")
+    if count < 1:
+        raise ValueError(f"{count} to find; at least 1")

@@ -12,11 +12,14 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from speakerdb import settings
+from speakerdb.errors import GalleryLocked
 from speakerdb.index.engine import load_index
 from speakerdb.index.protocol import VectorIndex
 
@@ -25,6 +28,9 @@ FILE = "voiceprints.index"
 PARTIAL = "voiceprints.index.partial"
 LOCK = "lock"
 MAX_HEADER_BYTES = 4096
+LOCK_POLL_S = 0.02
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading a file of any content can raise."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ def save(
     Raises: OSError where the disk refuses; the snapshot that was there stays.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    with _lock(folder, wait=False) as held:
+    with _lock(folder, wait_s=0.0) as held:
         if not held or current_generation() != generation:
             return False
         content = index.to_bytes()
@@ -77,9 +83,8 @@ def load(folder: Path, binding: Binding) -> tuple[VectorIndex, int] | None:
     """The index and its generation, or None where the file is missing or anything in it does not agree."""
     try:
         with (folder / FILE).open("rb") as file:
-            header = file.readline(MAX_HEADER_BYTES)
+            fields = _header(file)
             content = file.read()
-        fields = json.loads(header)
         claimed = fields.pop("sha256")
         agrees = fields.get("format") == FORMAT and all(
             fields.get(name) == value for name, value in asdict(binding).items()
@@ -88,8 +93,24 @@ def load(folder: Path, binding: Binding) -> tuple[VectorIndex, int] | None:
             return None
         index = load_index(binding.kind, content, binding.dimension)
         return (index, int(fields["generation"])) if len(index) == fields["count"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         return None
+
+
+def drop_later(folder: Path, generation: int) -> None:
+    """Delete a snapshot that stands at a later generation than the gallery.
+
+    The database was brought back from a backup, then. Once it reached that generation again, by other changes, the
+    snapshot would be believed.
+    """
+    try:
+        with (folder / FILE).open("rb") as file:
+            later = _header(file)["generation"] > generation
+    except UNREADABLE:
+        return
+    if later:
+        with erased(folder):
+            pass
 
 
 @contextlib.contextmanager
@@ -98,15 +119,23 @@ def erased(folder: Path) -> Iterator[None]:
 
     A removal commits inside: killed before the commit, only a snapshot is lost, which is made again; killed after
     it, no file holds the voice any more.
+    Raises: OSError where the disk refuses; GalleryLocked where another process holds the lock too long.
     """
-    if not folder.is_dir():
-        yield
-        return
-    with _lock(folder, wait=True):
+    folder.mkdir(mode=0o700, exist_ok=True)  # for the lock: others may be about to write their first snapshot
+    with _lock(folder, settings.BUSY_TIMEOUT_S) as held:
+        if not held:
+            raise GalleryLocked(str(folder), settings.BUSY_TIMEOUT_S)
         for name in (FILE, PARTIAL):
             (folder / name).unlink(missing_ok=True)
         _fsync_folder(folder)
         yield
+
+
+def _header(file: IO[bytes]) -> dict[str, Any]:
+    fields = json.loads(file.readline(MAX_HEADER_BYTES))
+    if not isinstance(fields, dict):
+        raise ValueError("the header is no object")
+    return fields
 
 
 def _digest(fields: dict[str, Any], content: bytes) -> str:
@@ -116,30 +145,32 @@ def _digest(fields: dict[str, Any], content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _lock(folder: Path, wait: bool) -> Iterator[bool]:
-    """Hold the folder's lock; without `wait` yields False at once where another process holds it."""
+def _lock(folder: Path, wait_s: float) -> Iterator[bool]:
+    """Hold the folder's lock; yields False where another process holds it for longer than `wait_s`."""
     descriptor = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        yield _take_lock(descriptor, wait)
+        give_up = time.monotonic() + wait_s
+        while not (held := _take_lock(descriptor)) and time.monotonic() < give_up:
+            time.sleep(LOCK_POLL_S)
+        yield held
     finally:
         os.close(descriptor)
 
 
-def _take_lock(descriptor: int, wait: bool) -> bool:
+def _take_lock(descriptor: int) -> bool:
     try:
         if os.name == "nt":
             import msvcrt
 
-            mode = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined,unused-ignore]
-            msvcrt.locking(descriptor, mode, 1)  # type: ignore[attr-defined,unused-ignore]
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         else:
             import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except PermissionError:  # Windows says so where another process holds it
-        if wait or os.name != "nt":
+        if os.name != "nt":
             raise
         return False
     return True

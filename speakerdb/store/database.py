@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
@@ -27,8 +28,9 @@ from speakerdb.errors import (
     GalleryTooNew,
     StateError,
     StorageError,
+    printable,
 )
-from speakerdb.store.records import DamagedVector
+from speakerdb.store.records import DamagedRow
 from speakerdb.store.schema import OLDER_REVISIONS, REVISION, Base
 
 FILE = "gallery.sqlite"
@@ -68,6 +70,43 @@ class Database:
         ):
             yield session
 
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[Session]:
+        """As `writing`, with foreign keys checked at the end instead of enforced.
+
+        A migration that makes a table anew drops the old one, which would delete all rows that refer to it.
+        """
+        with translated(self.path), self._engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.execute("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
+            try:
+                connection = connection.execution_options(speakerdb_begin="BEGIN IMMEDIATE")
+                with Session(connection) as session, session.begin():
+                    yield session
+                    if session.execute(text("PRAGMA foreign_key_check")).first():
+                        raise GalleryDamaged(str(self.path), "rows refer to rows that are not there")
+            finally:
+                raw.execute("PRAGMA foreign_keys = ON")
+
+    def erase_deleted(self) -> bool:
+        """Leave nothing of deleted rows in the file or its log; False where that could not be done now.
+
+        `secure_delete` zeroes a row where it lies, but not the copies that stay behind where SQLite moved rows
+        between pages (measured: 1 name in 300 removals). Writing the file anew leaves those out.
+        """
+        try:
+            if self.path.stat().st_size <= settings.REWRITE_BELOW_BYTES:
+                self._rewrite()
+            return self.truncate_wal()
+        except (StorageError, OSError):  # locked, or no space: the rows are gone all the same
+            return False
+
+    def _rewrite(self) -> None:
+        with translated(self.path), self._engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.execute("PRAGMA temp_store = MEMORY")  # no copy of the voices in the system's temporary folder
+            raw.execute("VACUUM")
+
     def truncate_wal(self) -> bool:
         """Move the log into the database and cut it to nothing; False where a reader elsewhere needs it still."""
         with translated(self.path), self._engine.connect() as connection:
@@ -93,32 +132,53 @@ def create(path: Path) -> Database:
     Another process may do the same at the same moment: every statement bears that.
     """
     with translated(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the same mode
+        _make_folder(path.parent)
+        # Where the file is there, it is not opened: closing it again would drop the locks of our own connections.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # -wal and -shm get the same mode
     database = Database(path)
-    with database.writing() as session:
-        Base.metadata.create_all(session.connection(), checkfirst=True)
-        session.execute(
-            text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        )
-        session.execute(text("INSERT OR IGNORE INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+    try:
+        with database.writing() as session:
+            Base.metadata.create_all(session.connection(), checkfirst=True)
+            session.execute(
+                text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+            )
+            session.execute(text("INSERT OR IGNORE INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
-def open_existing(path: Path) -> Database:
+def open_existing(path: Path) -> Database | None:
     """Open a gallery's file and check that this program can read it.
 
+    Returns: None where there is no file yet, or one without any table: its maker was killed or is at work.
     Raises: GalleryDamaged, GalleryTooNew, StateError where `speakerdb db upgrade` is due, other StorageErrors.
     """
+    with translated(path):
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
     database = Database(path)
-    revision = read_revision(database)
+    revision, blank = None, False
+    try:
+        revision = read_revision(database)
+        blank = revision is None and _is_blank(database)
+    finally:
+        if revision != REVISION:
+            database.close()
     if revision == REVISION:
         return database
-    database.close()
+    if blank:
+        return None
     if revision is None:
         raise GalleryDamaged(str(path), "not a gallery: its tables are missing")
     if revision in OLDER_REVISIONS:
-        raise StateError(f"{path} has schema {revision}, {REVISION} is needed; run `speakerdb db upgrade`")
+        raise StateError(
+            f"{printable(path, 200)} has schema {revision}, {REVISION} is needed; run `speakerdb db upgrade`"
+        )
     raise GalleryTooNew(str(path), revision)
 
 
@@ -132,15 +192,39 @@ def read_revision(database: Database) -> str | None:
         return str(row[0]) if row else None
 
 
+def _is_blank(database: Database) -> bool:
+    with database.reading() as session:
+        return session.execute(text("SELECT 1 FROM sqlite_master LIMIT 1")).first() is None
+
+
+def _make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder, and those above it, on disk: what is promised inside is worth no more than its entry."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_folder(folder.parent, mode=0o777)
+    folder.mkdir(mode, exist_ok=True)
+    if os.name != "nt":  # folders cannot be opened there
+        descriptor = os.open(folder.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn what SQLAlchemy, SQLite and the system raise into one line for the user."""
     try:
         yield
-    except DamagedVector as error:
-        raise GalleryDamaged(str(path), "a vector's checksum does not agree") from error
-    except DatabaseError as error:
+    except DamagedRow as error:
+        raise GalleryDamaged(str(path), str(error)) from error
+    except DBAPIError as error:
         raise _meaning(path, error.orig) from error
+    except PoolTimeout as error:  # more threads than connections
+        raise GalleryLocked(str(path), settings.BUSY_TIMEOUT_S) from error
+    except SQLAlchemyError as error:  # a row that must be there is not
+        raise GalleryDamaged(str(path), str(error)) from error
     except sqlite3.Error as error:
         raise _meaning(path, error) from error
     except OSError as error:
@@ -158,7 +242,7 @@ def _meaning(path: Path, error: BaseException | None) -> StorageError:
         return GalleryReadOnly(shown)
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA")) or not name.startswith("SQLITE_IOERR"):
         return GalleryDamaged(shown, str(error))
-    return StorageError(f"{shown}: the disk reports an error ({error}); nothing was changed", path=shown)
+    return StorageError(f"{printable(path, 200)}: the disk reports an error ({error}); nothing was changed", path=shown)
 
 
 def _meaning_of_os(path: Path, error: OSError) -> StorageError:
@@ -168,7 +252,8 @@ def _meaning_of_os(path: Path, error: OSError) -> StorageError:
         return GalleryFull(str(path))
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return GalleryReadOnly(str(path))
-    return StorageError(f"{path}: {error.strerror or error}; choose another folder with --gallery", path=str(path))
+    reason = f"{error.strerror or error}; choose another folder with --gallery"
+    return StorageError(f"{printable(path, 200)}: {reason}", path=str(path))
 
 
 def _is_full(path: Path) -> bool:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import delete, func, select
@@ -30,7 +30,12 @@ from speakerdb.store.schema import (
 
 STORED = np.dtype("<f4")
 BATCH_ROWS = 4096
+NAMES = select(SpeakerRow.id, SpeakerRow.name, SpeakerRow.name_crc32)
 PRINTS = select(VoiceprintRow.speaker_id, VoiceprintRow.vector, VoiceprintRow.vector_crc32)
+LARGEST_ID = (1 << 63) - 1
+"""SQLite's; a larger number cannot even be asked for."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -92,10 +97,15 @@ def identity(session: Session) -> GalleryIdentity | None:
         return None
     gallery, encoder = found
     return GalleryIdentity(
-        gallery.uuid,
-        gallery.generation,
-        gallery.created,
-        EncoderIdentity(encoder.name, encoder.version, encoder.sha256, encoder.dimension),
+        _typed(gallery.uuid, str),
+        _typed(gallery.generation, int),
+        _typed(gallery.created, str),
+        EncoderIdentity(
+            _typed(encoder.name, str),
+            _typed(encoder.version, str),
+            _typed(encoder.sha256, str),
+            _typed(encoder.dimension, int),
+        ),
     )
 
 
@@ -107,7 +117,7 @@ def generation(session: Session) -> int:
 def record_change(session: Session, speaker_ids: list[int]) -> None:
     """Raise the generation by one and note that these speakers changed (or went) with it."""
     row = session.get_one(GalleryRow, 1)
-    row.generation += 1
+    row.generation = _typed(row.generation, int) + 1
     for speaker_id in speaker_ids:
         statement = insert(ChangeRow).values(speaker_id=speaker_id, generation=row.generation)
         session.execute(
@@ -122,7 +132,12 @@ def changes_since(session: Session, since: int) -> list[int]:
 
 def speaker_id(session: Session, name: str) -> int | None:
     """The id of a speaker, None where nobody has that name."""
-    return session.scalar(select(SpeakerRow.id).where(SpeakerRow.name == name))
+    found = session.execute(NAMES.where(SpeakerRow.name == name)).first()
+    if found is None:
+        return None
+    speaker, stored, crc32 = found
+    _checked_name(speaker, stored, crc32)
+    return speaker
 
 
 def anybody(session: Session) -> bool:
@@ -130,23 +145,34 @@ def anybody(session: Session) -> bool:
     return session.scalar(select(SpeakerRow.id).limit(1)) is not None
 
 
+def count_speakers(session: Session) -> int:
+    """How many speakers there are."""
+    return session.scalar(select(func.count()).select_from(SpeakerRow)) or 0
+
+
 def names_of(session: Session, ids: list[int]) -> dict[int, str]:
     """Names by id; ids that are gone are left out."""
-    rows = session.execute(select(SpeakerRow.id, SpeakerRow.name).where(SpeakerRow.id.in_(ids)))
-    return {row.id: row.name for row in rows}
+    result: dict[int, str] = {}
+    for start in range(0, len(ids), BATCH_ROWS):
+        for row in session.execute(NAMES.where(SpeakerRow.id.in_(ids[start : start + BATCH_ROWS]))):
+            result[row.id] = _checked_name(*row)
+    return result
 
 
 def add_speaker(session: Session, name: str) -> int:
     """A new speaker's id."""
-    row = SpeakerRow(name=name, created=_now())
+    row = SpeakerRow(name=name, name_crc32=0, created=_now())
     session.add(row)
+    session.flush()  # the checksum is of the id too, which is known only now
+    row.name_crc32 = _name_crc32(row.id, name)
     session.flush()
     return row.id
 
 
 def rename_speaker(session: Session, speaker: int, name: str) -> None:
     """Give a speaker another name; that it is free was checked."""
-    session.get_one(SpeakerRow, speaker).name = name
+    row = session.get_one(SpeakerRow, speaker)
+    row.name, row.name_crc32 = name, _name_crc32(speaker, name)
     session.flush()
 
 
@@ -165,7 +191,7 @@ def add_enrollment(session: Session, speaker: int, new: NewEnrollment) -> int:
         net_speech_s=new.net_speech_s,
         quality=json.dumps(new.quality),
         vector=blob,
-        vector_crc32=zlib.crc32(blob),
+        vector_crc32=zlib.crc32(blob, speaker),
         created=_now(),
     )
     session.add(row)
@@ -175,15 +201,16 @@ def add_enrollment(session: Session, speaker: int, new: NewEnrollment) -> int:
 
 def enrolled_for(session: Session, audio_sha256: str) -> str | None:
     """The name of the speaker for whom this very audio is enrolled."""
-    statement = select(SpeakerRow.name).join(EnrollmentRow).where(EnrollmentRow.audio_sha256 == audio_sha256)
-    return session.scalar(statement)
+    found = session.execute(NAMES.join(EnrollmentRow).where(EnrollmentRow.audio_sha256 == audio_sha256)).first()
+    return _checked_name(*found) if found else None
 
 
 def enrollment_owner(session: Session, enrollment: int) -> tuple[int, str] | None:
     """Id and name of the speaker of an enrollment, None where there is no such enrollment."""
-    statement = select(SpeakerRow.id, SpeakerRow.name).join(EnrollmentRow).where(EnrollmentRow.id == enrollment)
-    found = session.execute(statement).first()
-    return (found.id, found.name) if found else None
+    if not 0 < enrollment <= LARGEST_ID:
+        return None
+    found = session.execute(NAMES.join(EnrollmentRow).where(EnrollmentRow.id == enrollment)).first()
+    return (found.id, _checked_name(*found)) if found else None
 
 
 def remove_enrollment(session: Session, enrollment: int) -> None:
@@ -194,17 +221,18 @@ def remove_enrollment(session: Session, enrollment: int) -> None:
 def refresh_voiceprint(session: Session, speaker: int) -> int:
     """Average a speaker's enrollments into the voiceprint; how many there are (0: no voiceprint any more)."""
     own = select(EnrollmentRow.vector, EnrollmentRow.vector_crc32).where(EnrollmentRow.speaker_id == speaker)
-    vectors = [from_blob(*found) for found in session.execute(own)]
+    vectors = [from_blob(*found, speaker) for found in session.execute(own)]
     row = session.get(VoiceprintRow, speaker)
     if not vectors:
         if row:
             session.delete(row)
         return 0
     blob = to_blob(average(np.stack(vectors)))
+    crc32 = zlib.crc32(blob, speaker)
     if row:
-        row.vector, row.vector_crc32, row.count = blob, zlib.crc32(blob), len(vectors)
+        row.vector, row.vector_crc32, row.count = blob, crc32, len(vectors)
     else:
-        session.add(VoiceprintRow(speaker_id=speaker, vector=blob, vector_crc32=zlib.crc32(blob), count=len(vectors)))
+        session.add(VoiceprintRow(speaker_id=speaker, vector=blob, vector_crc32=crc32, count=len(vectors)))
     session.flush()
     return len(vectors)
 
@@ -215,26 +243,35 @@ def voiceprints_of(session: Session, speakers: list[int]) -> dict[int, Vector]:
     for start in range(0, len(speakers), BATCH_ROWS):
         chosen = VoiceprintRow.speaker_id.in_(speakers[start : start + BATCH_ROWS])
         for speaker, blob, crc32 in session.execute(PRINTS.where(chosen)):
-            result[speaker] = from_blob(blob, crc32)
+            result[speaker] = from_blob(blob, crc32, speaker)
     return result
 
 
-def voiceprint(session: Session, speaker: int) -> Vector | None:
-    """A speaker's voiceprint."""
-    return voiceprints_of(session, [speaker]).get(speaker)
+def voiceprint(session: Session, speaker: int) -> Vector:
+    """The voiceprint of a speaker who is there. Raises: DamagedRow where it is not."""
+    found = voiceprints_of(session, [speaker])
+    if speaker not in found:
+        raise DamagedRow("a speaker has no voiceprint")
+    return found[speaker]
 
 
 def all_voiceprints(session: Session) -> Iterator[tuple[list[int], Vectors]]:
     """All voiceprints in batches: speaker ids and float32 [n, dimension]."""
     for rows in session.execute(PRINTS.execution_options(yield_per=BATCH_ROWS)).partitions():
-        yield [row[0] for row in rows], np.stack([from_blob(row[1], row[2]) for row in rows])
+        yield [row[0] for row in rows], np.stack([from_blob(row[1], row[2], row[0]) for row in rows])
 
 
 def enrollments_of(session: Session, speaker: int) -> list[StoredEnrollment]:
     """A speaker's enrollments in the order in which they came."""
     statement = select(EnrollmentRow).where(EnrollmentRow.speaker_id == speaker).order_by(EnrollmentRow.id)
     return [
-        StoredEnrollment(row.id, row.source, row.net_speech_s, json.loads(row.quality), row.created)
+        StoredEnrollment(
+            row.id,
+            _typed(row.source, str),
+            _typed(row.net_speech_s, float),
+            _quality(row.quality),
+            _typed(row.created, str),
+        )
         for row in session.scalars(statement)
     ]
 
@@ -245,6 +282,7 @@ def speakers(session: Session) -> list[tuple[int, str, str, int, float]]:
         select(
             SpeakerRow.id,
             SpeakerRow.name,
+            SpeakerRow.name_crc32,
             SpeakerRow.created,
             func.count(EnrollmentRow.id),
             func.coalesce(func.sum(EnrollmentRow.net_speech_s), 0.0),
@@ -253,13 +291,16 @@ def speakers(session: Session) -> list[tuple[int, str, str, int, float]]:
         .group_by(SpeakerRow.id)
         .order_by(SpeakerRow.name)
     )
-    return [tuple(row) for row in session.execute(statement)]  # type: ignore[misc]
+    return [
+        (speaker, _checked_name(speaker, name, crc32), _typed(created, str), count, float(net_speech_s))
+        for speaker, name, crc32, created, count, net_speech_s in session.execute(statement)
+    ]
 
 
 def voiceprint_parts(session: Session, speaker: int) -> tuple[VoiceprintRow | None, list[Vector]]:
     """For `check`: a speaker's voiceprint as stored, and the vectors that it should be the average of."""
     own = select(EnrollmentRow.vector, EnrollmentRow.vector_crc32).where(EnrollmentRow.speaker_id == speaker)
-    return session.get(VoiceprintRow, speaker), [from_blob(*found) for found in session.execute(own)]
+    return session.get(VoiceprintRow, speaker), [from_blob(*found, speaker) for found in session.execute(own)]
 
 
 def to_blob(vector: Vector) -> bytes:
@@ -267,18 +308,44 @@ def to_blob(vector: Vector) -> bytes:
     return vector.astype(STORED).tobytes()
 
 
-def from_blob(blob: bytes, crc32: int) -> Vector:
+def from_blob(blob: bytes, crc32: int, speaker: int) -> Vector:
     """Little-endian bytes → float32 [dimension].
 
-    Raises: DamagedVector where the checksum does not agree: a bit that flipped would be a wrong distance.
+    The checksum starts from the speaker's id, so a vector that strayed to another speaker's row does not agree.
+    Raises: DamagedRow where it does not: a bit that flipped would be a wrong distance.
     """
-    if zlib.crc32(blob) != crc32:
-        raise DamagedVector
+    if zlib.crc32(_typed(blob, bytes), speaker) != crc32:
+        raise DamagedRow("a vector's checksum does not agree")
     return np.frombuffer(blob, STORED).astype(np.float32)
 
 
-class DamagedVector(Exception):
-    """A stored vector whose checksum does not agree; `translated` turns it into GalleryDamaged."""
+class DamagedRow(Exception):
+    """A row that is not what was written; `translated` turns it into GalleryDamaged."""
+
+
+def _name_crc32(speaker: int, name: str) -> int:
+    """As for vectors, from the speaker's id on: a bit that flipped would be a wrong person."""
+    return zlib.crc32(name.encode(), speaker)
+
+
+def _checked_name(speaker: int, name: str, crc32: int) -> str:
+    if _name_crc32(speaker, _typed(name, str)) != crc32:
+        raise DamagedRow("a name's checksum does not agree")
+    return name
+
+
+def _typed(value: Value, kind: type) -> Value:
+    """The value, where it is of its column's type; SQLite itself would hand out any."""
+    if not isinstance(value, kind):
+        raise DamagedRow(f"a {type(value).__name__} stands where a {kind.__name__} belongs")
+    return value
+
+
+def _quality(text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise DamagedRow("a recording's quality is not JSON") from error
 
 
 def _now() -> str:

@@ -46,6 +46,7 @@ class SpeakerRow(Base):
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 (SQLAlchemy's own form)
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     name: Mapped[str] = mapped_column(String(256), unique=True)
+    name_crc32: Mapped[int] = mapped_column(Integer)
     created: Mapped[str] = mapped_column(String(32))
 
 

@@ -38,6 +38,6 @@ def run_migrations(database: Database) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with database.writing() as session:
+    with database.migrating() as session:
         config.attributes["connection"] = session.connection()
         command.upgrade(config, "head")

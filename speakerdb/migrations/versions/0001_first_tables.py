@@ -34,6 +34,7 @@ def upgrade() -> None:
         "speaker",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.String(256), nullable=False, unique=True),
+        sa.Column("name_crc32", sa.Integer, nullable=False),
         sa.Column("created", sa.String(32), nullable=False),
         sqlite_autoincrement=True,
     )
