@@ -2,6 +2,7 @@
 PYTHON ?= python3
 USER_ENV := .venv
 DEV_ENV := .venv-dev
+PACKAGE := pyproject.toml $(shell find speakerdb -type f -not -path '*__pycache__*')
 
 .PHONY: demo test lint format encoder clean
 
@@ -21,10 +22,12 @@ format: $(DEV_ENV)/made
 	$(DEV_ENV)/bin/ruff check --fix .
 	$(DEV_ENV)/bin/ruff format .
 
+WORK ?= $(HOME)/speakerdb-work
+
 encoder: $(DEV_ENV)/made  ## train the shipped encoder again (hours; resumes where it stopped)
 	$(DEV_ENV)/bin/python -m training build --recipe first --work $(WORK) --out speakerdb/encoders/speakerdb-16k
 
-$(USER_ENV)/made: pyproject.toml
+$(USER_ENV)/made: $(PACKAGE)
 	@echo "making $(USER_ENV): a minute, once" >&2
 	@$(PYTHON) -m venv $(USER_ENV)
 	@$(USER_ENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[cpu]'

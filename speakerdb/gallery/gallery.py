@@ -384,6 +384,6 @@ def _require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
 
 
 def _several(sources: Source | Iterable[Source]) -> list[Source]:
-    one = str | bytes | bytearray | memoryview | os.PathLike | np.ndarray
-    single = isinstance(sources, one) or hasattr(sources, "read")
+    single = isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray)
+    single = single or hasattr(sources, "read")
     return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]
