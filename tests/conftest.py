@@ -1,0 +1,77 @@
+"""What several test files share: where recordings lie, a gallery with people in it, and the program as a process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+ENROLLED = {"ana": ["ana_1", "ana_2"], "ben": ["ben_1"]}
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The folder with the demo's recordings."""
+    return PROJECT / "examples"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with corpora and published encoders, which is no part of the project."""
+    folder = PROJECT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("the folder ../shared is not beside the checkout")
+    return folder
+
+
+@pytest.fixture
+def gallery_folder(tmp_path: Path) -> Path:
+    """Where a gallery may be made; nothing is there yet."""
+    return tmp_path / "people"
+
+
+@pytest.fixture(scope="session")
+def enrolled_once(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery with ana (two recordings) and ben (one); not to be changed, `enrolled` is its copy."""
+    from speakerdb import Gallery
+
+    folder = tmp_path_factory.mktemp("template") / "people"
+    with Gallery.open(folder) as gallery:
+        for name, clips in ENROLLED.items():
+            gallery.enroll(name, [examples / f"{clip}.wav" for clip in clips])
+    return folder
+
+
+@pytest.fixture
+def enrolled(enrolled_once: Path, gallery_folder: Path) -> Path:
+    """A gallery of the test's own with ana and ben in it."""
+    shutil.copytree(enrolled_once, gallery_folder)
+    return gallery_folder
+
+
+@pytest.fixture
+def run(gallery_folder: Path) -> Run:
+    """The program as a process of its own: `run("identify", path)`; its gallery is `gallery_folder`.
+
+    `before` stands in front of the command (`["setpriv", …]`); all else goes to `subprocess.run`.
+    """
+
+    def run_program(*arguments: str | Path | bytes, before: list[str] | None = None, **options: object):
+        command = [*(before or []), sys.executable, "-m", "speakerdb.cli.main", *arguments]
+        environment = os.environ | {"SPEAKERDB_GALLERY": str(gallery_folder)}
+        options = {"stdin": subprocess.DEVNULL, "text": True, "encoding": "utf8"} | options
+        if "stdout" not in options:
+            options["stdout"] = subprocess.PIPE
+        return subprocess.run(
+            command, stderr=subprocess.PIPE, env=environment, timeout=240, check=False, **options
+        )
+
+    return run_program

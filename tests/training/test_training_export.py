@@ -1,0 +1,134 @@
+"""The exported graph: its front end is `speakerdb.features`, and it says what Keras says, padded or not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnxruntime
+import pytest
+from tiny_corpus import EXAMPLES
+
+pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
+pytest.importorskip("tf2onnx", reason="exporting needs tf2onnx (the extra train)")
+
+from speakerdb import audio
+from speakerdb.features import FilterBank, log_mel
+from training.export import LogMel, disagreement, waveform_model, write_onnx
+from training.networks.next_tdnn import NextTdnn, build
+
+BANK = FilterBank()
+SMALL = NextTdnn(width=16, blocks=2, kernel=5, aggregated_blocks=2, pooled=24, attention=8, dimension=12)
+# From 128 ms, the least that speech detection lets through, whole numbers of frames and others.
+LENGTHS = (2_048, 4_000, 4_160, 16_000, 30_321, 40_000)
+
+
+def network(seed: int):
+    """A small network whose every weight is random."""
+    model = build(SMALL)
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        noise = rng.standard_normal(weight.shape)
+        weight.assign(weight.numpy() + 0.1 * (np.abs(noise) if "variance" in weight.path else noise))
+    return waveform_model(model, BANK)
+
+
+def voice(samples: int) -> np.ndarray:
+    return np.resize(audio.read(str(EXAMPLES / "ana_1.wav"), 16_000).samples[3_000:], samples)
+
+
+@pytest.fixture(scope="module")
+def keras_model():
+    return network(seed=1)
+
+
+@pytest.fixture(scope="module")
+def exported(keras_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "encoder.onnx"
+    write_onnx(keras_model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def session(exported):
+    return onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+
+
+def by_keras(model, waveform: np.ndarray, lengths: list[int]) -> np.ndarray:
+    return np.asarray(model([waveform, np.array(lengths, np.int64)]))
+
+
+def alone(session, samples: np.ndarray) -> np.ndarray:
+    return session.run(None, {"waveform": samples[None]})[0][0]
+
+
+@pytest.mark.parametrize("name", ["ana_1", "kal_2", "slt_1"])
+def test_the_front_end_in_the_graph_equals_the_one_in_numpy(name):
+    samples = audio.read(str(EXAMPLES / f"{name}.wav"), 16_000).samples
+    features, mask = LogMel(BANK)([samples[None], np.array([len(samples)], np.int64)])
+    found, expected = np.asarray(features)[0], log_mel(samples, BANK)
+    assert found.shape == expected.shape
+    assert np.all(np.asarray(mask) == 1.0)
+    difference = np.abs(found - expected)
+    audible = expected >= expected.max(axis=1, keepdims=True) - 45.0 * math.log(10) / 10
+    assert difference[audible].max() <= 1e-3
+    assert difference.max() <= 1e-2  # 65 dB below its frame's loudest bin float32 has three digits
+
+
+def test_the_front_ends_floor_is_that_of_digital_silence():
+    features, _ = LogMel(BANK)([np.zeros((1, 2_000), np.float32), np.array([2_000], np.int64)])
+    assert np.allclose(features, math.log(2.0**-23), atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [0, 399, 400, 559, 560, 1_999, 2_000, 5_000])
+def test_the_mask_holds_the_frames_that_lie_wholly_within_the_clip(length):
+    _, mask = LogMel(BANK)([np.zeros((1, 2_000), np.float32), np.array([length], np.int64)])
+    expected = [float(160 * frame + 400 <= length) for frame in range(11)]
+    assert np.asarray(mask)[0, :, 0].tolist() == expected
+    assert sum(expected) == BANK.frames(min(length, 2_000))
+
+
+def test_the_graphs_inputs_and_output_are_what_the_card_says(session):
+    [waveform] = session.get_inputs()
+    [lengths] = session.get_overridable_initializers()
+    [embedding] = session.get_outputs()
+    assert (waveform.name, waveform.type, waveform.shape) == ("waveform", "tensor(float)", ["batch", "samples"])
+    assert (lengths.name, lengths.type) == ("lengths", "tensor(int64)")
+    assert (embedding.name, embedding.type, embedding.shape) == ("embedding", "tensor(float)", ["batch", 12])
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_clip_alone_has_the_vector_that_keras_gives(keras_model, session, length):
+    samples = voice(length)
+    assert np.abs(alone(session, samples) - by_keras(keras_model, samples[None], [length])[0]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("beyond", ["zeros", "noise"])
+def test_a_padded_batch_has_the_vectors_that_keras_gives_and_of_each_clip_alone(keras_model, session, beyond):
+    longest = max(LENGTHS)
+    rng = np.random.default_rng(2)
+    padded = (rng.standard_normal if beyond == "noise" else np.zeros)((len(LENGTHS), longest)).astype(np.float32)
+    for row, length in zip(padded, LENGTHS, strict=True):
+        row[:length] = voice(length)
+    found = session.run(None, {"waveform": padded, "lengths": np.array(LENGTHS, np.int64)})[0]
+    assert np.abs(found - by_keras(keras_model, padded, list(LENGTHS))).max() <= 1e-5
+    for row, length in zip(found, LENGTHS, strict=True):
+        assert np.abs(row - alone(session, voice(length))).max() <= 1e-5
+
+
+def test_without_lengths_every_sample_counts(session):
+    pair = np.stack([voice(16_000), voice(32_000)[16_000:]])
+    without = session.run(None, {"waveform": pair})[0]
+    with_lengths = session.run(None, {"waveform": pair, "lengths": np.array([16_000, 16_000], np.int64)})[0]
+    assert np.array_equal(without, with_lengths)
+
+
+def test_the_check_before_a_bundle_is_written_finds_agreement_and_its_lack(keras_model, exported):
+    assert disagreement(keras_model, exported) <= 1e-5
+    assert disagreement(network(seed=3), exported) > 1e-2
+
+
+def test_the_graph_carries_no_path_of_the_machine_that_made_it(exported, tmp_path_factory):
+    content = exported.read_bytes()
+    assert str(EXAMPLES.parent).encode() not in content
+    assert str(tmp_path_factory.getbasetemp()).encode() not in content
