@@ -70,8 +70,6 @@ def run(gallery_folder: Path) -> Run:
         options = {"stdin": subprocess.DEVNULL, "text": True, "encoding": "utf8"} | options
         if "stdout" not in options:
             options["stdout"] = subprocess.PIPE
-        return subprocess.run(
-            command, stderr=subprocess.PIPE, env=environment, timeout=240, check=False, **options
-        )
+        return subprocess.run(command, stderr=subprocess.PIPE, env=environment, timeout=240, check=False, **options)
 
     return run_program

@@ -150,9 +150,7 @@ def test_vectors_that_do_not_fit_their_ids_are_refused_and_nothing_changes(kind,
     assert_agrees(index, {1: vectors[0].astype(float), 2: vectors[1].astype(float)}, vectors, 2)
 
 
-@pytest.mark.parametrize(
-    ("shape", "count"), [((1, 5), 1), ((4,), 1), ((1, 4, 1), 1), ((1, 4), 0), ((1, 4), -1)]
-)
+@pytest.mark.parametrize(("shape", "count"), [((1, 5), 1), ((4,), 1), ((1, 4, 1), 1), ((1, 4), 0), ((1, 4), -1)])
 def test_a_search_that_makes_no_sense_is_refused(kind, shape, count):
     index = make_index(kind, 4)
     index.add(ids(1), units(1, 4))

@@ -16,7 +16,7 @@ from speakerdb.gallery.results import CheckReport
 from speakerdb.gallery.view import IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
-from speakerdb.store import records
+from speakerdb.store import database, records
 from speakerdb.store.database import Database
 from speakerdb.store.records import DamagedRow, GalleryIdentity
 
@@ -95,3 +95,5 @@ def file_faults(folder: Path) -> Iterator[str]:
             yield f"{printable(path, 200)} can be read by others (mode {mode:03o}); chmod {wanted} it"
         if path.name == snapshot.PARTIAL:
             yield f"{printable(path, 200)} is left from a write that was cut off; run `speakerdb rebuild`"
+        if path.name.startswith(database.MAKING):
+            yield f"{printable(path, 200)} is left from a gallery's making that was cut off; delete it"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from speakerdb.store.records import DamagedRow
 from speakerdb.store.schema import OLDER_REVISIONS, REVISION, Base
 
 FILE = "gallery.sqlite"
+MAKING = ".making-"
+"""How folders begin in which a gallery is being made; what is in them is nobody's."""
+
 FULL_BELOW_BYTES = 1 << 20
 """SQLite tells a full disk as an I/O error in places; with less than this free, that is what it was."""
 
@@ -129,31 +133,43 @@ class Database:
 def create(path: Path) -> Database:
     """Make the folder (0700) and the file (0600) with empty tables of the newest revision.
 
-    Another process may do the same at the same moment: every statement bears that.
+    The tables are made beside and linked into place: a file of that name is a whole one, even where this process is
+    killed or another one does the same at the same moment. A file that is empty is a damaged one, therefore.
     """
     with translated(path):
         _make_folder(path.parent)
-        # Where the file is there, it is not opened: closing it again would drop the locks of our own connections.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # -wal and -shm get the same mode
+        with tempfile.TemporaryDirectory(prefix=MAKING, dir=path.parent) as beside:
+            draft = Path(beside) / path.name
+            os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # -wal and -shm get the same mode
+            _make_tables(draft)
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                pass  # another process was faster
+            except OSError:  # no hard links here
+                if not path.exists():
+                    draft.rename(path)
+            _fsync_folder(path.parent)
+    found = open_existing(path)
+    if found is None:
+        raise StorageError(f"{printable(path, 200)} is gone again; is somebody deleting the folder?", path=str(path))
+    return found
+
+
+def _make_tables(path: Path) -> None:
     database = Database(path)
     try:
         with database.writing() as session:
-            Base.metadata.create_all(session.connection(), checkfirst=True)
-            session.execute(
-                text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-            )
-            session.execute(text("INSERT OR IGNORE INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
-    except BaseException:
+            Base.metadata.create_all(session.connection())
+            session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            session.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+    finally:
         database.close()
-        raise
-    return database
 
 
 def open_existing(path: Path) -> Database | None:
-    """Open a gallery's file and check that this program can read it.
+    """Open a gallery's file and check that this program can read it; None where there is no file.
 
-    Returns: None where there is no file yet, or one without any table: its maker was killed or is at work.
     Raises: GalleryDamaged, GalleryTooNew, StateError where `speakerdb db upgrade` is due, other StorageErrors.
     """
     with translated(path):
@@ -162,17 +178,14 @@ def open_existing(path: Path) -> Database | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
     database = Database(path)
-    revision, blank = None, False
+    revision = None
     try:
         revision = read_revision(database)
-        blank = revision is None and _is_blank(database)
     finally:
         if revision != REVISION:
             database.close()
     if revision == REVISION:
         return database
-    if blank:
-        return None
     if revision is None:
         raise GalleryDamaged(str(path), "not a gallery: its tables are missing")
     if revision in OLDER_REVISIONS:
@@ -192,11 +205,6 @@ def read_revision(database: Database) -> str | None:
         return str(row[0]) if row else None
 
 
-def _is_blank(database: Database) -> bool:
-    with database.reading() as session:
-        return session.execute(text("SELECT 1 FROM sqlite_master LIMIT 1")).first() is None
-
-
 def _make_folder(folder: Path, mode: int = 0o700) -> None:
     """Make a folder, and those above it, on disk: what is promised inside is worth no more than its entry."""
     if folder.is_dir():
@@ -204,12 +212,17 @@ def _make_folder(folder: Path, mode: int = 0o700) -> None:
     if folder.parent != folder:
         _make_folder(folder.parent, mode=0o777)
     folder.mkdir(mode, exist_ok=True)
-    if os.name != "nt":  # folders cannot be opened there
-        descriptor = os.open(folder.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    _fsync_folder(folder.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # folders cannot be opened there
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -115,6 +115,17 @@ def test_sounds_only_add(share):
     assert np.all(augment(batch, crops(seed=4), ALWAYS[share], rng()) >= batch - 1e-5)
 
 
+def test_a_crop_gets_the_noise_of_its_own_row():
+    batch, noise = crops(12), np.full((12, 50, 80), math.log(2.0**-23), np.float32)
+    for row in range(12):
+        noise[row, :, 5 * row] = 10.0
+    how = Augmentation(**{**vars(NOTHING), "noise_share": 0.5, "noise_snr_db": (0.0, 0.0)})
+    louder = (augment(batch, noise, how, rng()) - batch).mean(axis=1) > 0.5
+    changed = np.flatnonzero(louder.any(axis=1))
+    assert 2 <= len(changed) <= 10
+    assert [np.flatnonzero(louder[row]).tolist() for row in changed] == [[5 * row] for row in changed]
+
+
 def test_babble_is_the_neighbouring_crop_at_its_ratio():
     batch, how = crops(), Augmentation(**{**vars(ALWAYS["babble_share"]), "babble_snr_db": (9.0, 9.0)})
     added = power(augment(batch, crops(seed=4), how, rng())) - power(batch)

@@ -6,6 +6,7 @@ the mask of valid frames, and every mean over time is weighted by it, so that pa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -14,9 +15,13 @@ from keras import layers, ops
 
 @dataclass(frozen=True)
 class NextTdnn:
-    """The network's size."""
+    """The network's size, and how far below a clip's loudest bin everything is taken for silence.
+
+    Digital silence lies 100 dB and more below speech; without the floor, the clips that have some resemble each other.
+    """
 
     bins: int = 80
+    floor_below_peak_db: float = 60.0
     width: int = 192
     blocks: int = 6
     kernel: int = 9
@@ -34,8 +39,8 @@ def build(size: NextTdnn) -> keras.Model:
     """
     features = keras.Input((None, size.bins), name="features")
     mask = keras.Input((None, 1), name="mask")
-    mean = _mean_over_time(features, mask)
-    x = (features - mean) * mask
+    x = _floored(features, mask, size.floor_below_peak_db)
+    x = (x - _mean_over_time(x, mask)) * mask
     x = layers.ZeroPadding1D(2)(x)  # explicit, since "same" with a stride depends on the length's parity
     x = layers.Conv1D(size.width, 5, strides=2, padding="valid", use_bias=False, name="stem")(x)
     x = layers.BatchNormalization(name="stem_norm")(x)
@@ -51,6 +56,12 @@ def build(size: NextTdnn) -> keras.Model:
     x = layers.BatchNormalization(name="pool_norm")(x)
     x = layers.Dense(size.dimension, name="embedding")(x)
     return keras.Model([features, mask], layers.UnitNormalization()(x), name="next_tdnn")
+
+
+def _floored(features: keras.KerasTensor, mask: keras.KerasTensor, below_peak_db: float) -> keras.KerasTensor:
+    valid = ops.where(mask > 0.0, features, -1e9)
+    peak = ops.max(valid, axis=(1, 2), keepdims=True)
+    return ops.maximum(features, peak - below_peak_db * math.log(10.0) / 10.0)
 
 
 def _block(x: keras.KerasTensor, mask: keras.KerasTensor, size: NextTdnn, name: str) -> keras.KerasTensor:
