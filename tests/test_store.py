@@ -199,6 +199,7 @@ def test_a_database_of_another_program_is_no_gallery_and_stays_as_it_is(tmp_path
     with pytest.raises(GalleryDamaged, match="not a gallery"):
         upgrade.upgrade(tmp_path / FILE)
     assert rows(tmp_path / FILE, "SELECT count(*) FROM sqlite_master") == [(1,)]
+    assert rows(tmp_path / FILE, "PRAGMA journal_mode") == [("delete",)]
 
 
 def test_a_gallery_of_a_newer_program_is_not_touched(people):
@@ -213,7 +214,7 @@ def test_a_gallery_of_a_newer_program_is_not_touched(people):
 def test_a_database_that_was_emptied_is_damaged_and_not_begun_anew(people, known_voices, size):
     with (people / FILE).open("r+b") as file:
         file.truncate(size)
-    with pytest.raises(GalleryDamaged, match=r"tables are missing|not a database"):
+    with pytest.raises(GalleryDamaged, match=r"tables are missing|malformed"):
         Gallery.open(people, encoder=known_voices)
     assert (people / FILE).stat().st_size == size
 
@@ -493,7 +494,7 @@ class Trial:
     def run(self) -> int:
         """How many of the questions ended in an error."""
         for ask in (self.look, self.listen, self.change, self.look, self.listen):
-            gallery = self.tried(lambda: Gallery.open(self.folder, encoder=self.encoder))
+            gallery = self.tried(lambda: Gallery.open(self.folder, encoder=self.encoder, index="numpy"))
             if gallery is not None:
                 with gallery:
                     ask(gallery)
@@ -554,7 +555,7 @@ def damaged_at(whole: bytes, trials: int, seed: int) -> Iterator[tuple[int, int]
 def test_a_database_with_a_flipped_bit_gives_right_answers_or_an_error(people_once, tmp_path, known_voices, snapshot):
     whole = (people_once / FILE).read_bytes()
     told = 0
-    for trial, (position, bit) in enumerate(damaged_at(whole, 60, seed=int(snapshot))):
+    for trial, (position, bit) in enumerate(damaged_at(whole, 35, seed=int(snapshot))):
         folder = shutil.copytree(people_once, tmp_path / str(trial))
         if not snapshot:
             shutil.rmtree(folder / "index")
@@ -568,14 +569,15 @@ def test_a_database_with_a_flipped_bit_gives_right_answers_or_an_error(people_on
 
 def test_a_database_cut_short_gives_right_answers_or_an_error(people_once, tmp_path, known_voices):
     whole = (people_once / FILE).read_bytes()
-    lengths = [1, 15, 16, 99, 100, 511, 512, *range(4095, len(whole), len(whole) // 24)]
+    lengths = [1, 15, 16, 99, 100, 511, 512, *range(4095, len(whole), len(whole) // 12)]
     for length in lengths:
         folder = shutil.copytree(people_once, tmp_path / str(length))
         (folder / FILE).write_bytes(whole[:length])
         try:
-            assert Trial(folder, known_voices).run() > 0
+            told = Trial(folder, known_voices).run()
         except Exception as error:
             raise AssertionError(f"cut to {length} of {len(whole)} bytes") from error
+        assert told or length > len(whole) - 4096  # less than a page may hold nothing
 
 
 # Several processes, several connections

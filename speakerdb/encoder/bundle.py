@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from speakerdb import settings
-from speakerdb.errors import EncoderDamaged
+from speakerdb.errors import EncoderDamaged, printable
 from speakerdb.features import KINDS
 from speakerdb.speech import SAMPLE_RATE_HZ
 
@@ -77,7 +77,7 @@ def read_card(folder: Path) -> Card:
     """Read and validate `card.json`. Raises: EncoderDamaged."""
     try:
         raw = json.loads(_read(folder / "card.json", settings.MAX_CARD_BYTES))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EncoderDamaged(str(folder), "card.json is not JSON") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise EncoderDamaged(str(folder), f"card.json is not of the format {FORMAT}")
@@ -98,7 +98,7 @@ def read_card(folder: Path) -> Card:
             raw=raw,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EncoderDamaged(str(folder), f"card.json: {type(error).__name__}: {error}") from error
+        raise EncoderDamaged(str(folder), printable(f"card.json: {type(error).__name__}: {error}", 200)) from error
     if card.features.get("kind") not in KINDS:
         raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
     if card.rate_hz != SAMPLE_RATE_HZ:
@@ -126,7 +126,7 @@ def _features(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or len(value) > 500:
+    if not isinstance(value, str) or not value or len(value) > 500 or not value.isprintable():
         raise ValueError(f"{value!r} is not a short text")
     return value
 

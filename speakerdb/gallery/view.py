@@ -42,12 +42,12 @@ class IndexView:
 
         Raises: DamagedRow where the database has lost a row.
         """
-        found = _search(self.caught_up(session, identity), query, count + SPARE)
-        names, prints = records.names_of(session, found), records.voiceprints_of(session, found)
-        if not names.keys() == prints.keys() == set(found):  # somebody whom the database does not know
-            found = _search(self.rebuild(session, identity), query, count + SPARE)
+        for index in (self.caught_up, self.rebuild):  # the second where the first knows somebody who is not there
+            found = _search(index(session, identity), query, count + SPARE)
             names, prints = records.names_of(session, found), records.voiceprints_of(session, found)
-        return [(names[speaker], prints[speaker]) for speaker in found]
+            if names.keys() == prints.keys() == set(found):
+                return [(names[speaker], prints[speaker]) for speaker in found]
+        raise DamagedRow("a voiceprint has no speaker")
 
     def caught_up(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
         """The index at the session's generation: loaded, replayed from the change log, or built from SQL."""

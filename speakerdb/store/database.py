@@ -1,7 +1,7 @@
 """The SQLite file: making, opening, transactions, and what its errors mean to a user.
 
-WAL, `synchronous=FULL`, foreign keys and `secure_delete` are set on every connection. A write is `BEGIN IMMEDIATE`,
-so it waits at its begin for another writer and never fails half-way for one.
+The file is in WAL mode; `synchronous=FULL`, foreign keys and `secure_delete` are set on every connection. A write is
+`BEGIN IMMEDIATE`, so it waits at its begin for another writer and never fails half-way for one.
 """
 
 from __future__ import annotations
@@ -111,6 +111,12 @@ class Database:
             raw.execute("PRAGMA temp_store = MEMORY")  # no copy of the voices in the system's temporary folder
             raw.execute("VACUUM")
 
+    def keep_wal(self) -> None:
+        """See to it that the file is in WAL mode; not before it is known to be a gallery, since that writes to it."""
+        with translated(self.path), self._engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.execute("PRAGMA journal_mode = WAL")
+
     def truncate_wal(self) -> bool:
         """Move the log into the database and cut it to nothing; False where a reader elsewhere needs it still."""
         with translated(self.path), self._engine.connect() as connection:
@@ -159,6 +165,7 @@ def create(path: Path) -> Database:
 def _make_tables(path: Path) -> None:
     database = Database(path)
     try:
+        database.keep_wal()
         with database.writing() as session:
             Base.metadata.create_all(session.connection())
             session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
@@ -178,14 +185,15 @@ def open_existing(path: Path) -> Database | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
     database = Database(path)
-    revision = None
     try:
         revision = read_revision(database)
-    finally:
-        if revision != REVISION:
-            database.close()
-    if revision == REVISION:
-        return database
+        if revision == REVISION:
+            database.keep_wal()
+            return database
+    except BaseException:
+        database.close()
+        raise
+    database.close()
     if revision is None:
         raise GalleryDamaged(str(path), "not a gallery: its tables are missing")
     if revision in OLDER_REVISIONS:
@@ -234,6 +242,8 @@ def translated(path: Path) -> Iterator[None]:
         raise GalleryDamaged(str(path), str(error)) from error
     except DBAPIError as error:
         raise _meaning(path, error.orig) from error
+    except UnicodeDecodeError as error:  # in the driver, on a message that quotes damaged bytes
+        raise GalleryDamaged(str(path), "its text cannot be read") from error
     except PoolTimeout as error:  # more threads than connections
         raise GalleryLocked(str(path), settings.BUSY_TIMEOUT_S) from error
     except SQLAlchemyError as error:  # a row that must be there is not
@@ -301,7 +311,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()

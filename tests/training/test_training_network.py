@@ -76,10 +76,29 @@ def test_a_clips_vector_does_not_depend_on_the_batch_it_is_in(network):
         assert np.abs(run(network, crops[row : row + 1])[0] - together[row]).max() <= 1e-5
 
 
-def test_a_microphones_colour_changes_no_vector(network):
+def test_a_louder_or_quieter_recording_has_the_same_vector(network):
     crops = features(60)
-    colour = np.linspace(-3.0, 3.0, 80, dtype=np.float32)
+    for gain in (-6.0, 3.0):
+        assert np.abs(run(network, crops + np.float32(gain)) - run(network, crops)).max() <= 1e-4
+
+
+def test_a_microphones_colour_changes_no_vector_of_a_clip_without_silence(network):
+    crops = 10.0 + features(60) / 4.0  # all of it within 60 dB of its peak, coloured or not
+    colour = np.linspace(-1.0, 1.0, 80, dtype=np.float32)
+    assert np.ptp(crops + colour) < 60.0 * np.log(10.0) / 10.0
     assert np.abs(run(network, crops + colour) - run(network, crops)).max() <= 1e-4
+
+
+def test_whatever_lies_sixty_db_below_the_clips_peak_is_silence(network):
+    crops = features(60)
+    floor = crops.max() - np.float32(60.0 * np.log(10.0) / 10.0)
+    crops[:, 20:30] = floor - 1.0
+    silence = crops.copy()
+    silence[:, 20:30] = np.log(np.finfo(np.float32).eps)
+    barely = crops.copy()
+    barely[:, 20:30] = floor + 1.0
+    assert np.abs(run(network, silence) - run(network, crops)).max() <= 1e-5
+    assert np.abs(run(network, barely) - run(network, crops)).max() > 1e-3
 
 
 def test_the_order_of_frames_does_matter(network):
