@@ -29,8 +29,8 @@ WINDOW_S = 10.0
 WINDOW_MIN_SPEECH_S = 1.0
 """A window with less speech is left out of a long recording's vector."""
 
-BATCH_CLIPS = 16
-"""Clips or windows in one run of the encoder; 16 windows of 10 s take about 100 MB while they run."""
+BATCH_CLIPS = 8
+"""Clips or windows in one run of the encoder; 8 windows of 10 s take about 100 MB while they run."""
 
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's write before it gives up."""
