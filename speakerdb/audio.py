@@ -201,8 +201,10 @@ class _SoundfileDecoder:
 
         self._name = name
         self._guard = _stderr_closed if quiet else contextlib.nullcontext
-        opened: str | bytes | IO[bytes] = file
-        if isinstance(file, str) and os.name != "nt":
+        opened: Any = file
+        if not isinstance(file, str):
+            opened = _Sought(file)
+        elif os.name != "nt":
             opened = os.fsencode(file)  # a name may hold bytes that are no text
         try:
             with self._guard():
@@ -232,6 +234,21 @@ class _SoundfileDecoder:
             self._file.close()
 
 
+class _Sought:
+    """A binary file that can be sought to anywhere: a damaged header asks for places before the beginning, and what
+    a callback of libsndfile raises is printed to stderr with its traceback."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.read, self.tell = file.read, file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return self._file.seek(0)
+
+
 class _AvDecoder:
     def __init__(self, file: str | IO[bytes], name: str) -> None:
         try:
@@ -241,11 +258,12 @@ class _AvDecoder:
         self._av = av
         self._name = name
         try:
-            self._container = av.open(f"file:{file}" if isinstance(file, str) else file, mode="r")
+            opened = f"file:{file}" if isinstance(file, str) else file
+            self._container = av.open(opened, mode="r", metadata_errors="replace")
             self._stream = self._container.streams.audio[0]
-        except (av.FFmpegError, IndexError) as error:
+            self.rate_hz = int(self._stream.rate)
+        except (av.FFmpegError, IndexError, AttributeError, TypeError) as error:  # no stream, codec or rate
             raise AudioUnreadable(name, "no sound in it that can be read") from error
-        self.rate_hz = int(self._stream.rate or 0)
         ticks, unit = self._stream.duration, self._stream.time_base
         self.frames: int | None = int(ticks * unit * self.rate_hz) if ticks and unit else None
 

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -308,22 +309,64 @@ def test_a_file_of_many_channels_is_read_in_small_pieces() -> None:
         assert stream.duration_s == READ_SAMPLES // 256 / RATE_HZ
 
 
-def test_formats_of_pyav_give_the_sound_back_at_their_own_rate() -> None:
+def by_av(samples: Samples, container: str, codec: str, rate_hz: int) -> bytes:
     av = pytest.importorskip("av", reason="PyAV (the extra `media`) is not installed")
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=rate_hz, layout="mono")
+        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], "s16", "mono")
+        frame.sample_rate = RATE_HZ
+        for piece in av.AudioResampler(stream.format.name, "mono", rate_hz).resample(frame):
+            output.mux(stream.encode(piece))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_formats_of_pyav_give_the_sound_back_at_their_own_rate() -> None:
     samples = clip("slt_1")
     for container, codec, rate_hz in (("mp4", "aac", 44_100), ("webm", "libopus", 48_000), ("mp4", "alac", 16_000)):
-        file = io.BytesIO()
-        with av.open(file, "w", format=container) as output:
-            stream = output.add_stream(codec, rate=rate_hz, layout="mono")
-            frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], "s16", "mono")
-            frame.sample_rate = RATE_HZ
-            for piece in av.AudioResampler(stream.format.name, "mono", rate_hz).resample(frame):
-                output.mux(stream.encode(piece))
-            output.mux(stream.encode(None))
-        recording = audio.read(file.getvalue(), RATE_HZ)
+        recording = audio.read(by_av(samples, container, codec, rate_hz), RATE_HZ)
         assert recording.source_rate_hz == rate_hz
         assert len(recording.samples) == pytest.approx(len(samples), abs=0.1 * RATE_HZ)
         size = 1 << 17  # the codecs delay and pad: compared where they agree best
         spectra = np.fft.rfft(samples, size), np.fft.rfft(recording.samples, size)
         agreement = np.fft.irfft(spectra[0].conj() * spectra[1], size).max()
         assert agreement > 0.9 * np.linalg.norm(samples) * np.linalg.norm(recording.samples)
+
+
+def damaged_headers(content: bytes, count: int) -> Iterator[bytes]:
+    """Copies with a few bytes changed, more of them at the beginning than elsewhere."""
+    chance = np.random.default_rng(len(content))
+    for _ in range(count):
+        damaged = bytearray(content)
+        for _ in range(chance.integers(1, 4)):
+            start = int(chance.integers(0, 200 if chance.random() < 0.7 else len(content)))
+            size = int(chance.choice([1, 1, 2, 4, 8, 64]))
+            damaged[start : start + size] = chance.bytes(size) if chance.random() < 0.7 else b"\xff" * size
+        yield bytes(damaged)
+
+
+def assert_heard_or_refused_in_silence(contents: list[bytes], capfd: pytest.CaptureFixture) -> None:
+    for content in contents:
+        for damaged in damaged_headers(content, 150):
+            try:
+                audio.read(damaged, RATE_HZ)
+            except AudioUnreadable as error:
+                assert str(error).isprintable()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_headers_raise_one_kind_of_error_and_print_nothing(capfd: pytest.CaptureFixture) -> None:
+    assert_heard_or_refused_in_silence(CONTENTS, capfd)
+
+
+def test_damaged_headers_of_pyavs_formats_do_so_too(capfd: pytest.CaptureFixture) -> None:
+    formats = (("mp4", "aac", 44_100), ("webm", "libopus", 48_000))
+    assert_heard_or_refused_in_silence([by_av(clip()[:16_000], *one) for one in formats], capfd)
+
+
+def test_a_title_of_bytes_that_are_no_text_does_not_matter() -> None:
+    content = by_av(clip(), "mp4", "aac", 16_000)
+    assert content.count(b"isomiso2") == 1
+    spoiled = content.replace(b"isomiso2", b"isom\xffso2")
+    assert audio.read(spoiled, RATE_HZ).sha256 == audio.read(content, RATE_HZ).sha256
