@@ -15,6 +15,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -794,18 +795,23 @@ def test_a_locked_gallery_waits_and_says_so_and_is_read_meanwhile(
 def test_an_interrupted_enrollment_exits_with_130_and_writes_nothing(enrolled: Path) -> None:
     before = listing(enrolled)
     command = [sys.executable, "-m", "speakerdb.cli.main", "enroll", "zoe", "-", "--gallery", str(enrolled)]
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # and some shells block it altogether
     own = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and so
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=False)  # do its children
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)  # do its children
     signal.signal(signal.SIGINT, own)
-    assert process.stdin is not None and process.stderr is not None
-    process.stdin.write(encoded(np.tile(voice(), 20), "WAV"))  # more than a pipe holds: it is being read
-    process.stdin.flush()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    line = only_line(process.stderr.read().decode())
-    assert line == "interrupted; nothing of the running command was written"
-    process.stdin.close()
-    process.stderr.close()
+    with process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(encoded(np.tile(voice(), 20), "WAV"))  # more than a pipe holds: it is being read
+        process.stdin.flush()
+        for _ in range(6):
+            time.sleep(0.5)  # Python notices a signal within a read that waits, not between two reads of a pipe
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+                break
+        process.kill()  # where it did not listen
+        line = only_line(process.stderr.read().decode())
+        assert (process.returncode, line) == (130, "interrupted; nothing of the running command was written")
     assert listing(enrolled) == before
 
 

@@ -633,8 +633,8 @@ def test_of_a_removed_recording_and_the_average_with_it_no_byte_is_left(people, 
 
 
 def test_after_many_removals_from_a_large_gallery_nothing_is_left_of_anyone(gallery_folder, encoder, monkeypatch):
-    rng = np.random.default_rng(3)
-    names = [f"person {rng.bytes(8).hex()}" for _ in range(300)]
+    rng = np.random.default_rng(0)  # with these names SQLite 3.40 leaves copies behind, if the file is not rewritten
+    names = [f"person {rng.bytes(int(rng.integers(9, 31))).hex()}" for _ in range(300)]
     voices = {name: [voice(f"{name} {n}") for n in range(1 + i % 3)] for i, name in enumerate(names)}
     ready(gallery_folder, encoder, voices)
     store = database.open_existing(gallery_folder / database.FILE)
@@ -659,15 +659,15 @@ def test_after_many_removals_from_a_large_gallery_nothing_is_left_of_anyone(gall
         assert len(left_in(gallery_folder, secrets(order[0]))) >= len(secrets(order[0]))
         with monkeypatch.context() as patch:  # most of them without writing the file anew: pages merge, are freed
             patch.setattr(settings, "REWRITE_BELOW_BYTES", 0)
-            for name in order[:180]:
+            for name in order[:200]:
                 assert gallery.remove(name).log_erased
                 gone |= secrets(name)
-        for name in order[180:200]:
+        for name in order[200:210]:
             assert gallery.remove(name).log_erased
             gone |= secrets(name)
             assert left_in(gallery_folder, gone) == []
         found = {c.speaker for c in gallery.candidates(voice("anybody"), top=500)}
-        assert found == set(order[200:])
+        assert found == set(order[210:])
         assert gallery.check().findings == []
     assert left_in(gallery_folder, gone) == []
 
