@@ -1,0 +1,20 @@
+"""The commands of `python -m training`, one file each: from a corpus to an encoder bundle."""
+
+from __future__ import annotations
+
+import click
+
+from training.commands.build import build
+from training.commands.evaluate import evaluate
+from training.commands.export import export
+from training.commands.prepare import prepare
+from training.commands.train import train
+
+
+@click.group()
+def training() -> None:
+    """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
+
+
+for command in (prepare, train, export, evaluate, build):
+    training.add_command(command)

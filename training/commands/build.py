@@ -1,0 +1,27 @@
+"""`python -m training build`: all steps of a recipe in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from training.commands.export import export_recipe
+from training.commands.places import FOLDER, Places, places
+from training.commands.train import train_recipe
+from training.recipe import Recipe
+
+
+@click.command()
+@places
+@click.option("--out", type=FOLDER, required=True, help="The bundle's folder.")
+def build(recipe: str, out: Path, **where: Any) -> None:
+    """Do all of it: prepare, train, export.
+
+    Example: python -m training build --recipe first --work ~/speakerdb-work --out bundle
+    """
+    read, console, at = Recipe.load(recipe), Console(stderr=True), Places(**where)
+    train_recipe(read, at, console)
+    export_recipe(read, at, out, console)
