@@ -56,9 +56,12 @@ class Turned(layers.Layer):
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         """[batch, frames, channels] and a mask [batch, frames, 1] → [batch, frames, channels]."""
         x, mask = inputs
-        at = ops.arange(ops.shape(x)[1])[None, :]
+        batch, frames, channels = ops.shape(x)
+        at = ops.arange(frames, dtype="int32")[None, :]
         lengths = ops.cast(ops.sum(mask[..., 0], axis=1, keepdims=True), "int32")
-        return ops.take_along_axis(x, ops.where(at < lengths, lengths - 1 - at, at)[..., None], axis=1)
+        source = ops.where(at < lengths, lengths - 1 - at, at)
+        rows = ops.arange(batch, dtype="int32")[:, None] * frames + source  # whole rows: take_along_axis is 5 x slower
+        return ops.take(ops.reshape(x, (-1, channels)), rows, axis=0)
 
     def compute_output_shape(self, shapes: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         """As the frames'."""
