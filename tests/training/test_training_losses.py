@@ -10,7 +10,13 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
-from training.losses import AdditiveAngularMargin, cosine_loss, relational_loss  # noqa: E402
+from training.losses import (  # noqa: E402
+    AdditiveAngularMargin,
+    Losses,
+    cosine_loss,
+    relational_loss,
+    semi_hard_triplet_loss,
+)
 
 
 def units(count: int, dimension: int, seed: int) -> np.ndarray:
@@ -121,3 +127,85 @@ def test_the_relational_loss_does_not_see_a_rotation():
 
 def test_the_relational_loss_of_one_clip_is_not_a_number():
     assert math.isnan(float(relational_loss(units(1, 4, seed=14), units(1, 4, seed=15))))
+
+
+def triplet_loss(vectors: np.ndarray, speakers: np.ndarray, margin: float) -> float:
+    """FaceNet's semi-hard loss in three loops."""
+    vectors, losses = vectors.astype(np.float64), []
+
+    def distance(i: int, j: int) -> float:
+        return math.sqrt(max(1e-12, 2.0 - 2.0 * math.fsum(vectors[i] * vectors[j])))
+
+    for anchor, positive in itertools.permutations(range(len(vectors)), 2):
+        others = [distance(anchor, n) for n in range(len(vectors)) if speakers[n] != speakers[anchor]]
+        if speakers[anchor] != speakers[positive] or not others:
+            continue
+        apart = distance(anchor, positive)
+        farther = [d for d in others if d > apart]
+        losses.append(max(0.0, margin + apart - (min(farther) if farther else max(others))))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+def found_triplet_loss(vectors: np.ndarray, speakers: list[int] | np.ndarray, margin: float) -> float:
+    return float(semi_hard_triplet_loss(vectors.astype(np.float32), np.array(speakers, np.int32), margin))
+
+
+@pytest.mark.parametrize("margin", [1.0, 0.2, 0.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_triplet_loss_is_facenets(seed, margin):
+    rng = np.random.default_rng(seed)
+    vectors, speakers = units(14, 3, seed), rng.integers(0, 4, size=14)
+    expected = triplet_loss(vectors, speakers, margin)
+    assert math.isclose(found_triplet_loss(vectors, speakers, margin), expected, rel_tol=1e-4, abs_tol=1e-6)
+
+
+def test_the_triplet_loss_takes_the_farthest_negative_where_none_is_farther_than_the_positive():
+    vectors = np.array([[1.0, 0.0], [-1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    # d(0, 1) = 2, and no negative of 0 is farther; of 2 and 3 the farther from 0 is 2, from 1 it is 3.
+    from_first, from_second = math.sqrt(2 - 2 * 0.6), math.sqrt(2 + 2 * 0.8)
+    expected = ((1.0 + 2.0 - from_first) + (1.0 + 2.0 - from_second)) / 2
+    assert math.isclose(found_triplet_loss(vectors, [0, 0, 1, 2], 1.0), expected, rel_tol=1e-5)
+
+
+def test_a_negative_just_as_far_as_the_positive_is_not_farther():
+    vectors = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]])
+    speakers = np.array([0, 0, 1, 2])  # from 0: positive √2, negatives √2 and 2
+    assert math.isclose(found_triplet_loss(vectors, speakers, 1.0), triplet_loss(vectors, speakers, 1.0), rel_tol=1e-5)
+    farther = max(0.0, 1.0 + math.sqrt(2.0) - 2.0)
+    tied = 1.0  # from 1 both negatives are as far as the positive: the farthest, which is no farther
+    assert math.isclose(triplet_loss(vectors, speakers, 1.0), (farther + tied) / 2, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("speakers", [[0, 1, 2, 3], [0, 0, 0, 0], [0]], ids=["no positive", "no negative", "one clip"])
+def test_a_batch_without_a_triplet_has_no_loss_and_a_finite_gradient(speakers):
+    vectors = tf.Variable(units(len(speakers), 4, seed=20))
+    with tf.GradientTape() as tape:
+        loss = semi_hard_triplet_loss(vectors, np.array(speakers, np.int32), 1.0)
+    assert float(loss) == 0.0
+    assert np.all(np.isfinite(tape.gradient(loss, vectors)))
+
+
+def test_equal_vectors_have_a_finite_gradient():
+    vectors = tf.Variable(np.repeat(units(2, 4, seed=21), 2, axis=0))
+    with tf.GradientTape() as tape:
+        loss = semi_hard_triplet_loss(vectors, np.array([0, 0, 1, 1], np.int32), 1.0)
+    assert np.all(np.isfinite(tape.gradient(loss, vectors)))
+
+
+def test_of_several_centres_a_speaker_the_nearest_counts():
+    vectors, centers = units(20, 5, seed=22), units(9, 5, seed=23)
+    speakers = np.arange(20) % 3
+    layer = AdditiveAngularMargin(3, margin=0.0, scale=10.0, sub_centers=3)
+    layer.build((None, 5))
+    layer.centers.assign(centers.T)
+    losses = []
+    for vector, speaker in zip(vectors.astype(float), speakers, strict=True):
+        logits = [10.0 * max(vector @ center for center in centers[3 * k : 3 * k + 3]) for k in range(3)]
+        losses.append(math.log(sum(map(math.exp, logits))) - logits[speaker])
+    assert math.isclose(float(layer(vectors, speakers.astype(np.int32))), sum(losses) / 20, rel_tol=1e-4)
+
+
+def test_the_margin_rises_from_nothing_and_stays():
+    rising = Losses(speaker=1.0, margin=0.2, margin_rise_steps=100)
+    assert [rising.margin_at(step) for step in (0, 50, 100, 5000)] == [0.0, 0.1, 0.2, 0.2]
+    assert Losses(speaker=1.0, margin=0.2).margin_at(0) == 0.2
