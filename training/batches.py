@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +10,34 @@ import numpy.typing as npt
 from training.augment import Augmentation, augment
 from training.features_cache import CachedFeatures
 
+Clips = npt.NDArray[np.intp]
+
+ANY = ""
+"""All corpora together."""
+
 
 @dataclass(frozen=True)
 class CropLength:
-    """One kind of batch: crops of so many frames, how often, how many, and from which corpora (weights)."""
+    """One kind of batch.
+
+    Attributes:
+        frames: of each crop. crops: in a batch. share: how often, against the other kinds.
+        corpora: weights of the corpora that clips come from; empty draws from all clips alike.
+        clips_per_speaker: 1 draws clips; K ≥ 2 draws crops / K speakers who have two clips or more, and K clips of
+            each (another crop of one of them where there are fewer), so that every crop has a positive.
+        from_start: the beginning of a clip instead of a random place in it.
+    """
 
     frames: int
     share: float
     crops: int
-    corpora: dict[str, float]
+    corpora: dict[str, float] = field(default_factory=dict)
+    clips_per_speaker: int = 1
+    from_start: bool = False
+
+    def __post_init__(self) -> None:
+        if self.clips_per_speaker < 1 or self.crops % self.clips_per_speaker:
+            raise ValueError(f"{self.crops} crops are not whole speakers of {self.clips_per_speaker} clips")
 
 
 @dataclass(frozen=True)
@@ -31,46 +50,82 @@ class CropBatch:
 
 
 class CropSampler:
-    """Draws batches: a length, then for each crop a corpus, a clip and a place in it; noise of the same length."""
+    """Draws batches: a length, then speakers or clips, a place in each clip, and noise of the same length.
+
+    Args:
+        speech: what to crop. targets: float32 [clips, dimension], the teachers' vectors, or None.
+        noise: to mix in; None leaves the augmentation out.
+    """
 
     def __init__(
         self,
         speech: CachedFeatures,
-        targets: npt.NDArray[np.float32],
-        noise: CachedFeatures,
+        targets: npt.NDArray[np.float32] | None,
+        noise: CachedFeatures | None,
         lengths: list[CropLength],
         augmentation: Augmentation,
         seed: int,
     ) -> None:
-        self._speech, self._noise, self._targets = speech, noise, targets
-        self._lengths, self._augmentation, self._seed = lengths, augmentation, seed
+        self._speech, self._noise, self._lengths = speech, noise, lengths
+        self._augmentation, self._seed = augmentation, seed
+        self._targets = np.zeros((len(speech.clips), 1), np.float32) if targets is None else targets
         names = sorted({row["speaker"] for row in speech.clips})
         index = {name: i for i, name in enumerate(names)}
         self.speakers = len(names)
         self._speaker_of = np.array([index[row["speaker"]] for row in speech.clips], dtype=np.int32)
         corpora = np.array([row["corpus"] for row in speech.clips])
         self._clips_of = {name: np.flatnonzero(corpora == name) for name in np.unique(corpora)}
-        self._noise_clips = np.arange(len(noise.clips))
+        self._clips_of[ANY] = np.arange(len(speech.clips))
+        missing = {name for length in lengths for name in length.corpora} - self._clips_of.keys()
+        if missing:
+            raise ValueError(f"the batches want clips of {', '.join(sorted(missing))}, and there are none")
+        self._groups = {name: self._grouped(clips) for name, clips in self._clips_of.items()}
 
     def batch(self, step: int) -> CropBatch:
         """The batch of a step."""
         rng = np.random.default_rng((self._seed, step))
         shares = np.array([length.share for length in self._lengths])
         length = self._lengths[rng.choice(len(self._lengths), p=shares / shares.sum())]
-        weights = np.array(list(length.corpora.values()))
-        corpora = rng.choice(list(length.corpora), p=weights / weights.sum(), size=length.crops)
-        clips = np.array([rng.choice(self._clips_of[name]) for name in corpora])
-        crops = np.stack([_crop(self._speech, clip, length.frames, rng) for clip in clips])
-        noises = rng.choice(self._noise_clips, size=length.crops)
-        noise = np.stack([_crop(self._noise, clip, length.frames, rng) for clip in noises])
-        features = augment(crops, noise, self._augmentation, rng)
+        clips = self._draw(length, rng)
+        features = np.stack([_crop(self._speech, clip, length, rng) for clip in clips])
+        if self._noise is not None:
+            noises = rng.choice(len(self._noise.clips), size=length.crops)
+            noise = np.stack([_crop(self._noise, clip, length, rng) for clip in noises])
+            features = augment(features, noise, self._augmentation, rng)
         return CropBatch(features, self._targets[clips], self._speaker_of[clips])
 
+    def _draw(self, length: CropLength, rng: np.random.Generator) -> Clips:
+        """The clips of a batch."""
+        per_speaker = length.clips_per_speaker
+        drawn = self._groups if per_speaker > 1 else {name: list(clips) for name, clips in self._clips_of.items()}
+        weights = length.corpora or {ANY: 1.0}
+        shares = np.array(list(weights.values()))
+        counts = rng.multinomial(length.crops // per_speaker, shares / shares.sum())
+        clips = []
+        for name, count in zip(weights, counts, strict=True):
+            items = drawn[name]
+            for item in rng.choice(len(items), size=count, replace=count > len(items)):
+                clips.append(_some(items[item], per_speaker, rng) if per_speaker > 1 else [items[item]])
+        return np.concatenate(clips)
 
-def _crop(cached: CachedFeatures, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A random stretch of a clip; a shorter clip is repeated to the length."""
-    length = cached.length(clip)
-    if length <= frames:
+    def _grouped(self, clips: Clips) -> list[Clips]:
+        """The clips of each speaker who has two or more among these."""
+        order = clips[np.argsort(self._speaker_of[clips], kind="stable")]
+        groups = np.split(order, np.flatnonzero(np.diff(self._speaker_of[order])) + 1)
+        return [group for group in groups if len(group) > 1]
+
+
+def _some(clips: Clips, count: int, rng: np.random.Generator) -> Clips:
+    """So many of a speaker's clips in random order, all of them before any comes again."""
+    rounds = -(-count // len(clips))
+    return np.concatenate([rng.permutation(clips) for _ in range(rounds)])[:count]
+
+
+def _crop(cached: CachedFeatures, clip: int, length: CropLength, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """A stretch of a clip; a shorter clip is repeated to the length."""
+    frames, available = length.frames, cached.length(clip)
+    if available <= frames:
         return np.resize(cached.of(clip), (frames, cached.frames.shape[1]))
-    start = int(cached.starts[clip] + rng.integers(0, length - frames + 1))
+    offset = 0 if length.from_start else int(rng.integers(0, available - frames + 1))
+    start = int(cached.starts[clip]) + offset
     return np.asarray(cached.frames[start : start + frames], dtype=np.float32)

@@ -121,3 +121,51 @@ def test_drawing_changes_no_cached_frame():
     for step in range(5):
         drawn.batch(step)
     assert np.array_equal(cached.frames, kept)
+
+
+def test_a_batch_of_speakers_holds_so_many_clips_of_each():
+    grouped = CropLength(frames=10, share=1.0, crops=6, clips_per_speaker=2)
+    for step in range(30):
+        batch = sampler(grouped).batch(step)
+        speakers, counts = np.unique(batch.speakers, return_counts=True)
+        assert set(counts) == {2}
+        assert len(speakers) == 3
+        clips = [int(clip) for clip in batch.features[:, 0, 0]]
+        assert len(set(clips)) == 6  # two clips of each, not one twice
+        assert {SPEAKERS[clip] for clip in clips} == {"zoe", "amy", "kim"}  # lea has one clip
+
+
+def test_a_speaker_with_too_few_clips_gives_each_before_any_comes_again():
+    grouped = CropLength(frames=4, share=1.0, crops=5, corpora={"sentences": 1.0}, clips_per_speaker=5)
+    seen = {tuple(sorted(sampler(grouped).batch(step).features[:, 0, 0].astype(int))) for step in range(40)}
+    assert {frozenset(clips) for clips in seen} == {frozenset({2, 6})}  # only zoe says two sentences
+    assert all({clips.count(2), clips.count(6)} == {2, 3} for clips in seen)
+
+
+def test_from_the_start_means_the_first_frames():
+    first = CropLength(frames=10, share=1.0, crops=8, corpora={"sentences": 1.0}, from_start=True)
+    assert np.all(sampler(first).batch(0).features[:, :, 1] == np.arange(10))
+
+
+def test_without_corpora_every_clip_is_drawn_alike():
+    anything = CropLength(frames=4, share=1.0, crops=8)
+    clips = np.concatenate([sampler(anything).batch(step).features[:, 0, 0] for step in range(200)]).astype(int)
+    counts = np.bincount(clips, minlength=8)
+    assert counts.min() > 150
+    assert counts.max() < 250
+
+
+def test_without_noise_and_teachers_the_crops_come_as_they_are():
+    plain = CropSampler(speech(), None, None, [BOTH], Augmentation(), 1).batch(0)
+    assert plain.targets.shape == (20, 1)
+    assert np.array_equal(plain.features[:, :, 0], np.round(plain.features[:, :, 0]))
+
+
+def test_a_batch_that_wants_a_corpus_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="music"):
+        sampler(CropLength(frames=4, share=1.0, crops=8, corpora={"music": 1.0}))
+
+
+def test_crops_that_are_not_whole_speakers_are_refused():
+    with pytest.raises(ValueError, match="whole speakers"):
+        CropLength(frames=4, share=1.0, crops=7, clips_per_speaker=2)
