@@ -1,57 +1,30 @@
 """The training loop: draw a batch, take a step, now and then look at the dev lists and keep the best.
 
 Everything is a function of the recipe and the step, and a checkpoint holds the weights, the optimizer's state and
-the step: a stopped run goes on where it stopped.
+the step: a stopped run goes on to the result of an unbroken one.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import keras
-from keras import ops
 from rich.console import Console
 
+from training import checkpoints
 from training.batches import CropSampler
 from training.evaluate import dev_error_rates
 from training.features_cache import CachedFeatures
-from training.losses import AdditiveAngularMargin, cosine_loss, relational_loss
-from training.networks.next_tdnn import build
+from training.journal import Journal
+from training.networks import build
 from training.recipe import Optimization, Recipe
+from training.student import Student
 
-
-class Student(keras.Model):
-    """The network with its losses: the fused teachers' vectors, their relations, and the speakers' labels."""
-
-    def __init__(self, network: keras.Model, speakers: int, how: Optimization) -> None:
-        super().__init__()
-        self.network = network
-        self.margin = AdditiveAngularMargin(speakers, how.margin, how.scale, name="margin")
-        self.how = how
-        self.cosine = keras.metrics.Mean(name="cosine")
-        self.speaker = keras.metrics.Mean(name="speaker")
-
-    def call(self, features: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
-        """Unit vectors of crops without padding: [batch, frames, bins] → [batch, dimension].
-
-        `training` must be named here: without it Keras never tells the network's batch normalisation.
-        """
-        vectors = self.network([features, ops.ones_like(features[..., :1])], training=training)
-        if not self.margin.built:
-            self.margin.build(vectors.shape)
-        return vectors
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # type: ignore[no-untyped-def]
-        """The weighted sum; `y` is a pair of targets and speakers."""
-        targets, speakers = y
-        cosine, speaker = cosine_loss(y_pred, targets), self.margin(y_pred, speakers)
-        self.cosine.update_state(cosine)
-        self.speaker.update_state(speaker)
-        relational = self.how.relational_weight * relational_loss(y_pred, targets)
-        return cosine + relational + self.how.speaker_weight * speaker
+FREE_SETTINGS = ("steps", "report_steps", "evaluate_steps", "patience")
+"""What a resumed training may change."""
 
 
 def train(
@@ -64,62 +37,105 @@ def train(
 ) -> keras.Model:
     """Train by the recipe, or go on from the checkpoint in `work`; the network with the best dev EER.
 
-    Writes to `work`: log.jsonl (a line a report), last.weights.h5 with last.json, best.weights.h5 with best.json.
+    Args: trials: the folder with the pairs of each dev corpus, `NAME-pairs.txt`.
+    Writes to `work`: log.csv, dev.csv, curves.png, a checkpoint and the best weights (`training.checkpoints`).
+    Raises: ValueError where the checkpoint in `work` is of another recipe.
     """
     how = recipe.optimization
     keras.utils.set_random_seed(how.seed)
-    student = Student(build(recipe.network), sampler.speakers, how)
-    rate = keras.optimizers.schedules.CosineDecay(
-        how.learning_rate / 100.0,
-        how.steps - how.warmup_steps,
-        alpha=0.01,
-        warmup_target=how.learning_rate,
-        warmup_steps=how.warmup_steps,
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=how.weight_decay, clipnorm=5.0)
-    student.compile(optimizer=optimizer, jit_compile=False)
-    step = _restore(student, sampler, work)
-    began, first = time.monotonic(), step
-    with ThreadPoolExecutor(1) as pool, (work / "log.jsonl").open("a", encoding="utf8") as log:
-        ahead = pool.submit(sampler.batch, step)
-        while step < how.steps:
+    student = Student(build(recipe.network), sampler.speakers, recipe.losses)
+    student.compile(optimizer=_optimizer(how), jit_compile=False)
+    state = _restore(student, sampler, recipe, work)
+    journal = Journal(work, console, how.steps, state.step)
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(sampler.batch, state.step)
+        step = state.step
+        while step < how.steps and not _patience_is_over(state, how):
             batch = ahead.result()
             ahead = pool.submit(sampler.batch, step + 1)
+            student.set_step(step)
             values = student.train_on_batch(batch.features, (batch.targets, batch.speakers), return_dict=True)
             step += 1
             if step % how.report_steps == 0:
-                left_s = (time.monotonic() - began) / (step - first) * (how.steps - step)
-                line = {"step": step, **{name: round(float(value), 4) for name, value in values.items()}}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                console.print(f"step {step}/{how.steps}  {line}  {left_s / 60:.0f} min left", highlight=False)
+                journal.report(step, {name: float(value) for name, value in values.items()})
                 student.reset_metrics()
             if step % how.evaluate_steps == 0 or step == how.steps:
+                began = time.monotonic()
                 rates = dev_error_rates(student.network, dev, trials)
-                console.print(f"dev EER % {rates}", highlight=False)
-                log.write(json.dumps({"step": step, "dev": rates}) + "\n")
-                _checkpoint(student, work, step, rates)
-    student.network.load_weights(work / "best.weights.h5")
+                journal.look(step, rates, time.monotonic() - began)
+                state = _keep(student, work, _after(state, step, rates))
+        ahead.cancel()
+    if _patience_is_over(state, how):
+        journal.say(f"stopped: {how.patience} looks without a better dev EER than that of step {state.best_step}")
+    weights, best = checkpoints.best_weights(work)
+    journal.say(f"best: step {best.best_step}, dev EER % {best.best}")
+    student.network.load_weights(weights)
     return student.network
 
 
-def _checkpoint(student: Student, work: Path, step: int, rates: dict[str, float]) -> None:
-    best = work / "best.json"
-    if not best.exists() or rates["mean"] < json.loads(best.read_text())["dev"]["mean"]:
-        student.network.save_weights(work / "best.weights.h5")
-        best.write_text(json.dumps({"step": step, "dev": rates}))
-    partial = work / "partial.weights.h5"
-    student.save_weights(partial)  # the optimizer's state with it
-    partial.replace(work / "last.weights.h5")
-    (work / "last.json").write_text(json.dumps({"step": step}))
+def _optimizer(how: Optimization) -> keras.optimizers.Optimizer:
+    if how.constant:
+        rate: float | keras.optimizers.schedules.LearningRateSchedule = how.learning_rate
+    else:
+        rate = keras.optimizers.schedules.CosineDecay(
+            how.learning_rate / 100.0 if how.warmup_steps else how.learning_rate,
+            how.steps - how.warmup_steps,
+            alpha=0.01,
+            warmup_target=how.learning_rate if how.warmup_steps else None,
+            warmup_steps=how.warmup_steps,
+        )
+    return keras.optimizers.AdamW(rate, weight_decay=how.weight_decay, clipnorm=how.clip_norm or None)
 
 
-def _restore(student: Student, sampler: CropSampler, work: Path) -> int:
-    """Load the last checkpoint; the step that it stands at, 0 without one."""
+def _restore(student: Student, sampler: CropSampler, recipe: Recipe, work: Path) -> checkpoints.State:
+    """Load the last checkpoint; the state that it stands at, step 0 without one."""
     work.mkdir(parents=True, exist_ok=True)
     student(sampler.batch(0).features)
-    if not (work / "last.json").exists():
-        return 0
+    settings = recipe.to_json()
+    folder = checkpoints.newest(work, "checkpoint")
+    if folder is None:
+        return checkpoints.State(0, 0, {}, 0, recipe.optimization.seed, settings)
+    state = checkpoints.read_state(folder)
+    changed = _differences(_bound(state.settings), _bound(settings))
+    if changed:
+        raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); take another folder")
     student.optimizer.build(student.trainable_variables)
-    student.load_weights(work / "last.weights.h5")
-    return int(json.loads((work / "last.json").read_text())["step"])
+    student.load_weights(folder / checkpoints.WEIGHTS)
+    return replace(state, settings=settings)
+
+
+def _after(state: checkpoints.State, step: int, rates: dict[str, float]) -> checkpoints.State:
+    better = not state.best or rates["mean"] < state.best["mean"]
+    if better:
+        return replace(state, step=step, best_step=step, best=rates, looks_since_best=0)
+    return replace(state, step=step, looks_since_best=state.looks_since_best + 1)
+
+
+def _keep(student: Student, work: Path, state: checkpoints.State) -> checkpoints.State:
+    if state.best_step == state.step:
+        checkpoints.write(work, "best", student.network.save_weights, state)
+    checkpoints.write(work, "checkpoint", student.save_weights, state)  # the optimizer's state with it
+    return state
+
+
+def _patience_is_over(state: checkpoints.State, how: Optimization) -> bool:
+    return 0 < how.patience <= state.looks_since_best
+
+
+def _bound(settings: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Settings flat, without those that may change."""
+    flat = {}
+    for part, values in settings.items():
+        if isinstance(values, dict):
+            flat.update({f"{part}.{name}": value for name, value in values.items()})
+        else:
+            flat[part] = values
+    return {name: _plain(value) for name, value in flat.items() if name.split(".")[-1] not in FREE_SETTINGS}
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _differences(first: dict[str, object], second: dict[str, object]) -> list[str]:
+    return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from training.augment import Augmentation
 from training.batches import CropLength
-from training.networks.next_tdnn import NextTdnn
+from training.front_ends import FRONT_ENDS, FrontEnd
+from training.losses import Losses
+from training.networks import NETWORKS, NetworkSize
 
 RECIPES = Path(__file__).parent / "recipes"
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """Steps and the weights of the losses."""
+    """Steps, the optimizer (AdamW; Adam where the decay is 0), and how often to look.
+
+    Attributes:
+        learning_rate: after `warmup_steps`; then it falls along a cosine to a hundredth, or stays (`constant`).
+        clip_norm: largest norm of the gradient, 0 for no limit.
+        patience: looks at the dev lists without a better mean EER before training stops; 0 never stops early.
+    """
 
     steps: int
-    warmup_steps: int
     learning_rate: float
-    weight_decay: float
-    relational_weight: float
-    speaker_weight: float
-    margin: float
-    scale: float
-    report_steps: int
-    evaluate_steps: int
-    seed: int
+    warmup_steps: int = 0
+    constant: bool = False
+    weight_decay: float = 0.0
+    clip_norm: float = 5.0
+    report_steps: int = 100
+    evaluate_steps: int = 500
+    patience: int = 0
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Files of teachers' vectors, two of them fused; none for a training by labels alone."""
+
+    files: list[str] = field(default_factory=list)
+    second_weight: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -37,39 +54,74 @@ class Recipe:
 
     name: str
     bundle: dict[str, Any]
+    limits: list[str]
     train: list[str]
     dev: list[str]
-    noise: str
-    teachers: list[str]
-    second_teacher_weight: float
-    network: NextTdnn
+    noise: str | None
+    front_end: FrontEnd
+    teachers: Teachers
+    network: NetworkSize
+    losses: Losses
     optimization: Optimization
     augmentation: Augmentation
     lengths: list[CropLength]
-    limits: list[str]
+    licences: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def load(name: str) -> Recipe:
-        """A recipe by its name. Raises FileNotFoundError, or TypeError for an unknown key."""
-        with (RECIPES / f"{name}.toml").open("rb") as file:
-            values = tomllib.load(file)
-        return Recipe(
-            name=name,
-            bundle=values["bundle"],
-            train=values["corpora"]["train"],
-            dev=values["corpora"]["dev"],
-            noise=values["corpora"]["noise"],
-            teachers=values["teachers"]["files"],
-            second_teacher_weight=values["teachers"]["second_weight"],
-            network=NextTdnn(**values["network"]),
-            optimization=Optimization(**values["optimization"]),
-            augmentation=Augmentation(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in values["augmentation"].items()}
-            ),
-            lengths=[CropLength(**row) for row in values["lengths"]],
-            limits=values["bundle"].pop("limits"),
-        )
+        """A recipe by its name. Raises ValueError naming the recipe and what is wrong with it."""
+        path = RECIPES / f"{name}.toml"
+        try:
+            return _parse(name, tomllib.loads(path.read_text(encoding="utf8")))
+        except FileNotFoundError:
+            known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+            raise ValueError(f"no recipe {name!r}; there are {known}") from None
+        except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path.name}: {type(error).__name__}: {error}") from error
+
+    def with_corpora(self, train: Sequence[str], dev: Sequence[str]) -> Recipe:
+        """The same recipe on other corpora; lengths then draw from all of them alike. Empty: as it stands."""
+        changed = replace(self, train=list(train) or self.train, dev=list(dev) or self.dev)
+        return replace(changed, lengths=[replace(row, corpora={}) for row in self.lengths]) if train else changed
+
+    def with_steps(self, steps: int | None) -> Recipe:
+        """The same recipe with another number of steps."""
+        return self if steps is None else replace(self, optimization=replace(self.optimization, steps=steps))
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as plain values, for the bundle's card."""
-        return asdict(self)
+        """The recipe as plain values, for the bundle's card and for checkpoints."""
+        return {**asdict(self), "front_end": self.front_end.name}
+
+
+def _parse(name: str, values: dict[str, Any]) -> Recipe:
+    corpora, network = values.pop("corpora"), values.pop("network")
+    bundle = values.pop("bundle")
+    size, _ = NETWORKS[network.pop("kind")]
+    recipe = Recipe(
+        name=name,
+        limits=bundle.pop("limits"),
+        bundle=bundle,
+        train=corpora["train"],
+        dev=corpora["dev"],
+        noise=corpora.get("noise"),
+        licences=corpora.get("licences", {}),
+        front_end=FRONT_ENDS[values.pop("front_end")["kind"]],
+        teachers=_part(Teachers, values.pop("teachers", {})),
+        network=_part(size, network),
+        losses=_part(Losses, values.pop("losses")),
+        optimization=_part(Optimization, values.pop("optimization")),
+        augmentation=_part(Augmentation, values.pop("augmentation", {})),
+        lengths=[_part(CropLength, row) for row in values.pop("lengths")],
+    )
+    if values:
+        raise ValueError(f"unknown part {', '.join(values)}")
+    if recipe.losses.of_teachers != bool(recipe.teachers.files):
+        raise ValueError("the losses cosine and relational want teachers, and teachers want them")
+    return recipe
+
+
+def _part(kind: type[Part], values: dict[str, Any]) -> Part:
+    unknown = values.keys() - {part.name for part in fields(kind)}  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"{kind.__name__} knows no {', '.join(sorted(unknown))}")
+    return kind(**{name: tuple(v) if isinstance(v, list) and kind is Augmentation else v for name, v in values.items()})

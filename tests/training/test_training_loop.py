@@ -43,28 +43,24 @@ DEV, TEST = ("rms", "slt", "visitor"), ("visitor", "stranger", "rms")  # the las
 RECIPE = Recipe(
     name="tiny",
     bundle={"name": "tiny-16k", "version": "0.1"},
+    limits=["Made in seconds, for a test."],
     train=["common_voice-train"],
     dev=["common_voice-dev"],
     noise="noise",
-    teachers=["campplus-train.npz", "ge2e-train.npz"],
-    second_teacher_weight=0.4,
+    front_end=FRONT_ENDS["kaldi-16k"],
+    teachers=Teachers(files=["campplus-train.npz", "ge2e-train.npz"], second_weight=0.4),
     network=NextTdnn(width=16, blocks=2, kernel=5, aggregated_blocks=2, pooled=24, attention=8, dimension=8),
+    losses=Losses(cosine=1.0, relational=5.0, speaker=0.02, triplet=0.1, margin_rise_steps=4, sub_centers=2),
     optimization=Optimization(
         steps=STEPS,
         warmup_steps=2,
         learning_rate=1e-2,
         weight_decay=1e-4,
-        relational_weight=5.0,
-        speaker_weight=0.02,
-        margin=0.2,
-        scale=32.0,
         report_steps=2,
         evaluate_steps=CHECKPOINT,
-        seed=1,
     ),
     augmentation=Augmentation(),
-    lengths=[CropLength(frames=60, share=1.0, crops=8, corpora={"common_voice": 1.0})],
-    limits=["Made in seconds, for a test."],
+    lengths=[CropLength(frames=60, share=1.0, crops=8, corpora={"common_voice": 1.0}, clips_per_speaker=2)],
 )
 
 

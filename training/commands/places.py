@@ -1,19 +1,26 @@
-"""Where a training reads and writes, and the options that say so."""
+"""Where a training reads and writes, what it trains on, and the options that say so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
+from training.recipe import Recipe
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a training reads and writes."""
+    """Where a training reads and writes.
+
+    Attributes:
+        corpora: archives that a recipe names. teachers: their vectors. trials: lists of pairs.
+        work: what may be deleted and made again: shards, features, a folder a training.
+    """
 
     corpora: Path
     teachers: Path
@@ -22,13 +29,8 @@ class Places:
 
     @property
     def shards(self) -> Path:
-        """TFRecord shards of the archives."""
+        """TFRecord shards of the corpora."""
         return self.work / "shards"
-
-    @property
-    def features(self) -> Path:
-        """Cached log-mel features."""
-        return self.work / "features"
 
 
 def places(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,6 +42,27 @@ def places(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--trials", type=FOLDER, default="../shared/trials", show_default=True),
         click.option("--work", type=FOLDER, required=True, help="Shards, features and checkpoints; resumed from."),
     ]
+    return _with(options, command)
+
+
+def corpora_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options for training a recipe on one's own corpora."""
+    options = [
+        click.option("--train", "train_sets", multiple=True, help="A prepared set, instead of the recipe's; repeat."),
+        click.option("--dev", "dev_sets", multiple=True, help="A prepared set to choose by, instead of the recipe's."),
+    ]
+    return _with(options, command)
+
+
+def read_recipe(name: str, train: Sequence[str] = (), dev: Sequence[str] = (), steps: int | None = None) -> Recipe:
+    """The recipe with what the options change. Raises click's error where there is none, or it is wrong."""
+    try:
+        return Recipe.load(name).with_corpora(train, dev).with_steps(steps)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _with(options: list[Callable[..., Callable[..., None]]], command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command

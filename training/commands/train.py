@@ -7,35 +7,42 @@ from typing import Any
 import click
 from rich.console import Console
 
-from training.commands.places import Places, places
-from training.commands.prepare import prepare_recipe
+from training.commands.places import Places, corpora_options, places, read_recipe
 from training.recipe import Recipe
 
 
 @click.command()
 @places
-def train(recipe: str, **where: Any) -> None:
-    """Train, or go on where a stopped run stood."""
-    train_recipe(Recipe.load(recipe), Places(**where), Console(stderr=True))
+@corpora_options
+@click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option("--dry-run", is_flag=True, help="Say what it would train on, and stop.")
+def train(
+    recipe: str, dry_run: bool, steps: int | None, train_sets: tuple[str, ...], dev_sets: tuple[str, ...], **where: Any
+) -> None:
+    """Train by a recipe, or go on where a stopped run stood.
+
+    Example: python -m training train --recipe seed --train my-corpus-train --dev my-corpus-dev --work work
+    """
+    chosen = read_recipe(recipe, train_sets, dev_sets, steps)
+    train_recipe(chosen, Places(**where), Console(stderr=True), dry_run)
 
 
-def train_recipe(recipe: Recipe, at: Places, console: Console) -> None:
-    """Prepare what is missing, then train or resume in `work/RECIPE`."""
-    from training.batches import CropSampler
-    from training.features_cache import join_features
-    from training.loop import train as run
-    from training.teachers import load_targets
+def train_recipe(recipe: Recipe, at: Places, console: Console, dry_run: bool = False) -> None:
+    """Train or resume in `work/RECIPE`; the features of what is prepared are computed first where missing."""
+    from training.dev_pairs import gather_pairs
+    from training.material import describe, gather
 
-    found = prepare_recipe(recipe, at, console)
-    speech = join_features([found[name] for name in recipe.train])
-    targets = load_targets(
-        [at.teachers / file for file in recipe.teachers],
-        [row["name"] for row in speech.clips],
-        recipe.second_teacher_weight,
-        recipe.network.dimension,
-    )
-    sampler = CropSampler(
-        speech, targets, found[recipe.noise], recipe.lengths, recipe.augmentation, recipe.optimization.seed
-    )
-    dev = {name: found[name] for name in recipe.dev}
-    run(recipe, sampler, dev, at.trials, at.work / recipe.name, console)
+    work = at.work / recipe.name
+    try:
+        material = gather(recipe, at.work, at.teachers, console)
+        if dry_run:
+            for line in describe(recipe, material):
+                click.echo(line)
+            return
+        dev = {name: cached.clips for name, cached in material.dev.items()}
+        pairs = gather_pairs(at.trials, work, dev, recipe.optimization.seed)
+        from training.loop import train as run
+
+        run(recipe, material.sampler, material.dev, pairs, work, console)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,93 @@
+"""Checkpoints: where a training stands, whole or not there at all, and the best weights so far.
+
+`checkpoint-00000500/` holds `state.json` and `network.weights.h5`, with the optimizer's state and the losses' weights;
+`best-00000500/` the network's weights alone. Each is written beside, fsynced and renamed; then its elder is removed.
+Batches are a function of the recipe's seed and the step, so the step is all the state that randomness has here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+WEIGHTS = "network.weights.h5"
+"""Keras wants this ending."""
+
+STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a training stands.
+
+    Attributes:
+        step: steps done. best_step, best: the look with the lowest mean dev EER (in percent) and all its EERs.
+        looks_since_best: how often the dev lists were looked at since, without a better mean.
+        seed: of batches and initial weights; with the step, the state of everything random.
+        settings: the recipe.
+    """
+
+    step: int
+    best_step: int
+    best: dict[str, float]
+    looks_since_best: int
+    seed: int
+    settings: dict[str, Any]
+
+
+def newest(work: Path, kind: str) -> Path | None:
+    """The newest whole `checkpoint` or `best` folder in a training's folder; None where there is none."""
+    found = sorted(folder for folder in work.glob(f"{kind}-*") if folder.suffix != ".partial")
+    return found[-1] if found else None
+
+
+def best_weights(work: Path) -> tuple[Path, State]:
+    """The best weights of a training and the state at which they were found.
+
+    Raises: FileNotFoundError where the training has not yet looked at its dev lists.
+    """
+    folder = newest(work, "best")
+    if folder is None:
+        raise FileNotFoundError(f"{work}: no weights yet; train first")
+    return folder / WEIGHTS, read_state(folder)
+
+
+def read_state(folder: Path) -> State:
+    """The state of a checkpoint."""
+    return State(**json.loads((folder / STATE).read_text(encoding="utf8")))
+
+
+def write(work: Path, kind: str, save: Callable[[Path], None], state: State) -> Path:
+    """Write a `checkpoint` or `best` folder and remove its elders.
+
+    Args: save: writes the weights to the path it is given.
+    """
+    final = work / f"{kind}-{state.step:08d}"
+    if final.exists():
+        return final
+    partial = final.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save(partial / WEIGHTS)
+    (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf8")
+    for path in (*partial.iterdir(), partial):
+        _sync(path)
+    partial.rename(final)
+    _sync(work)
+    for elder in sorted(work.glob(f"{kind}-*")):
+        if elder != final:
+            shutil.rmtree(elder)
+    return final
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,65 @@
+"""The pairs that a training is judged by while it runs: given ones, or pairs drawn from the dev corpus's speakers.
+
+They lie in the training's own folder, so that it is clear afterwards what the weights were chosen by.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+TARGETS, NONTARGETS = 1_000, 4_000
+PER_SPEAKER = 10
+"""Target pairs of one speaker at most: nobody's voice shall decide alone."""
+
+
+def gather_pairs(trials: Path, work: Path, dev: dict[str, list[dict[str, str]]], seed: int) -> Path:
+    """The folder with `NAME-pairs.txt` of each dev corpus: copied from `trials`, or drawn where there is none.
+
+    Args: dev: the clips' rows (path, speaker) by corpus.
+    Raises: ValueError for a corpus without a list that has no two speakers, or none with two clips.
+    """
+    folder = work / "trials"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in dev.items():
+        given, taken = trials / f"{name}-pairs.txt", folder / f"{name}-pairs.txt"
+        if given.exists():
+            shutil.copyfile(given, taken)
+        else:
+            taken.write_text("".join(draw_pairs(name, rows, seed)), encoding="utf8")
+    return folder
+
+
+def draw_pairs(name: str, rows: Sequence[dict[str, str]], seed: int) -> list[str]:
+    """`1|0 CLIP CLIP` lines: at most 1,000 pairs of one speaker and 4,000 of two, the same ones for the same seed."""
+    rng = np.random.default_rng(seed)
+    clips_of: dict[str, list[str]] = {}
+    for row in rows:
+        clips_of.setdefault(row["speaker"], []).append(row["path"])
+    several = [clips for clips in clips_of.values() if len(clips) > 1]
+    if not several or len(clips_of) < 2:
+        raise ValueError(f"{name}: a dev corpus needs two speakers, and one of them with two clips")
+    pairs = set()
+    for clips in several:
+        for first, second in _some_pairs(len(clips), rng):
+            pairs.add((1, *sorted((clips[first], clips[second]))))
+    targets = sorted(pairs)
+    if len(targets) > TARGETS:
+        targets = [targets[i] for i in sorted(rng.choice(len(targets), size=TARGETS, replace=False))]
+    speakers, nontargets = list(clips_of), set()
+    for _ in range(NONTARGETS):
+        first, second = rng.choice(len(speakers), size=2, replace=False)
+        chosen = [clips_of[speakers[i]][rng.integers(len(clips_of[speakers[i]]))] for i in (first, second)]
+        nontargets.add((0, *sorted(chosen)))
+    return [f"{label} {first} {second}\n" for label, first, second in [*targets, *sorted(nontargets)]]
+
+
+def _some_pairs(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Pairs of so many clips: all of them where they are few."""
+    if count * (count - 1) // 2 <= PER_SPEAKER:
+        return list(itertools.combinations(range(count), 2))
+    return [tuple(rng.choice(count, size=2, replace=False)) for _ in range(PER_SPEAKER)]

@@ -1,0 +1,105 @@
+"""What a training draws from: the recipe's corpora as cached features, and the sampler over them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from training.batches import CropSampler
+from training.features_cache import CachedFeatures, build_features, join_features, load_features
+from training.recipe import Recipe
+from training.records import complete, read_index, read_shards
+from training.teachers import load_targets
+
+MEASURED_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class Material:
+    """Cached features by the set's name, and the sampler over the train sets."""
+
+    train: dict[str, CachedFeatures]
+    dev: dict[str, CachedFeatures]
+    sampler: CropSampler
+
+
+def check_speakers_apart(shards: Path, train: Sequence[str], dev: Sequence[str]) -> None:
+    """Raise ValueError where a speaker of a train set stands in a dev set: a leak between splits."""
+    speakers = {name: {row["speaker"] for row in read_index(shards, name)} for name in {*train, *dev}}
+    for first, second in itertools.product(train, dev):
+        shared = speakers[first] & speakers[second]
+        if shared:
+            raise ValueError(f"{first} and {second} share {len(shared)} speakers, {min(shared)} among them")
+
+
+def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Material:
+    """Features of every set that the recipe names, computed where they are not yet, and the sampler.
+
+    Raises: ValueError for a set that was not prepared, a speaker on both sides, or a clip without a teacher's vector.
+    """
+    names = [*recipe.train, *recipe.dev, *([recipe.noise] if recipe.noise else [])]
+    shards = work / "shards"
+    for name in names:
+        if not complete(shards, name):
+            raise ValueError(f"{name} is not in {shards}; run: python -m training prepare … --work {work}")
+    check_speakers_apart(shards, recipe.train, recipe.dev)
+    found = {name: features(recipe, work, name, console) for name in names}
+    train = {name: found[name] for name in recipe.train}
+    speech = join_features(list(train.values()))
+    targets = None
+    if recipe.teachers.files:
+        targets = load_targets(
+            [teachers / file for file in recipe.teachers.files],
+            [row["name"] for row in speech.clips],
+            recipe.teachers.second_weight,
+            recipe.network.dimension,
+        )
+    noise = found[recipe.noise] if recipe.noise else None
+    sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, recipe.optimization.seed)
+    return Material(train, {name: found[name] for name in recipe.dev}, sampler)
+
+
+def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedFeatures:
+    """The features of one set, from the cache or computed now."""
+    folder = work / "features" / recipe.front_end.name
+    cached = load_features(folder, name, recipe.front_end)
+    if cached is None:
+        console.print(f"{name}: computing {recipe.front_end.name} features", highlight=False)
+        cached = build_features(read_shards(work / "shards", name), folder, name, recipe.front_end)
+    return cached
+
+
+def describe(recipe: Recipe, material: Material) -> list[str]:
+    """What a training would train on and cost, a line each, for `train --dry-run`."""
+    how, front_end = recipe.optimization, recipe.front_end
+    frame_s = front_end.frame_shift_samples / front_end.rate_hz
+    lines = []
+    for title, sets in (("train", material.train), ("dev", material.dev)):
+        for name, cached in sets.items():
+            speakers = {row["speaker"] for row in cached.clips}
+            hours = len(cached.frames) * frame_s / 3600
+            lines.append(f"{title}  {name}: {len(speakers)} speakers, {len(cached.clips)} clips, {hours:.2f} h")
+    shares = sum(length.share for length in recipe.lengths)
+    crops = sum(length.share * length.crops for length in recipe.lengths) / shares
+    frames = sum(length.share * length.crops * length.frames for length in recipe.lengths) / shares
+    heard_h = how.steps * frames * frame_s / 3600
+    lines.append(f"steps  {how.steps} of {crops:.0f} crops on average: {how.steps * crops:,.0f} crops, {heard_h:.0f} h")
+    held = sum(cached.frames.nbytes for cached in material.train.values())
+    largest = max(4 * front_end.bins * length.frames * length.crops for length in recipe.lengths)
+    lines.append(f"memory  features {held / 1e6:.0f} MB, a batch {largest / 1e6:.1f} MB, TensorFlow about 1 GB beside")
+    rate = batches_a_second(material.sampler)
+    lines.append(f"batches  {rate:.1f} a second drawn by one core, without the network")
+    return lines
+
+
+def batches_a_second(sampler: CropSampler) -> float:
+    """How fast batches are drawn and augmented when nothing trains."""
+    began = time.monotonic()
+    for step in range(MEASURED_BATCHES):
+        sampler.batch(step)
+    return MEASURED_BATCHES / (time.monotonic() - began)
