@@ -1,10 +1,9 @@
-"""Shards: what is written is read, what is damaged is told, and a killed write leaves nothing that looks whole."""
+"""Sets of shards: what is written is read, damage is told, and a killed write leaves nothing that looks whole."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +14,25 @@ from tiny_corpus import write_archive, write_voices
 
 tf = pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
+from training import records  # noqa: E402
 from training.corpora import Clip, read_clips  # noqa: E402
-from training.records import encode, parse, read_shard, shards_of, write_shards  # noqa: E402
+from training.prepare import prepare_corpora  # noqa: E402
+from training.records import complete, encode, parse, read_index, read_shards  # noqa: E402
 
 PROJECT = Path(__file__).parents[2]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-CLIPS = st.builds(Clip, path=TEXTS, speaker=TEXTS, corpus=TEXTS, language=TEXTS, sex=TEXTS, audio=st.binary())
-
-
-def large_archive(folder: Path) -> Path:
-    """18 MiB: two shards, and long enough in the writing to be killed there."""
-    rng = np.random.default_rng(6)
-    return write_archive(folder / "large-train.tar", [(f"s{i}/{i}.wav", rng.bytes(1 << 20)) for i in range(18)])
+SECONDS = st.floats(0.0, 1e6, width=32)
+CLIPS = st.builds(
+    Clip,
+    path=TEXTS,
+    speaker=TEXTS,
+    corpus=TEXTS,
+    language=TEXTS,
+    sex=TEXTS,
+    split=TEXTS,
+    seconds=SECONDS,
+    audio=st.binary(),
+)
 
 
 @settings(deadline=None)
@@ -42,93 +48,130 @@ def test_what_is_no_record_of_a_clip_is_a_value_error(record):
         parse(record)
 
 
-@pytest.mark.parametrize("missing", ["path", "speaker", "corpus", "language", "sex", "audio"])
+@pytest.mark.parametrize("missing", ["path", "speaker", "corpus", "language", "sex", "split", "seconds", "audio"])
 def test_a_record_without_a_field_is_a_value_error(missing):
-    example = tf.train.Example.FromString(encode(Clip("a/1.wav", "a", "c", "en", "f", b"sound")))
+    example = tf.train.Example.FromString(encode(Clip("a/1.wav", "a", "c", "en", "f", audio=b"sound")))
     del example.features.feature[missing]
     with pytest.raises(ValueError, match="a field is missing"):
         parse(example.SerializeToString())
 
 
-def test_the_clips_of_an_archive_come_back_from_its_shard(tmp_path):
-    archive = write_voices(tmp_path / "tiny-train.tar", ["ana", "rms"])
-    [shard] = write_shards(archive, tmp_path / "shards")
-    assert shard.name == "tiny-train-00000-of-00001.tfrecords.gzip"
-    assert list(read_shard(shard)) == list(read_clips(archive))
-    assert [file.name for file in (tmp_path / "shards").iterdir()] == [shard.name]
+def test_a_set_holds_the_clips_of_its_archive_and_their_rows(tmp_path, quiet):
+    archive, shards = write_voices(tmp_path / "tiny-train.tar", ["ana", "rms"]), tmp_path / "shards"
+    prepare_corpora([str(archive)], shards, None, quiet)
+    clips = list(read_clips(archive))
+    assert list(read_shards(shards, "tiny-train")) == clips
+    assert [
+        Clip.of(row, clip.audio) for row, clip in zip(read_index(shards, "tiny-train"), clips, strict=True)
+    ] == clips
+    files = sorted(file.name for file in shards.iterdir())
+    assert files == ["tiny-train-00000.tfrecords.gzip", "tiny-train.json", "tiny-train.tsv"]
 
 
-def test_complete_shards_are_not_written_again(tmp_path):
-    archive = write_voices(tmp_path / "tiny-train.tar", ["ana"])
-    [shard] = write_shards(archive, tmp_path / "shards")
-    before = shard.stat()
-    assert write_shards(archive, tmp_path / "shards") == [shard]
-    after = shard.stat()
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+def test_what_is_complete_is_not_written_again(tmp_path, quiet):
+    archive, shards = write_voices(tmp_path / "tiny-train.tar", ["ana"]), tmp_path / "shards"
+    prepare_corpora([str(archive)], shards, None, quiet)
+    before = {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in shards.iterdir()}
+    prepare_corpora([str(archive)], shards, None, quiet)
+    assert {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in shards.iterdir()} == before
 
 
-def test_an_archive_that_breaks_off_leaves_no_shard(tmp_path):
-    archive = write_archive(tmp_path / "odd-train.tar", [("a/1.wav", b"1"), ("a/2.wav", b"2")], ["a/1.wav"])
-    with pytest.raises(ValueError, match="not in the table"):
-        write_shards(archive, tmp_path / "shards")
-    assert shards_of(archive, tmp_path / "shards") == []
-    assert list((tmp_path / "shards").glob("*.gzip")) == []
+def test_a_corpus_that_changed_is_written_anew(tmp_path, quiet):
+    shards = tmp_path / "shards"
+    prepare_corpora([str(write_voices(tmp_path / "tiny-train.tar", ["ana"]))], shards, None, quiet)
+    changed = write_voices(tmp_path / "tiny-train.tar", ["ana", "ben"])
+    prepare_corpora([str(changed)], shards, None, quiet)
+    assert list(read_shards(shards, "tiny-train")) == list(read_clips(changed))
 
 
-@pytest.mark.slow
-def test_a_killed_write_leaves_no_shard_and_the_next_one_all_of_them(tmp_path):
-    archive, shards = large_archive(tmp_path), tmp_path / "shards"
-    write = "import sys; from pathlib import Path; from training.records import write_shards; "
-    write += "write_shards(Path(sys.argv[1]), Path(sys.argv[2]))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", write, str(archive), str(shards)], cwd=PROJECT, stderr=subprocess.DEVNULL
-    )
-    until = time.monotonic() + 120.0
-    while not list(shards.glob("*.partial")) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -9, "the write was over before it could be killed"
-    assert list(shards.glob("*.partial"))
-    assert list(shards.glob("*.gzip")) == []
-    assert shards_of(archive, shards) == []
+STEPS = {
+    "in the first shard": ("SetWriter.write", 3),
+    "before a shard is closed": ("SetWriter._close_shard", 1),
+    "before its name is given": ("Path.replace", 2),
+    "in the second shard": ("SetWriter.write", 12),
+    "before the table is closed": ("SetWriter.finish", 1),
+    "before the index is written": ("_write_whole", 2),
+    "before the index gets its name": ("Path.replace", 5),
+}
 
-    written = write_shards(archive, shards)
-    assert [shard.name for shard in written] == [f"large-train-{i:05d}-of-00002.tfrecords.gzip" for i in range(2)]
-    clips = sorted((clip for shard in written for clip in read_shard(shard)), key=lambda clip: int(clip.speaker[1:]))
-    assert clips == list(read_clips(archive))
-
-    written[1].unlink()
-    assert shards_of(archive, shards) == []
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rich.console import Console
+from training import records
+from training.prepare import prepare_corpora
+records.SHARD_BYTES = 40_000
+owner, _, name = sys.argv[3].rpartition(".")
+owner = {"": records, "SetWriter": records.SetWriter, "Path": Path}[owner]
+real, left = getattr(owner, name), [int(sys.argv[4])]
+def dying(*arguments, **options):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **options)
+setattr(owner, name, dying)
+prepare_corpora([sys.argv[1]], Path(sys.argv[2]), None, Console(quiet=True))
+"""
 
 
 @pytest.fixture(scope="module")
-def shard(tmp_path_factory) -> Path:
-    """A shard of three short clips."""
-    folder = tmp_path_factory.mktemp("shards")
+def large(tmp_path_factory):
+    """18 clips of 4 kB: two shards of 40 kB."""
+    rng = np.random.default_rng(6)
+    folder = tmp_path_factory.mktemp("large")
+    return write_archive(folder / "large-train.tar", [(f"s{i}/{i}.wav", rng.bytes(4_000)) for i in range(18)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_a_killed_write_leaves_no_set_and_the_next_one_all_of_it(tmp_path, quiet, monkeypatch, large, step):
+    where, times = STEPS[step]
+    command = [sys.executable, "-c", KILLED, str(large), str(tmp_path), where, str(times)]
+    killed = subprocess.run(command, cwd=PROJECT, stderr=subprocess.PIPE, check=False)
+    assert killed.returncode == -9, f"the step was never reached: {killed.stderr.decode()[-500:]}"
+    assert not complete(tmp_path, "large-train")
+    standing = {file: file.stat().st_ino for file in tmp_path.glob("*.gzip")}
+
+    monkeypatch.setattr(records, "SHARD_BYTES", 40_000)
+    prepare_corpora([str(large)], tmp_path, None, quiet)
+    assert list(read_shards(tmp_path, "large-train")) == list(read_clips(large))
+    assert {file: file.stat().st_ino for file in standing} == standing  # what was whole was kept
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.fixture
+def written(tmp_path, quiet):
+    """A set of three short clips."""
     rng = np.random.default_rng(7)
-    return write_shards(write_archive(folder / "x.tar", [(f"a/{i}.wav", rng.bytes(90)) for i in range(3)]), folder)[0]
+    archive = write_archive(tmp_path / "x-train.tar", [(f"a/{i}.wav", rng.bytes(90)) for i in range(3)])
+    prepare_corpora([str(archive)], tmp_path / "shards", None, quiet)
+    return tmp_path / "shards"
 
 
-def test_a_shard_cut_anywhere_is_an_error_that_names_it(tmp_path, shard):
-    whole, cut = shard.read_bytes(), tmp_path / "cut.tfrecords.gzip"
-    for size in range(len(whole)):
-        cut.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=r"cut\.tfrecords\.gzip: damaged or cut"):
-            list(read_shard(cut))
-
-
-def test_a_flipped_bit_anywhere_is_an_error_that_names_the_shard_or_changes_no_clip(tmp_path, shard):
-    whole, flipped = shard.read_bytes(), tmp_path / "flipped.tfrecords.gzip"
-    clips, harmless = list(read_shard(shard)), []
+def test_a_shard_cut_or_changed_anywhere_is_an_error_that_names_it(written):
+    shard = written / "x-train-00000.tfrecords.gzip"
+    whole = shard.read_bytes()
     for at in range(len(whole)):
-        flipped.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
-        try:
-            found = list(read_shard(flipped))
-        except ValueError as error:
-            assert f"{flipped}: damaged or cut" in str(error)
-        else:
-            assert found == clips
-            harmless.append(at)
-    assert len(clips) == 3
-    # Flags, time and system in GZIP's header, and the bits that fill up the last byte before its checksum.
-    assert set(harmless) <= {*range(3, 10), len(whole) - 9}
+        for content in (whole[:at], whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]):
+            shard.write_bytes(content)
+            with pytest.raises(ValueError, match=r"x-train-00000\.tfrecords\.gzip: damaged or cut"):
+                list(read_shards(written, "x-train"))
+
+
+@pytest.mark.parametrize("file", ["x-train.json", "x-train.tsv", "x-train-00000.tfrecords.gzip"])
+def test_a_set_of_which_a_file_is_gone_is_not_complete(written, file):
+    assert complete(written, "x-train")
+    (written / file).unlink()
+    assert not complete(written, "x-train")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"form": 2}', "[1]", "\x00"])
+def test_an_index_that_is_none_is_an_error_that_names_it(written, content):
+    (written / "x-train.json").write_text(content)
+    with pytest.raises(ValueError, match=r"x-train\.json: not the index of a set"):
+        list(read_shards(written, "x-train"))
+
+
+def test_a_set_that_is_not_there_says_what_makes_it(tmp_path):
+    with pytest.raises(ValueError, match=r"no such set; python -m training prepare makes it"):
+        list(read_shards(tmp_path, "x-train"))

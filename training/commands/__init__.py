@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from training.commands.build import build
+from training.commands.describe import describe
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.prepare import prepare
@@ -16,5 +17,5 @@ def training() -> None:
     """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
 
 
-for command in (prepare, train, export, evaluate, build):
+for command in (describe, prepare, train, export, evaluate, build):
     training.add_command(command)

@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 
 from training.commands.export import export_recipe
-from training.commands.places import FOLDER, Places, places
+from training.commands.places import FOLDER, Places, places, read_recipe
+from training.commands.prepare import prepare_recipe
 from training.commands.train import train_recipe
-from training.recipe import Recipe
 
 
 @click.command()
@@ -22,6 +22,7 @@ def build(recipe: str, out: Path, **where: Any) -> None:
 
     Example: python -m training build --recipe first --work ~/speakerdb-work --out bundle
     """
-    read, console, at = Recipe.load(recipe), Console(stderr=True), Places(**where)
+    read, console, at = read_recipe(recipe), Console(stderr=True), Places(**where)
+    prepare_recipe(read, at, console)
     train_recipe(read, at, console)
     export_recipe(read, at, out, console)

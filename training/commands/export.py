@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from training.commands.places import FOLDER, Places, places
-from training.recipe import Recipe
+from training.commands.places import FOLDER, Places, places, read_recipe
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 
 @click.command()
@@ -17,7 +19,7 @@ from training.recipe import Recipe
 @click.option("--out", type=FOLDER, required=True, help="The bundle's folder.")
 def export(recipe: str, out: Path, **where: Any) -> None:
     """Write the best checkpoint as a bundle with its figures."""
-    export_recipe(Recipe.load(recipe), Places(**where), out, Console(stderr=True))
+    export_recipe(read_recipe(recipe), Places(**where), out, Console(stderr=True))
 
 
 def export_recipe(recipe: Recipe, at: Places, out: Path, console: Console) -> None:

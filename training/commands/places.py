@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from training.recipe import Recipe
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -56,6 +59,8 @@ def corpora_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def read_recipe(name: str, train: Sequence[str] = (), dev: Sequence[str] = (), steps: int | None = None) -> Recipe:
     """The recipe with what the options change. Raises click's error where there is none, or it is wrong."""
+    from training.recipe import Recipe  # imports Keras
+
     try:
         return Recipe.load(name).with_corpora(train, dev).with_steps(steps)
     except ValueError as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from training.commands.places import Places, corpora_options, places, read_recipe
-from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 
 @click.command()
