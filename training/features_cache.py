@@ -1,22 +1,35 @@
 """Shards → one memory-mapped float16 array of log-mel frames and the table that says which frames are whose.
 
-Training reads crops out of it at random; decoding and the filter bank are paid for once. The filter bank is
-`speakerdb.features.log_mel`, which the exported graph repeats.
+Training reads crops out of it at random; decoding and the filter bank are paid for once. `NAME.f16` holds the frames,
+`NAME.json` the table with the front end's parameters; it is written last.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
 
 from speakerdb.audio import read
-from speakerdb.features import FilterBank, log_mel
+from speakerdb.errors import AudioUnreadable
 from training.corpora import Clip
+from training.decoding import decoder
+from training.front_ends import FrontEnd
+
+MOST_UNREADABLE = 0.01
+"""Of the clips of a set; with more, something else is wrong."""
+
+ROW = ("path", "name", "speaker", "corpus", "language", "sex")
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class CachedFeatures:
     Attributes:
         frames: float16 [all frames, bins], memory-mapped; the mean over time is not removed.
         starts: int64 [clips + 1], where each clip's frames begin.
-        clips: the table's row a clip: path, speaker, corpus, language, sex.
+        clips: the table's row a clip: path, name, speaker, corpus, language, sex.
     """
 
     frames: npt.NDArray[np.float16]
@@ -49,43 +62,112 @@ def join_features(parts: Sequence[CachedFeatures]) -> CachedFeatures:
     return CachedFeatures(np.concatenate([part.frames for part in parts]), starts, clips)
 
 
-def load_features(folder: Path, name: str) -> CachedFeatures | None:
-    """A cache written before, or None where there is none that is whole (the table is written last)."""
+def load_features(folder: Path, name: str, front_end: FrontEnd) -> CachedFeatures | None:
+    """A cache written before; None where there is none that is whole and of this front end."""
     table, array = folder / f"{name}.json", folder / f"{name}.f16"
     if not table.exists() or not array.exists():
         return None
     stored = json.loads(table.read_text(encoding="utf8"))
-    shape = (stored["starts"][-1], stored["bins"])
+    if stored.get("front_end") != _parameters(front_end):
+        return None
+    shape = (stored["starts"][-1], front_end.bins)
     if array.stat().st_size != np.dtype(np.float16).itemsize * shape[0] * shape[1]:
         return None
     frames = np.memmap(array, dtype=np.float16, mode="r", shape=shape)
     return CachedFeatures(frames, np.asarray(stored["starts"], dtype=np.int64), stored["clips"])
 
 
-def build_features(clips: Iterable[Clip], folder: Path, name: str, bank: FilterBank) -> CachedFeatures:
-    """Decode every clip and write its features; a clip shorter than a frame is left out."""
+def build_features(
+    clips: Iterable[Clip], folder: Path, name: str, front_end: FrontEnd, console: Console, total: int | None = None
+) -> CachedFeatures:
+    """Decode every clip, on all cores, and write its features.
+
+    A clip shorter than a frame, or one that cannot be read, is left out and counted on the console.
+    Args: total: how many clips there are, for the time left.
+    Raises: ValueError where more than 1 % cannot be read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    starts, rows = [0], []
-    with (folder / f"{name}.f16").open("wb") as file:
-        for clip in clips:
-            frames = log_mel(read(clip.audio, bank.rate_hz).samples, bank)
-            if not len(frames):
-                continue
-            file.write(frames.astype(np.float16).tobytes())
-            starts.append(starts[-1] + len(frames))
-            rows.append(
-                {
-                    "path": clip.path,
-                    "name": clip.name,
-                    "speaker": clip.speaker,
-                    "corpus": clip.corpus,
-                    "language": clip.language,
-                    "sex": clip.sex,
-                }
-            )
-    partial = folder / f"{name}.partial"
-    partial.write_text(json.dumps({"bins": bank.bins, "starts": starts, "clips": rows}), encoding="utf8")
-    partial.replace(folder / f"{name}.json")
-    cached = load_features(folder, name)
+    rows: list[dict[str, str]] = []
+    unreadable: list[Clip] = []
+    starts = [0]
+    partial = folder / f"{name}.f16.partial"
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        partial.open("wb") as file,
+    ):
+        task = progress.add_task(name, total=total)
+        for clip, frames in computed(clips, front_end):
+            progress.advance(task)
+            if frames is None:
+                unreadable.append(clip)
+            elif len(frames):
+                file.write(frames.tobytes())
+                starts.append(starts[-1] + len(frames))
+                rows.append({column: getattr(clip, column) for column in ROW})
+        file.flush()
+        os.fsync(file.fileno())
+    seen = len(starts) - 1 + len(unreadable)
+    if unreadable:
+        first = f"{len(unreadable)} of {seen} clips cannot be read; the first: {_reason(unreadable[0])}"
+        if len(unreadable) > MOST_UNREADABLE * seen:
+            raise ValueError(f"{name}: {first}")
+        console.print(f"{name}: {first}", highlight=False)
+    if not rows:
+        raise ValueError(f"{name}: no clip that is long enough")
+    partial.replace(folder / f"{name}.f16")
+    table = folder / f"{name}.json.partial"
+    stored = {"front_end": _parameters(front_end), "bins": front_end.bins, "starts": starts, "clips": rows}
+    table.write_text(json.dumps(stored), encoding="utf8")
+    table.replace(folder / f"{name}.json")
+    cached = load_features(folder, name, front_end)
     assert cached is not None  # written one line above
     return cached
+
+
+def computed(clips: Iterable[Clip], front_end: FrontEnd) -> Iterator[tuple[Clip, npt.NDArray[np.float16] | None]]:
+    """Every clip with its frames, float16 [frames, bins], in order; None for one that cannot be read.
+
+    The pipeline holds a few clips a core and no more.
+    """
+    waiting: deque[Clip] = deque()
+
+    def numbered() -> Iterator[tuple[int, bytes]]:
+        for number, clip in enumerate(clips):
+            waiting.append(clip)
+            yield number, clip.audio
+
+    def log_mel(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+        return front_end.log_mel(samples).astype(np.float16)
+
+    decode = decoder(front_end.rate_hz)
+
+    def frames(number: tf.Tensor, audio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return number, tf.numpy_function(log_mel, [decode(audio)], tf.float16)
+
+    kinds = (tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.string))
+    found = tf.data.Dataset.from_generator(numbered, output_signature=kinds)
+    found = found.map(frames, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    found = found.ignore_errors().prefetch(tf.data.AUTOTUNE)
+    done = 0
+    # The pipeline runs a clip a core; a BLAS that splits each product over the cores as well is three times slower.
+    with threadpool_limits(1):
+        for number, values in found.as_numpy_iterator():
+            for _ in range(done, int(number)):
+                yield waiting.popleft(), None
+            yield waiting.popleft(), values
+            done = int(number) + 1
+    for clip in waiting:
+        yield clip, None
+
+
+def _reason(clip: Clip) -> str:
+    try:
+        read(clip.audio, 16_000)
+    except AudioUnreadable as error:
+        return f"{clip.path}: {error}"
+    return f"{clip.path}: its features cannot be computed"
+
+
+def _parameters(front_end: FrontEnd) -> dict[str, object]:
+    return asdict(front_end)  # type: ignore[call-overload,no-any-return]

@@ -24,6 +24,9 @@ Matrix = npt.NDArray[np.float64]
 SEED_OFFSET = 1e-6
 """Added to the mel magnitudes before the logarithm."""
 
+BLOCK_FRAMES = 64
+"""Transformed at once: half a megabyte stays in the cache, which halves the time."""
+
 
 class FrontEnd(Protocol):
     """What caching, training and exporting know of a front end; a frozen dataclass of its parameters."""
@@ -116,7 +119,13 @@ class SeedBank:
             return np.zeros((0, self.bins), np.float32)
         padded = np.pad(samples.astype(np.float32, copy=False), (0, self.frame_length_samples - 1))
         framed = np.lib.stride_tricks.sliding_window_view(padded, self.frame_length_samples)
-        windowed = framed[:: self.frame_shift_samples] * self._window().astype(np.float32)
+        framed = framed[:: self.frame_shift_samples]
+        return np.concatenate(
+            [self._block(framed[at : at + BLOCK_FRAMES]) for at in range(0, len(framed), BLOCK_FRAMES)]
+        )
+
+    def _block(self, framed: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        windowed = framed * self._window().astype(np.float32)
         spectrum = np.fft.rfft(windowed, self.fft_samples, axis=1)[:, self._lines()]
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         found: npt.NDArray[np.float32] = self.log_energy(power, self.filters().astype(np.float32), np)

@@ -30,7 +30,7 @@ class Material:
 
 def check_speakers_apart(shards: Path, train: Sequence[str], dev: Sequence[str]) -> None:
     """Raise ValueError where a speaker of a train set stands in a dev set: a leak between splits."""
-    speakers = {name: {row["speaker"] for row in read_index(shards, name)} for name in {*train, *dev}}
+    speakers = {name: {row.speaker for row in read_index(shards, name)} for name in {*train, *dev}}
     for first, second in itertools.product(train, dev):
         shared = speakers[first] & speakers[second]
         if shared:
@@ -70,7 +70,8 @@ def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedF
     cached = load_features(folder, name, recipe.front_end)
     if cached is None:
         console.print(f"{name}: computing {recipe.front_end.name} features", highlight=False)
-        cached = build_features(read_shards(work / "shards", name), folder, name, recipe.front_end)
+        clips, shards = read_shards(work / "shards", name), work / "shards"
+        cached = build_features(clips, folder, name, recipe.front_end, console, len(read_index(shards, name)))
     return cached
 
 
