@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from training import checkpoints
@@ -49,16 +50,16 @@ def train(
     journal = Journal(work, console, how.steps, state.step)
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(sampler.batch, state.step)
-        step = state.step
+        step, drawn = state.step, []
         while step < how.steps and not _patience_is_over(state, how):
             batch = ahead.result()
             ahead = pool.submit(sampler.batch, step + 1)
             student.set_step(step)
-            values = student.train_on_batch(batch.features, (batch.targets, batch.speakers), return_dict=True)
+            drawn.append(student.train_on_batch(batch.features, (batch.targets, batch.speakers), return_dict=True))
             step += 1
             if step % how.report_steps == 0:
-                journal.report(step, {name: float(value) for name, value in values.items()})
-                student.reset_metrics()
+                journal.report(step, {name: float(np.mean([row[name] for row in drawn])) for name in drawn[0]})
+                drawn = []
             if step % how.evaluate_steps == 0 or step == how.steps:
                 began = time.monotonic()
                 rates = dev_error_rates(student.network, dev, trials)

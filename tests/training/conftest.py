@@ -1,4 +1,4 @@
-"""What tests of training share."""
+"""What tests of training share: a tiny training, done once."""
 
 from __future__ import annotations
 
@@ -13,3 +13,26 @@ def quiet():
     from rich.console import Console
 
     return Console(file=io.StringIO())
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Corpora, teachers and lists of a training that takes seconds."""
+    pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
+    from tiny_training import make_tiny
+
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, tmp_path_factory):
+    """The folder of that training, run from its first step to its last; not to be changed."""
+    from rich.console import Console
+    from tiny_training import RECIPE
+
+    from training.loop import train
+
+    work = tmp_path_factory.mktemp("trained")
+    material = tiny.material()
+    train(RECIPE, material.sampler, material.dev, tiny.trials, work, Console(file=io.StringIO()))
+    return work

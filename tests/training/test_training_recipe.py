@@ -1,0 +1,64 @@
+"""Recipes: what their files say, and one line for what is wrong with one."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
+
+from training import recipe as recipes
+from training.recipe import RECIPES, Recipe
+
+TABLES = ("network", "losses", "optimization", "augmentation", "teachers")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_holds_what_its_file_says(path):
+    recipe, values = Recipe.load(path.stem), tomllib.loads(path.read_text())
+    stored = recipe.to_json()
+    for table in TABLES:
+        said = {name: value for name, value in values.get(table, {}).items() if name != "kind"}
+        assert {name: _plain(stored[table][name]) for name in said} == said
+    for found, said in zip(stored["lengths"], values["lengths"], strict=True):
+        assert {name: found[name] for name in said} == said
+    assert stored["front_end"] == values["front_end"]["kind"]
+    assert (recipe.train, recipe.dev) == (values["corpora"]["train"], values["corpora"]["dev"])
+    assert recipe.limits == values["bundle"]["limits"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[network]", "[network]\nlayers = 3", "NextTdnn knows no layers"),
+        ("[losses]", "[losse]", "losses"),
+        ('kind = "next-tdnn"', 'kind = "resnet"', "resnet"),
+        ('files = ["campplus-train.npz", "ge2e-train.npz"]', "files = []", "want teachers"),
+        ("steps = 6000", "steps = ", "first.toml"),
+        ("crops = 72", "crops = 72\nclips_per_speaker = 5", "72 crops are not whole speakers of 5 clips"),
+    ],
+)
+def test_a_recipe_that_is_wrong_is_one_line_that_names_it(tmp_path, monkeypatch, old, new, message):
+    text = (RECIPES / "first.toml").read_text()
+    assert old in text
+    (tmp_path / "first.toml").write_text(text.replace(old, new, 1))
+    monkeypatch.setattr(recipes, "RECIPES", tmp_path)
+    with pytest.raises(ValueError, match=message) as caught:
+        Recipe.load("first")
+    assert str(caught.value).startswith("first.toml") and "\n" not in str(caught.value)
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are():
+    with pytest.raises(ValueError, match=r"no recipe 'x'; there are first, seed"):
+        Recipe.load("x")
+
+
+def test_other_corpora_are_drawn_from_alike():
+    recipe = Recipe.load("first").with_corpora(["mine-train"], ["mine-dev"]).with_steps(7)
+    assert (recipe.train, recipe.dev, recipe.optimization.steps) == (["mine-train"], ["mine-dev"], 7)
+    assert all(not length.corpora for length in recipe.lengths)
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
