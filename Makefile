@@ -4,7 +4,9 @@ USER_ENV := .venv
 DEV_ENV := .venv-dev
 PACKAGE := pyproject.toml $(shell find speakerdb -type f -not -path '*__pycache__*')
 
-.PHONY: demo test lint format encoder clean
+TFIO_ENV := .venv-tfio
+
+.PHONY: demo test lint format encoder tfio test-tfio clean
 
 demo: $(USER_ENV)/made  ## the main job on examples/, in an environment of its own
 	@$(USER_ENV)/bin/python examples/demo.py
@@ -38,5 +40,15 @@ $(DEV_ENV)/made: pyproject.toml
 	$(DEV_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,media,kaldi,train,dev]'
 	@touch $@
 
+tfio: $(TFIO_ENV)/made  ## an environment in which tensorflow-io decodes in the graph (Python 3.11 or 3.12)
+
+test-tfio: $(TFIO_ENV)/made  ## both ways of decoding give the same samples
+	TF_CPP_MIN_LOG_LEVEL=3 $(TFIO_ENV)/bin/python -m pytest tests/training/test_training_decoding.py
+
+$(TFIO_ENV)/made: pyproject.toml
+	$(PYTHON) -m venv $(TFIO_ENV)
+	$(TFIO_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tfio]' pytest pytest-timeout
+	@touch $@
+
 clean:
-	rm -rf $(USER_ENV) $(DEV_ENV) build dist *.egg-info
+	rm -rf $(USER_ENV) $(DEV_ENV) $(TFIO_ENV) build dist *.egg-info

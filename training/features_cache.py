@@ -131,11 +131,17 @@ def computed(clips: Iterable[Clip], front_end: FrontEnd) -> Iterator[tuple[Clip,
     The pipeline holds a few clips a core and no more.
     """
     waiting: deque[Clip] = deque()
+    stopped: list[BaseException] = []
 
     def numbered() -> Iterator[tuple[int, bytes]]:
-        for number, clip in enumerate(clips):
-            waiting.append(clip)
-            yield number, clip.audio
+        try:
+            for number, clip in enumerate(clips):
+                waiting.append(clip)
+                yield number, clip.audio
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # a damaged shard, Ctrl-C: `ignore_errors` would take it for the end
+            stopped.append(error)
 
     def log_mel(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
         return front_end.log_mel(samples).astype(np.float16)
@@ -157,6 +163,8 @@ def computed(clips: Iterable[Clip], front_end: FrontEnd) -> Iterator[tuple[Clip,
                 yield waiting.popleft(), None
             yield waiting.popleft(), values
             done = int(number) + 1
+    if stopped:
+        raise stopped[0]
     for clip in waiting:
         yield clip, None
 
