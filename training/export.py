@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,50 +21,73 @@ import onnxruntime
 from keras import layers, ops
 from rich.console import Console
 
-from speakerdb.features import LOG_FLOOR, FilterBank, frame_kernel, mel_filters
 from training.card import make_card
-from training.networks.next_tdnn import build
+from training.checkpoints import best_weights
+from training.front_ends import FrontEnd, SeedBank
+from training.networks import build
+from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
 from training.recipe import Recipe
 
 OUTPUT = "embedding"
 AGREEMENT = 1e-5
-EVERY_SAMPLE = np.iinfo(np.int64).max
+CHECKED_S = (0.375, 1.0, 1.895, 5.0)
+"""Clips on which the graph is checked against Keras; whole numbers of frames and others."""
 
 
-def waveform_model(network: keras.Model, bank: FilterBank) -> keras.Model:
+def waveform_model(network: keras.Model, front_end: FrontEnd) -> keras.Model:
     """The network with its front end: waveform [batch, samples] and lengths [batch] → unit vectors."""
     waveform = keras.Input((None,), dtype="float32", name="waveform")
     lengths = keras.Input((), dtype="int64", name="lengths")
-    features, mask = LogMel(bank, name="log_mel")([waveform, lengths])
+    features, mask = LogMel(front_end, name="log_mel")([waveform, lengths])
     return keras.Model([waveform, lengths], network([features, mask]), name="speakerdb_encoder")
 
 
 class LogMel(layers.Layer):
-    """Kaldi's log mel filter bank as one convolution and one product, and the mask of a clip's whole frames."""
+    """A front end as one convolution and one product, and the mask of a clip's frames."""
 
-    def __init__(self, bank: FilterBank, **options: Any) -> None:
+    def __init__(self, front_end: FrontEnd, **options: Any) -> None:
         super().__init__(trainable=False, **options)
-        self.bank = bank
-        self.kernel = frame_kernel(bank).astype(np.float32)[:, None, :]
-        self.filters = mel_filters(bank).astype(np.float32)
+        self.front_end = front_end
+        self.kernel = front_end.kernel().astype(np.float32)[:, None, :]
+        self.filters = front_end.filters().astype(np.float32)
 
     def call(self, inputs: list[keras.KerasTensor]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Features [batch, frames, bins] and mask [batch, frames, 1]."""
         waveform, lengths = inputs
-        shift, length = self.bank.frame_shift_samples, self.bank.frame_length_samples
+        shift, length = self.front_end.frame_shift_samples, self.front_end.frame_length_samples
+        if self.front_end.pads_end:  # the last frames see zeros, whatever lies beyond the clip
+            at = ops.cast(ops.arange(ops.shape(waveform)[1]), "int64")
+            waveform = ops.where(at[None, :] < lengths[:, None], waveform, 0.0)
+            waveform = ops.pad(waveform, [[0, 0], [0, length - 1]])
         spectrum = ops.conv(waveform[..., None], self.kernel, strides=shift, padding="valid")
-        half = self.bank.fft_samples // 2 + 1
+        half = self.kernel.shape[-1] // 2
         power = spectrum[..., :half] ** 2 + spectrum[..., half:] ** 2
-        energy = ops.matmul(power, self.filters)
-        features = ops.log(ops.maximum(energy, LOG_FLOOR))
-        ends = ops.cast(ops.arange(ops.shape(spectrum)[1]) * shift + length, "int64")
+        features = self.front_end.log_energy(power, self.filters, ops)
+        reach = 1 if self.front_end.pads_end else length
+        ends = ops.cast(ops.arange(ops.shape(spectrum)[1]) * shift + reach, "int64")
         mask = ops.cast(ends[None, :] <= lengths[:, None], "float32")
         return features, mask[..., None]
 
     def compute_output_shape(self, shapes: list[tuple[int | None, ...]]) -> list[tuple[int | None, ...]]:
         """Frames are free."""
         batch = shapes[0][0]
-        return [(batch, None, self.bank.bins), (batch, None, 1)]
+        return [(batch, None, self.front_end.bins), (batch, None, 1)]
+
+
+def write_graph(network: keras.Model, front_end: FrontEnd, path: Path) -> float:
+    """Write a network with its front end as ONNX and check it.
+
+    Returns: the largest difference from Keras. Raises: ValueError where that is more than `AGREEMENT`.
+    """
+    model = waveform_model(network, front_end)
+    if network.name == "bilstm" and isinstance(front_end, SeedBank):
+        write_bilstm(network, front_end, path)
+    else:
+        write_onnx(model, path)
+    difference = disagreement(model, path, front_end.rate_hz)
+    if not difference <= AGREEMENT:
+        raise ValueError(f"ONNX and Keras differ by {difference:.1e}, more than {AGREEMENT:.0e}; nothing was written")
+    return difference
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
@@ -91,35 +116,52 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     onnx.save(graph, path)
 
 
-def disagreement(model: keras.Model, path: Path) -> float:
+def disagreement(model: keras.Model, path: Path, rate_hz: int) -> float:
     """The largest difference between Keras and the ONNX graph, and between a clip alone and padded in a batch."""
     rng = np.random.default_rng(0)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    clips = [0.1 * rng.standard_normal(n).astype(np.float32) for n in (6_000, 16_000, 30_321, 80_000)]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # or it warns that `lengths` has a default
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    clips = [0.1 * rng.standard_normal(round(s * rate_hz)).astype(np.float32) for s in CHECKED_S]
     alone = [session.run(None, {"waveform": clip[None]})[0][0] for clip in clips]
-    padded = np.zeros((len(clips), 80_000), np.float32)
+    padded = np.zeros((len(clips), len(clips[-1])), np.float32)
     for row, clip in zip(padded, clips, strict=True):
         row[: len(clip)] = clip
     lengths = np.array([len(clip) for clip in clips])
     batch = session.run(None, {"waveform": padded, "lengths": lengths})[0]
-    reference = np.asarray(model([padded, lengths]))
+    reference = ops.convert_to_numpy(model([padded, lengths]))
     return float(max(np.abs(batch - reference).max(), np.abs(batch - np.stack(alone)).max()))
 
 
 def export_bundle(recipe: Recipe, work: Path, corpora: Path, trials: Path, out: Path, console: Console) -> None:
-    """Write `encoder.onnx` and `card.json` to `out`. Raises ValueError where ONNX and Keras disagree."""
+    """Write `encoder.onnx` and `card.json` to `out`, once the graph is checked and the figures are measured.
+
+    Args: work: the training's folder; shards and features lie beside it.
+    Raises: ValueError where ONNX and Keras disagree; FileNotFoundError without weights.
+    """
+    weights, state = best_weights(work)
     network = build(recipe.network)
-    network.load_weights(work / "best.weights.h5")
-    model = waveform_model(network, FilterBank())
+    network.load_weights(weights)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
+        graph = Path(beside) / "encoder.onnx"
+        difference = write_graph(network, recipe.front_end, graph)
+        console.print(f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False)
+        card = make_card(recipe, state, network.count_params(), graph, work, corpora, trials, console)
+        write_bundle(graph, card, out)
+
+
+def write_bundle(graph: Path, card: dict[str, Any], out: Path) -> None:
+    """Put a graph and its card, with the graph's hash, into a folder; whatever was there is replaced at the end."""
     out.mkdir(parents=True, exist_ok=True)
-    write_onnx(model, out / "encoder.onnx")
-    difference = disagreement(model, out / "encoder.onnx")
-    console.print(f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False)
-    if difference > AGREEMENT:
-        raise ValueError(f"ONNX and Keras differ by {difference:.1e}, more than {AGREEMENT:.0e}")
-    sha256 = hashlib.sha256((out / "encoder.onnx").read_bytes()).hexdigest()
-    card = make_card(recipe, network.count_params(), sha256, out, work, corpora, trials, console)
-    (out / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    card = {**card, "sha256": hashlib.sha256(graph.read_bytes()).hexdigest()}
+    beside = {name: out / f"{name}.partial" for name in ("encoder.onnx", "card.json")}
+    shutil.copyfile(graph, beside["encoder.onnx"])
+    beside["card.json"].write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    for name, path in beside.items():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        path.replace(out / name)
 
 
 def _name_axes(value: onnx.ValueInfoProto, names: list[str | None]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -12,12 +14,20 @@ from tiny_corpus import EXAMPLES
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 pytest.importorskip("tf2onnx", reason="exporting needs tf2onnx (the extra train)")
 
+from tiny_training import RECIPE
+
 from speakerdb import audio
-from speakerdb.features import FilterBank, log_mel
-from training.export import LogMel, disagreement, waveform_model, write_onnx
+from speakerdb.encoder.bundle import open_bundle
+from speakerdb.features import log_mel
+from training import export
+from training.card import described
+from training.export import LogMel, disagreement, export_bundle, waveform_model, write_graph, write_onnx
+from training.front_ends import FRONT_ENDS
+from training.networks.bilstm import Bilstm
+from training.networks.bilstm import build as build_bilstm
 from training.networks.next_tdnn import NextTdnn, build
 
-BANK = FilterBank()
+BANK = FRONT_ENDS["kaldi-16k"]
 SMALL = NextTdnn(width=16, blocks=2, kernel=5, aggregated_blocks=2, pooled=24, attention=8, dimension=12)
 # From 128 ms, the least that speech detection lets through, whole numbers of frames and others.
 LENGTHS = (2_048, 4_000, 4_160, 16_000, 30_321, 40_000)
@@ -124,11 +134,52 @@ def test_without_lengths_every_sample_counts(session):
 
 
 def test_the_check_before_a_bundle_is_written_finds_agreement_and_its_lack(keras_model, exported):
-    assert disagreement(keras_model, exported) <= 1e-5
-    assert disagreement(network(seed=3), exported) > 1e-2
+    assert disagreement(keras_model, exported, 16_000) <= 1e-5
+    assert disagreement(network(seed=3), exported, 16_000) > 1e-2
 
 
 def test_the_graph_carries_no_path_of_the_machine_that_made_it(exported, tmp_path_factory):
     content = exported.read_bytes()
     assert str(EXAMPLES.parent).encode() not in content
     assert str(tmp_path_factory.getbasetemp()).encode() not in content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("front_end", ["seed-16k", "seed-48k", "kaldi-16k"])
+def test_the_seeds_network_is_exported_with_any_front_end_and_agrees_with_keras(tmp_path, front_end):
+    small = build_bilstm(Bilstm(units=6, dimension=5))
+    assert write_graph(small, FRONT_ENDS[front_end], tmp_path / "encoder.onnx") <= 1e-5
+
+
+def test_a_training_becomes_a_bundle_with_its_figures_and_its_data(tiny, trained, tmp_path, quiet):
+    work = tmp_path / "work"
+    shutil.copytree(tiny.work, work)
+    shutil.copytree(trained, work / "tiny")
+    out = tmp_path / "bundle"
+    export_bundle(RECIPE, work / "tiny", tiny.corpora, tiny.trials, out, quiet)
+    card = open_bundle(out).card
+    assert (card.id, card.rate_hz, card.dimension) == ("tiny-16k 0.1", 16_000, 8)
+    data = card.raw["training"]["data"]["common_voice-train"]
+    assert (data["speakers"], data["clips"]) == (4, 16)
+    assert 0.0 < data["hours"] < 0.1
+    assert 0.0 <= card.raw["figures"]["common_voice-dev"]["eer"] <= 100.0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "work"]
+
+
+def test_a_graph_that_disagrees_with_keras_leaves_the_bundle_that_was_there(
+    tiny, trained, tmp_path, quiet, monkeypatch
+):
+    out = tmp_path / "bundle"
+    out.mkdir()
+    (out / "encoder.onnx").write_bytes(b"before")
+    monkeypatch.setattr(export, "AGREEMENT", -1.0)
+    with pytest.raises(ValueError, match="differ"):
+        export_bundle(RECIPE, trained, tiny.corpora, tiny.trials, out, quiet)
+    assert [path.name for path in out.iterdir()] == ["encoder.onnx"]
+    assert (out / "encoder.onnx").read_bytes() == b"before"
+
+
+def test_a_corpus_that_nobody_described_has_an_unknown_licence(tmp_path):
+    own = replace(RECIPE, licences={"mine": "CC0"})
+    assert described(own, "mine", tmp_path) == {"licence": "CC0"}
+    assert described(own, "another", tmp_path)["licence"].startswith("unknown")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from training.commands.places import FOLDER, Places, places, read_recipe
+from training.commands.places import FOLDER, Places, corpora_options, places, read_recipe
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -16,14 +16,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @places
+@corpora_options
 @click.option("--out", type=FOLDER, required=True, help="The bundle's folder.")
-def export(recipe: str, out: Path, **where: Any) -> None:
-    """Write the best checkpoint as a bundle with its figures."""
-    export_recipe(read_recipe(recipe), Places(**where), out, Console(stderr=True))
+def export(recipe: str, out: Path, train_sets: tuple[str, ...], dev_sets: tuple[str, ...], **where: Any) -> None:
+    """Write the best checkpoint as a bundle with its figures.
+
+    Name the sets with --train and --dev as for the training, so that the card and the figures are of these.
+
+    Example: python -m training export --recipe seed --train my-train --dev my-dev --work work --out bundle
+    """
+    chosen = read_recipe(recipe, train_sets, dev_sets)
+    export_recipe(chosen, Places(**where), out, Console(stderr=True))
 
 
 def export_recipe(recipe: Recipe, at: Places, out: Path, console: Console) -> None:
     """Write the best checkpoint in `work/RECIPE` as a bundle."""
+    from speakerdb.errors import SpeakerdbError
     from training.export import export_bundle
 
-    export_bundle(recipe, at.work / recipe.name, at.corpora, at.trials, out, console)
+    try:
+        export_bundle(recipe, at.work / recipe.name, at.corpora, at.trials, out, console)
+    except (ValueError, OSError, SpeakerdbError) as error:
+        raise click.ClickException(str(error)) from error
