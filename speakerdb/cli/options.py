@@ -77,7 +77,9 @@ def threshold_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def show(result: Result | list[Any], as_json: bool, text: str) -> None:
-    """A result on stdout, as JSON or as text."""
+    """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr."""
+    for line in [] if as_json else getattr(result, "warnings", []):
+        click.echo(f"speakerdb: warning: {line}", err=True)
     if as_json:
         value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
         print_line(json.dumps(value, ensure_ascii=False))

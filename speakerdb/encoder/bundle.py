@@ -16,9 +16,12 @@ from typing import Any
 from speakerdb import settings
 from speakerdb.errors import EncoderDamaged, printable
 from speakerdb.features import KINDS
-from speakerdb.speech import SAMPLE_RATE_HZ
+from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 FORMAT = "speakerdb-encoder/1"
+
+SPEECH_STEPS_HZ = SAMPLE_RATE_HZ // math.gcd(SAMPLE_RATE_HZ, FRAME_SAMPLES)
+"""A frame of speech detection, 32 ms, is a whole number of samples at every multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Card:
 
     Attributes:
         dimension: of the vectors. rate_hz: of the samples.
+        least_source_rate_hz: a recording made below it gets a warning, since it lacks what the encoder listens to;
+            0 where the card names none.
         features: `kind` (`waveform` or `kaldi-fbank`) with every parameter.
         enroll_speech_s, probe_speech_s: least net speech.
         threshold_distance, threshold_origin: up to which distance two voices count as one person's, and in one
@@ -44,11 +49,21 @@ class Card:
     threshold_distance: float | None
     threshold_origin: str
     raw: dict[str, Any]
+    least_source_rate_hz: int = 0
 
     @property
     def id(self) -> str:
         """How messages name the encoder: `speakerdb-16k 0.1`."""
         return f"{self.name} {self.version}"
+
+    def warnings(self, source_rate_hz: int) -> list[str]:
+        """What to say of a recording made at that rate: one line where the encoder was not made for it, else none."""
+        if source_rate_hz >= self.least_source_rate_hz:
+            return []
+        return [
+            f"recorded at {source_rate_hz} Hz; {self.name} was made for {self.least_source_rate_hz} Hz and more: "
+            "its distances mean little here"
+        ]
 
 
 @dataclass(frozen=True)
@@ -96,13 +111,18 @@ def read_card(folder: Path) -> Card:
             threshold_distance=_number(threshold["distance"], 0.0, 2.0) if threshold else None,
             threshold_origin=_text(threshold["origin"]) if threshold else "",
             raw=raw,
+            least_source_rate_hz=_whole(raw.get("least_source_rate_hz", 0), 0, 384_000),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EncoderDamaged(str(folder), printable(f"card.json: {type(error).__name__}: {error}", 200)) from error
     if card.features.get("kind") not in KINDS:
         raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
-    if card.rate_hz != SAMPLE_RATE_HZ:
-        raise EncoderDamaged(str(folder), f"wants samples at {card.rate_hz} Hz; only {SAMPLE_RATE_HZ} Hz are served")
+    if card.rate_hz % SPEECH_STEPS_HZ:
+        reason = f"wants samples at {card.rate_hz} Hz; multiples of {SPEECH_STEPS_HZ} Hz are served"
+        raise EncoderDamaged(str(folder), reason)
+    if card.features.get("rate_hz", card.rate_hz) != card.rate_hz:
+        reason = f"wants samples at {card.rate_hz} Hz, its features {card.features['rate_hz']} Hz"
+        raise EncoderDamaged(str(folder), reason)
     return card
 
 
@@ -121,7 +141,7 @@ def _features(value: Any) -> dict[str, Any]:
     features = dict(value)
     if features.get("kind") == "kaldi-fbank":
         _whole(features["bins"], 1, 1_024)
-        _whole(features["rate_hz"], SAMPLE_RATE_HZ, SAMPLE_RATE_HZ)
+        _whole(features["rate_hz"], 4_000, 384_000)
     return features
 
 

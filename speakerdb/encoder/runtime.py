@@ -16,7 +16,7 @@ import numpy.typing as npt
 from speakerdb import settings
 from speakerdb.audio import Samples
 from speakerdb.embedding import Vectors, normalize
-from speakerdb.encoder.bundle import Bundle
+from speakerdb.encoder.bundle import Bundle, Card
 from speakerdb.errors import EncoderDamaged
 from speakerdb.features import kaldi_fbank
 
@@ -41,6 +41,11 @@ class Runtime:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
         self._batches = LENGTHS in {i.name for i in self._session.get_overridable_initializers()}
+
+    @property
+    def card(self) -> Card:
+        """What is known about the encoder."""
+        return self._bundle.card
 
     def vectors(self, clips: Sequence[Samples]) -> Vectors:
         """Unit vectors of clips, in their order.

@@ -3,12 +3,14 @@
 A recording of up to 20 s goes through the encoder whole. A longer one is cut into windows of 10 s; windows with too
 little speech are left out, and the others' vectors are averaged with their seconds of speech as weights. Where every
 window has too little, the one with the most stands for the recording.
+
+Speech is looked for at 16 kHz, whatever the encoder's rate: windows are cut at the same seconds for every encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -17,7 +19,7 @@ from speakerdb import settings
 from speakerdb.audio import AudioStream, Samples, Source
 from speakerdb.embedding import Vector, average
 from speakerdb.encoder.runtime import Runtime
-from speakerdb.errors import TooLittleSpeech
+from speakerdb.errors import TooLittleSpeech, printable
 from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Quality, SpeechMask, SpeechMeter
 
 Window: TypeAlias = tuple[Samples, float]
@@ -37,12 +39,14 @@ class Utterance:
         name: the source's. sha256: of its decoded samples.
         vector: float32 [dimension], unit length.
         quality: net speech, SNR, clipping, bandwidth.
+        warnings: a line each; empty where the encoder was made for such recordings.
     """
 
     name: str
     sha256: str
     vector: Vector
     quality: Quality
+    warnings: list[str] = field(default_factory=list)
 
 
 def hear(
@@ -64,28 +68,72 @@ def hear(
     vectors: list[Vector] = []
     weights: list[float] = []
     with AudioStream(source, source_rate_hz) as stream:
-        for windows in _batches(_spoken(_windows(meter, stream, progress))):
+        for windows in _batches(_spoken(_windows(meter, stream, runtime.card.rate_hz, progress))):
             vectors.extend(runtime.vectors([samples for samples, _ in windows]))
             weights.extend(speech_s for _, speech_s in windows)
         quality = meter.quality()
         if quality.net_speech_s < needed_s or not vectors:
             raise TooLittleSpeech(stream.name, quality.net_speech_s, needed_s, quality.duration_s, purpose)
-        return Utterance(stream.name, stream.sha256, average(vectors, weights), quality)
+        warnings = [f"{printable(stream.name, 200)}: {line}" for line in runtime.card.warnings(stream.source_rate_hz)]
+        return Utterance(stream.name, stream.sha256, average(vectors, weights), quality, warnings)
 
 
-def _windows(meter: SpeechMeter, stream: AudioStream, progress: Heard | None) -> Iterator[Window]:
+def _windows(meter: SpeechMeter, stream: AudioStream, rate_hz: int, progress: Heard | None) -> Iterator[Window]:
     """The recording whole, or in windows that are the same ones whatever the size of the stream's blocks."""
-    whole, step = round(settings.WHOLE_S * SAMPLE_RATE_HZ), round(settings.WINDOW_S / FRAME_S)
+    whole, step = round(settings.WHOLE_S * rate_hz), round(settings.WINDOW_S / FRAME_S)
+    frame = rate_hz * FRAME_SAMPLES // SAMPLE_RATE_HZ
     samples, speech, cut = np.zeros(0, np.float32), np.zeros(0, np.bool_), False
-    for block, mask in meter.listen(stream.blocks(SAMPLE_RATE_HZ)):
+    for block, mask in _heard(meter, stream, rate_hz):
         samples, speech = np.concatenate([samples, block]), np.concatenate([speech, mask])
         cut = cut or len(samples) > whole
         while cut and len(speech) >= step:
-            yield samples[: step * FRAME_SAMPLES], _seconds(speech[:step])
-            samples, speech = samples[step * FRAME_SAMPLES :], speech[step:]
+            yield samples[: step * frame], _seconds(speech[:step])
+            samples, speech = samples[step * frame :], speech[step:]
         if progress:
             progress(stream.duration_s, stream.length_s)
     yield samples, _seconds(speech)
+
+
+def _heard(meter: SpeechMeter, stream: AudioStream, rate_hz: int) -> Iterator[tuple[Samples, SpeechMask]]:
+    """Blocks at the encoder's rate with the speech in each of their frames of 32 ms.
+
+    At another rate than speech detection's, the samples wait until their speech is known: some minutes of them.
+    """
+    if rate_hz == SAMPLE_RATE_HZ:
+        yield from meter.listen(stream.blocks(rate_hz))
+        return
+    waiting = [np.zeros(0, np.float32)]
+    frame = rate_hz * FRAME_SAMPLES // SAMPLE_RATE_HZ
+    for _, mask in meter.listen(_whole_frames(_at_speech_rate(stream, rate_hz, waiting))):
+        size = len(mask) * frame
+        block, waiting[0] = waiting[0][:size], waiting[0][size:]
+        yield block, mask
+    yield waiting[0], np.zeros(0, np.bool_)  # part of a frame, where resampling rounds the recording's end down
+
+
+def _at_speech_rate(stream: AudioStream, rate_hz: int, waiting: list[Samples]) -> Iterator[Samples]:
+    """The stream at 16 kHz; its blocks at the encoder's rate are appended to `waiting[0]` as they come."""
+    import soxr
+
+    resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+    for block in stream.blocks(rate_hz):
+        waiting[0] = np.concatenate([waiting[0], block])
+        yield resampler.resample_chunk(block)
+    if len(waiting[0]):
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _whole_frames(pieces: Iterator[Samples]) -> Iterator[Samples]:
+    """The same samples in blocks of whole frames, all but the last."""
+    held = np.zeros(0, np.float32)
+    for piece in pieces:
+        held = np.concatenate([held, piece])
+        whole = len(held) // FRAME_SAMPLES * FRAME_SAMPLES
+        if whole:
+            yield held[:whole]
+        held = held[whole:]
+    if len(held):
+        yield held
 
 
 def _spoken(windows: Iterator[Window]) -> Iterator[Window]:

@@ -47,7 +47,8 @@ def write_enrollment(
         enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s))
     total = records.refresh_voiceprint(session, speaker)
     records.record_change(session, [speaker])
-    return Enrolled(name, new_speaker, enrolled, refused, total)
+    warnings = [line for utterance in accepted for line in utterance.warnings]
+    return Enrolled(name, new_speaker, enrolled, refused, total, warnings)
 
 
 def _require_new(session: Session, name: str, utterance: Utterance, accepted: list[Utterance]) -> None:

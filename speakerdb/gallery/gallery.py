@@ -186,7 +186,7 @@ class Gallery:
         candidates = self.candidates(probe.vector, top)
         nearest = candidates[0]
         speaker = nearest.speaker if limit.accepts(nearest.distance) else None
-        return Identification(probe.name, speaker, nearest.distance, limit, candidates, probe.quality)
+        return Identification(probe.name, speaker, nearest.distance, limit, candidates, probe.quality, probe.warnings)
 
     def candidates(self, vector: Vector, top: int = settings.TOP) -> list[Candidate]:
         """The speakers nearest to a unit vector with exact distances, nearest first; no decision.
@@ -225,7 +225,8 @@ class Gallery:
             stored = records.voiceprint(session, _require(session, speaker))
         probe = self.encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
         distance = float(distances(probe.vector, stored[None])[0])
-        return Verification(probe.name, speaker, limit.accepts(distance), distance, limit, probe.quality)
+        accepted = limit.accepts(distance)
+        return Verification(probe.name, speaker, accepted, distance, limit, probe.quality, probe.warnings)
 
     def compare(
         self, sources: Iterable[Source], *, rate_hz: int | None = None, threshold: float | None = None
@@ -240,7 +241,7 @@ class Gallery:
             for second in heard[i + 1 :]:
                 distance = float(distances(first.vector, second.vector[None])[0])
                 pairs.append(ComparedPair(first.name, second.name, distance, limit.accepts(distance)))
-        return Comparison(pairs, limit)
+        return Comparison(pairs, limit, [line for utterance in heard for line in utterance.warnings])
 
     def speakers(self, *, enrollments: bool = False) -> list[SpeakerInfo]:
         """Everyone enrolled, by name; with `enrollments` their recordings too. Empty before the first enrollment."""

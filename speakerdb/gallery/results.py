@@ -1,4 +1,7 @@
-"""What the gallery answers: frozen dataclasses, the same in Python and, by `to_json`, in `--json`."""
+"""What the gallery answers: frozen dataclasses, the same in Python and, by `to_json`, in `--json`.
+
+`warnings` holds a line for each recording that the encoder was not made for.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,7 @@ class Enrolled(Result):
     enrolled: list[EnrolledRecording]
     refused: list[RefusedRecording]
     total: int
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def net_speech_s(self) -> float:
@@ -77,6 +81,7 @@ class Identification(Result):
     threshold: Threshold
     candidates: list[Candidate]
     quality: Quality
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Verification(Result):
     distance: float
     threshold: Threshold
     quality: Quality
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class Comparison(Result):
 
     pairs: list[ComparedPair]
     threshold: Threshold
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
