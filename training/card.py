@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from speakerdb.trials import Scores, read_pairs, score_pairs
 from training.checkpoints import State
 from training.front_ends import FrontEnd
 from training.measure import ClipVectors, measure, model_scores
+from training.quantize import seconds_a_run
 from training.recipe import Recipe
 from training.records import complete, read_index, read_shards
 
@@ -41,6 +42,16 @@ SPECIFICITY = 0.983
 LISTS = ("pairs", "gallery", "probes", "models", "models-trials")
 
 
+@dataclass(frozen=True)
+class Sets:
+    """Where the sets to measure on lie: shards or archives, and lists given or drawn."""
+
+    shards: Path
+    corpora: Path
+    trials: Path
+    drawn: Path
+
+
 def make_card(
     recipe: Recipe,
     state: State,
@@ -55,16 +66,9 @@ def make_card(
 
     Args: state: where the weights were found. work: the training's folder, with the pairs it was judged by.
     """
-    figures, threshold = {}, None
-    for name in [*recipe.dev, *(dev.replace("-dev", "-test") for dev in recipe.dev if dev.endswith("-dev"))]:
-        vectors = embed_set(graph, recipe.front_end, name, work.parent / "shards", corpora)
-        if not vectors or (found := measured(name, vectors, trials, work / "trials")) is None:
-            console.print(f"{name}: no clips or no pairs; not measured", highlight=False)
-            continue
-        figures[name] = found
+    figures, threshold = all_figures(recipe, graph, Sets(work.parent / "shards", corpora, trials, work / "trials"))
+    for name, found in figures.items():
         console.print(f"{name}: {found}", highlight=False)
-        if threshold is None and name in recipe.dev:
-            threshold = choose_threshold(name, vectors, trials, work / "trials")
     limits = recipe.limits if threshold else [*recipe.limits, "No threshold was chosen: name one with --threshold."]
     return {
         "format": FORMAT,
@@ -89,6 +93,47 @@ def make_card(
         "figures_note": "whole clips, no voice activity detection, no score normalisation; EER and rates in %",
         "limits": limits,
     }
+
+
+def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any], dict[str, float | str] | None]:
+    """The figures of every dev and test set that has clips and pairs, and the threshold, from the first dev set."""
+    figures, threshold = {}, None
+    for name in [*recipe.dev, *(dev.replace("-dev", "-test") for dev in recipe.dev if dev.endswith("-dev"))]:
+        vectors = embed_set(graph, recipe.front_end, name, sets.shards, sets.corpora)
+        found = measured(name, vectors, sets.trials, sets.drawn) if vectors else None
+        if found is not None:
+            figures[name] = found
+            if threshold is None and name in recipe.dev:
+                threshold = choose_threshold(name, vectors, sets.trials, sets.drawn)
+    return figures, threshold
+
+
+def int8_card(card: dict[str, Any], recipe: Recipe, graph: Path, small: Path, sets: Sets) -> dict[str, Any]:
+    """The card of the int8 graph: its own figures and threshold, and the float graph's beside.
+
+    Raises: ValueError where there is nothing to measure on: an int8 bundle says what it costs, or is not written.
+    """
+    figures, threshold = all_figures(recipe, small, sets)
+    if not figures:
+        raise ValueError("int8: no dev set with clips and pairs to measure what it costs; nothing was written")
+    rate_hz = recipe.front_end.rate_hz
+    cost = {
+        "float": {"figures": card["figures"], "cpu_s_for_5_s": round(seconds_a_run(graph, rate_hz), 4)},
+        "int8": {"figures": figures, "cpu_s_for_5_s": round(seconds_a_run(small, rate_hz), 4)},
+    }
+    changed = {"version": f"{card['version']}-int8", "figures": figures, "threshold": threshold}
+    return {**card, **changed, "int8": {"how": "dynamic: weights of products and LSTMs", **cost}}
+
+
+def comparison(card: dict[str, Any]) -> list[str]:
+    """A line a set and one for the time: float beside int8."""
+    plain, small = card["int8"]["float"], card["int8"]["int8"]
+    lines = [
+        f"{name}: EER float {plain['figures'][name]['eer']:.2f} %, int8 {found['eer']:.2f} %"
+        for name, found in small["figures"].items()
+    ]
+    times = [1000 * part["cpu_s_for_5_s"] for part in (plain, small)]
+    return [*lines, f"CPU time for 5 s, one core: float {times[0]:.1f} ms, int8 {times[1]:.1f} ms"]
 
 
 def features(front_end: FrontEnd) -> dict[str, Any]:

@@ -21,11 +21,12 @@ import onnxruntime
 from keras import layers, ops
 from rich.console import Console
 
-from training.card import make_card
+from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
 from training.front_ends import FrontEnd, SeedBank
 from training.networks import build
 from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
+from training.quantize import write_int8
 from training.recipe import Recipe
 
 OUTPUT = "embedding"
@@ -133,10 +134,14 @@ def disagreement(model: keras.Model, path: Path, rate_hz: int) -> float:
     return float(max(np.abs(batch - reference).max(), np.abs(batch - np.stack(alone)).max()))
 
 
-def export_bundle(recipe: Recipe, work: Path, corpora: Path, trials: Path, out: Path, console: Console) -> None:
+def export_bundle(
+    recipe: Recipe, work: Path, corpora: Path, trials: Path, out: Path, console: Console, int8: bool = False
+) -> None:
     """Write `encoder.onnx` and `card.json` to `out`, once the graph is checked and the figures are measured.
 
-    Args: work: the training's folder; shards and features lie beside it.
+    Args:
+        work: the training's folder; shards and features lie beside it.
+        int8: write a bundle with int8 weights beside, `out` with `-int8` at its end, both figures in its card.
     Raises: ValueError where ONNX and Keras disagree; FileNotFoundError without weights.
     """
     weights, state = best_weights(work)
@@ -149,6 +154,14 @@ def export_bundle(recipe: Recipe, work: Path, corpora: Path, trials: Path, out: 
         console.print(f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False)
         card = make_card(recipe, state, network.count_params(), graph, work, corpora, trials, console)
         write_bundle(graph, card, out)
+        if int8:
+            small = Path(beside) / "int8.onnx"
+            write_int8(graph, small)
+            sets = Sets(work.parent / "shards", corpora, trials, work / "trials")
+            small_card = int8_card(card, recipe, graph, small, sets)
+            for line in comparison(small_card):
+                console.print(line, highlight=False)
+            write_bundle(small, small_card, out.with_name(f"{out.name}-int8"))
 
 
 def write_bundle(graph: Path, card: dict[str, Any], out: Path) -> None:

@@ -156,14 +156,19 @@ def test_a_training_becomes_a_bundle_with_its_figures_and_its_data(tiny, trained
     shutil.copytree(tiny.work, work)
     shutil.copytree(trained, work / "tiny")
     out = tmp_path / "bundle"
-    export_bundle(RECIPE, work / "tiny", tiny.corpora, tiny.trials, out, quiet)
+    export_bundle(RECIPE, work / "tiny", tiny.corpora, tiny.trials, out, quiet, int8=True)
     card = open_bundle(out).card
     assert (card.id, card.rate_hz, card.dimension) == ("tiny-16k 0.1", 16_000, 8)
     data = card.raw["training"]["data"]["common_voice-train"]
     assert (data["speakers"], data["clips"]) == (4, 16)
     assert 0.0 < data["hours"] < 0.1
     assert 0.0 <= card.raw["figures"]["common_voice-dev"]["eer"] <= 100.0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "work"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle-int8", "work"]
+    small = open_bundle(tmp_path / "bundle-int8").card
+    assert small.id == "tiny-16k 0.1-int8"
+    assert small.raw["int8"]["float"]["figures"] == card.raw["figures"]
+    assert small.raw["int8"]["int8"]["figures"] == small.raw["figures"]
+    assert small.raw["int8"]["int8"]["cpu_s_for_5_s"] > 0.0
 
 
 def test_a_graph_that_disagrees_with_keras_leaves_the_bundle_that_was_there(

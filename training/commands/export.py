@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @places
 @corpora_options
 @click.option("--out", type=FOLDER, required=True, help="The bundle's folder.")
-def export(recipe: str, out: Path, train_sets: tuple[str, ...], dev_sets: tuple[str, ...], **where: Any) -> None:
+@click.option("--int8", is_flag=True, help="Write OUT-int8 too, its accuracy and time beside the float ones.")
+def export(
+    recipe: str, out: Path, train_sets: tuple[str, ...], dev_sets: tuple[str, ...], int8: bool, **where: Any
+) -> None:
     """Write the best checkpoint as a bundle with its figures.
 
     Name the sets with --train and --dev as for the training, so that the card and the figures are of these.
@@ -26,15 +29,15 @@ def export(recipe: str, out: Path, train_sets: tuple[str, ...], dev_sets: tuple[
     Example: python -m training export --recipe seed --train my-train --dev my-dev --work work --out bundle
     """
     chosen = read_recipe(recipe, train_sets, dev_sets)
-    export_recipe(chosen, Places(**where), out, Console(stderr=True))
+    export_recipe(chosen, Places(**where), out, Console(stderr=True), int8)
 
 
-def export_recipe(recipe: Recipe, at: Places, out: Path, console: Console) -> None:
+def export_recipe(recipe: Recipe, at: Places, out: Path, console: Console, int8: bool = False) -> None:
     """Write the best checkpoint in `work/RECIPE` as a bundle."""
     from speakerdb.errors import SpeakerdbError
     from training.export import export_bundle
 
     try:
-        export_bundle(recipe, at.work / recipe.name, at.corpora, at.trials, out, console)
+        export_bundle(recipe, at.work / recipe.name, at.corpora, at.trials, out, console, int8)
     except (ValueError, OSError, SpeakerdbError) as error:
         raise click.ClickException(str(error)) from error
