@@ -8,6 +8,7 @@ from training.commands.build import build
 from training.commands.describe import describe
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.import_seed import import_seed
 from training.commands.prepare import prepare
 from training.commands.train import train
 
@@ -17,5 +18,5 @@ def training() -> None:
     """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
 
 
-for command in (describe, prepare, train, export, evaluate, build):
+for command in (describe, prepare, train, export, import_seed, evaluate, build):
     training.add_command(command)

@@ -1,0 +1,26 @@
+"""`python -m training import-seed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from training.commands.places import FOLDER
+
+
+@click.command("import-seed")
+@click.argument("variables", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="The bundle's folder.")
+def import_seed(variables: Path, out: Path) -> None:
+    """Make a bundle of the seed's pretrained model: VARIABLES is the folder with its variables.index.
+
+    Example: python -m training import-seed ../shared/seed/speech-id-model-110 --out seed-48k
+    """
+    from training.seed_model import import_seed as run
+
+    try:
+        run(variables, out, Console(stderr=True))
+    except (ValueError, OSError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
