@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-tf = pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train or tfio)")
+pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train or tfio)")
 
+import tensorflow as tf
 from tiny_corpus import EXAMPLES
 
 from speakerdb import audio
