@@ -97,8 +97,8 @@ def _draw(count: int, share: float, rng: np.random.Generator) -> npt.NDArray[np.
 def _mask(crop: npt.NDArray[np.float32], how: Augmentation, rng: np.random.Generator) -> None:
     mean = crop.mean()
     width = rng.integers(1, how.mask_bins + 1)
-    start = rng.integers(0, crop.shape[1] - width)
+    start = rng.integers(0, crop.shape[1] - width + 1)
     crop[:, start : start + width] = mean
     width = rng.integers(1, how.mask_frames + 1)
-    start = rng.integers(0, max(1, len(crop) - width))
+    start = rng.integers(0, max(1, len(crop) - width + 1))
     crop[start : start + width] = mean
