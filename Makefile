@@ -5,8 +5,10 @@ DEV_ENV := .venv-dev
 PACKAGE := pyproject.toml $(shell find speakerdb -type f -not -path '*__pycache__*')
 
 TFIO_ENV := .venv-tfio
+BACKENDS_ENV := .venv-backends
+BACKENDS ?= train-jax,train-torch
 
-.PHONY: demo test lint format encoder tfio test-tfio clean
+.PHONY: demo test lint format encoder tfio test-tfio test-backends clean
 
 demo: $(USER_ENV)/made  ## the main job on examples/, in an environment of its own
 	@$(USER_ENV)/bin/python examples/demo.py
@@ -50,5 +52,13 @@ $(TFIO_ENV)/made: pyproject.toml
 	$(TFIO_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tfio]' pytest pytest-timeout
 	@touch $@
 
+test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same network
+	$(BACKENDS_ENV)/bin/python -m pytest tests/training/test_training_backends.py
+
+$(BACKENDS_ENV)/made: pyproject.toml
+	$(PYTHON) -m venv $(BACKENDS_ENV)
+	$(BACKENDS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[train,$(BACKENDS)]' pytest pytest-timeout
+	@touch $@
+
 clean:
-	rm -rf $(USER_ENV) $(DEV_ENV) $(TFIO_ENV) build dist *.egg-info
+	rm -rf $(USER_ENV) $(DEV_ENV) $(TFIO_ENV) $(BACKENDS_ENV) build dist *.egg-info

@@ -41,9 +41,10 @@ class Student(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # type: ignore[no-untyped-def]
         """The weighted sum; `y` is a pair of targets [batch, dimension] and speakers int [batch]."""
+        targets, speakers = (ops.convert_to_tensor(part) for part in y)  # torch's trainer hands on NumPy arrays
         total = 0.0
         for name, mean in self.means.items():
-            value = self._loss(name, y_pred, *y)
+            value = self._loss(name, y_pred, targets, speakers)
             mean.update_state(value)
             total = total + self.weights_of[name] * value
         return total

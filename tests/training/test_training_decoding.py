@@ -52,8 +52,9 @@ def test_both_ways_give_the_same_samples(kind, channels, rate_hz):
     ways = [decoder(rate_hz), decoder_by_libsndfile(rate_hz)]
     native, plain = (next(tf.data.Dataset.from_tensors(content).map(way).as_numpy_iterator()) for way in ways)
     assert len(native) == len(plain)
-    # Each rounds in its own way, 0.04 of a 16-bit step at most in the released MP3 files that were looked at.
-    assert np.abs(native - plain).max() <= 0.1 / 32_768
+    # Two MP3 decoders round in their own ways, and differently on each processor: 0.04 of a 16-bit step at most in
+    # released MP3 files here, 0.17 elsewhere. Less than half a step is what no 16-bit file would show.
+    assert np.abs(native - plain).max() < 0.5 / 32_768
 
 
 @pytest.mark.skipif(tensorflow_io() is None, reason="tensorflow-io's operations do not load here; make test-tfio")
