@@ -69,11 +69,20 @@ def distance_to_cosine(distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def distances(query: npt.ArrayLike, vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Exact distances of one unit vector to many.
 
-    Computed from the differences, not from the cosine: near 0 the cosine loses half the digits.
-
     Args: query: [dimension]; vectors: [n, dimension].
     Returns: float64 [n], 0 to 2.
     """
-    difference = np.asarray(vectors, dtype=np.float64) - np.asarray(query, dtype=np.float64)
+    return paired_distances(vectors, query)
+
+
+def paired_distances(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Exact distances of unit vectors, row by row.
+
+    Computed from the differences, not from the cosine: near 0 the cosine loses half the digits.
+
+    Args: first, second: [n, dimension], or one of them [dimension] for all rows of the other.
+    Returns: float64 [n], 0 to 2.
+    """
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     lengths: npt.NDArray[np.float64] = np.linalg.norm(difference, axis=-1)
     return np.minimum(lengths, 2.0)

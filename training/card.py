@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,18 @@ import numpy as np
 import onnxruntime
 from rich.console import Console
 
-from speakerdb.audio import read
+from speakerdb.audio import Samples
+from speakerdb.embedding import Vector
 from speakerdb.encoder.bundle import FORMAT
-from speakerdb.metrics import equal_error_rate, error_rates, roc_auc, sensitivity_at_specificity
-from speakerdb.trials import Scores, read_pairs, score_pairs
+from speakerdb.metrics import error_rates
 from training.checkpoints import State
+from training.evaluation.clips import named_set
+from training.evaluation.lists import Lists
+from training.evaluation.run import Encoder, Evaluated, Job, evaluate
 from training.front_ends import FrontEnd
-from training.measure import ClipVectors, measure, model_scores
 from training.quantize import seconds_a_run
 from training.recipe import Recipe
-from training.records import complete, read_index, read_shards
+from training.records import complete, read_index
 
 LICENCES = {
     "common_voice-train": "Mozilla Common Voice 6.1, CC0",
@@ -36,10 +37,6 @@ TEACHERS = {
 }
 UNKNOWN = "unknown: stated by the user"
 CHOSEN_FMR = 0.01
-SPECIFICITY = 0.983
-"""At which the seed states its sensitivity."""
-
-LISTS = ("pairs", "gallery", "probes", "models", "models-trials")
 
 
 @dataclass(frozen=True)
@@ -99,12 +96,14 @@ def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any]
     """The figures of every dev and test set that has clips and pairs, and the threshold, from the first dev set."""
     figures, threshold = {}, None
     for name in [*recipe.dev, *(dev.replace("-dev", "-test") for dev in recipe.dev if dev.endswith("-dev"))]:
-        vectors = embed_set(graph, recipe.front_end, name, sets.shards, sets.corpora)
-        found = measured(name, vectors, sets.trials, sets.drawn) if vectors else None
-        if found is not None:
-            figures[name] = found
-            if threshold is None and name in recipe.dev:
-                threshold = choose_threshold(name, vectors, sets.trials, sets.drawn)
+        lists = Lists.named(name, sets.trials, sets.drawn)
+        source = named_set(name, sets.shards, sets.corpora)
+        if lists is None or source is None:
+            continue
+        found = measured(graph, recipe.front_end, recipe.network.dimension, Job(lists, source))
+        figures[name] = found.report.figures
+        if threshold is None and name in recipe.dev:
+            threshold = choose_threshold(lists, found)
     return figures, threshold
 
 
@@ -172,78 +171,35 @@ def described(recipe: Recipe, name: str, shards: Path) -> dict[str, Any]:
     }
 
 
-def embed_set(graph: Path, front_end: FrontEnd, name: str, shards: Path, corpora: Path) -> ClipVectors:
-    """Vectors of whole clips by path, one at a time from the graph alone: what any other program would get.
-
-    Returns: empty where the set is neither prepared nor an archive.
-    """
+def measured(graph: Path, front_end: FrontEnd, dimension: int, job: Job) -> Evaluated:
+    """A set's figures from the graph alone: it has no card yet."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # clips run side by side
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    return {
-        path: session.run(None, {"waveform": read(audio, front_end.rate_hz).samples[None]})[0][0]
-        for path, audio in clips(name, shards, corpora)
-    }
+
+    def encode(samples: Samples) -> Vector:
+        return session.run(None, {"waveform": samples[None]})[0][0]
+
+    sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
+    encoder = Encoder(encode, front_end.rate_hz, dimension, sha256)
+    return evaluate(job, encoder, Console(stderr=True))
 
 
-def clips(name: str, shards: Path, corpora: Path) -> Iterator[tuple[str, bytes]]:
-    """Paths and audio of a set, from its shards or its archive."""
-    archive = corpora / f"{name}.tar"
-    if complete(shards, name):
-        yield from ((clip.path, clip.audio) for clip in read_shards(shards, name))
-    elif archive.exists():
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                content = tar.extractfile(member)
-                if content is not None:
-                    yield member.name, content.read()
-
-
-def measured(name: str, vectors: ClipVectors, trials: Path, drawn: Path) -> dict[str, float] | None:
-    """All figures where a set has all lists; those of pairs where it has only these, given or drawn; else None."""
-    if has_models(trials, name):
-        return measure(trials, name, vectors)
-    scores = pair_scores(name, vectors, trials, drawn)
-    if scores is None:
-        return None
-    at = sensitivity_at_specificity(scores.target, scores.nontarget, SPECIFICITY)
-    return {
-        "eer": round(100.0 * equal_error_rate(scores.target, scores.nontarget).rate, 2),
-        "auc": round(roc_auc(scores.target, scores.nontarget), 4),
-        "sensitivity_at_specificity_98.3": round(100.0 * at.sensitivity, 2),
-    }
-
-
-def choose_threshold(name: str, vectors: ClipVectors, trials: Path, drawn: Path) -> dict[str, float | str] | None:
+def choose_threshold(lists: Lists, found: Evaluated) -> dict[str, float | str] | None:
     """The distance at which a false match in a hundred happens on a dev corpus.
 
     With several clips enrolled, where there are lists of such trials; else by pairs of clips. None where even the
     nearest trial of all is a false match: no distance does that.
     """
-    models = has_models(trials, name)
-    scores = model_scores(trials, name, vectors) if models else pair_scores(name, vectors, trials, drawn)
-    if scores is None:
-        return None
+    enrolled = sorted({len(model.clips) for model in lists.models})
+    how = f"{' or '.join(map(str, enrolled))} clips enrolled" if enrolled else "one clip against one"
+    scores = (found.models or found.pairs).scores
     rates = error_rates(scores.target, scores.nontarget)
     at = int(np.flatnonzero(rates.fmr <= CHOSEN_FMR)[0])
     if not np.isfinite(rates.thresholds[at]):
         return None
-    how = "3 clips enrolled" if models else "one clip against one"
     return {
         "distance": round(-float(rates.thresholds[at]), 3),
-        "origin": f"FMR {100 * CHOSEN_FMR:g} % on {name}, {how} (FNMR {100 * float(rates.fnmr[at]):.1f} % there)",
+        "origin": f"FMR {100 * CHOSEN_FMR:g} % on {lists.name}, {how} (FNMR {100 * float(rates.fnmr[at]):.1f} % there)",
     }
-
-
-def has_models(trials: Path, name: str) -> bool:
-    """Whether there are all lists of a set."""
-    return all((trials / f"{name}-{kind}.txt").exists() for kind in LISTS)
-
-
-def pair_scores(name: str, vectors: ClipVectors, *folders: Path) -> Scores | None:
-    """Scores of a set's pairs by the first list there is."""
-    for folder in folders:
-        path = folder / f"{name}-pairs.txt"
-        if path.exists():
-            return score_pairs(read_pairs(path), vectors)
-    return None

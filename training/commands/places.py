@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True)
