@@ -29,15 +29,17 @@ class Student(keras.Model):
         self.means = {name: keras.metrics.Mean(name=name) for name, weight in weights.items() if weight}
         self.weights_of = weights
 
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Make the weights of the speakers; the network has its own already."""
+        if self.how.speaker:
+            self.angular.build(self.network.output_shape)
+
     def call(self, features: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
         """Unit vectors of crops without padding: [batch, frames, bins] → [batch, dimension].
 
         `training` must be named here: without it Keras never tells the network's batch normalisation.
         """
-        vectors = self.network([features, ops.ones_like(features[..., :1])], training=training)
-        if self.how.speaker and not self.angular.built:
-            self.angular.build(vectors.shape)
-        return vectors
+        return self.network([features, ops.ones_like(features[..., :1])], training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # type: ignore[no-untyped-def]
         """The weighted sum; `y` is a pair of targets [batch, dimension] and speakers int [batch]."""
