@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,13 @@ def test_options_that_do_not_fit_are_a_usage_error(arguments, said):
 def test_what_is_not_there_is_named(arguments, said):
     result = run(*arguments)
     assert result.exit_code in (3, 5) and said in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_library_that_is_not_installed_is_named_with_the_command_that_installs_it(voices, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run(BUNDLE, "--audio", voices, "--pairs", voices / "pairs.txt", "--draws", 0, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "matplotlib.figure is not installed; run: pip install" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_the_table_shows_every_figure(voices):

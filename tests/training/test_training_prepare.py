@@ -55,7 +55,7 @@ def test_a_speaker_in_two_splits_is_an_error_before_anything_is_written(tmp_path
     first = write_voices(tmp_path / "one-train.tar", ["ana", "ben"])
     second = write_voices(tmp_path / "two-dev.tar", ["ben"])
     result = run(first, second, "--work", tmp_path / "w")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "one-train and two-dev share the speaker ben" in result.stderr
     assert not (tmp_path / "w").exists()
 
@@ -85,9 +85,9 @@ def test_speech_without_splits_is_for_training(tmp_path):
     ("arguments", "code", "message"),
     [
         ([], 2, "name a corpus, or a recipe"),
-        (["nowhere"], 1, "nowhere: there is no such file or folder"),
-        (["--recipe", "none"], 1, "no recipe 'none'; there are first"),
-        (["nowhere", "--split-by-speaker", "1/2"], 1, "three numbers"),
+        (["nowhere"], 3, "nowhere: there is no such file or folder"),
+        (["--recipe", "none"], 3, "no recipe 'none'; there are first"),
+        (["nowhere", "--split-by-speaker", "1/2"], 3, "three numbers"),
     ],
 )
 def test_a_wrong_call_says_what_to_do(tmp_path, arguments, code, message):

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from training.commands.outcome import errors_as_exit_codes
+
 
 @click.command()
 @click.argument("corpora", nargs=-1, required=True)
@@ -24,7 +26,7 @@ def describe(corpora: tuple[str, ...], as_json: bool, picture: Path | None) -> N
     from training.corpora import open_corpus
 
     descriptions, rows, headers = [], [], {}
-    try:
+    with errors_as_exit_codes():
         for source in corpora:
             corpus = open_corpus(source)
             found = corpus.rows()
@@ -34,8 +36,6 @@ def describe(corpora: tuple[str, ...], as_json: bool, picture: Path | None) -> N
             headers |= {f"{corpus.name} {path}": header for path, header in headers_of.items()}
         if picture:
             work.plot(rows, headers, ", ".join(corpora), picture)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps([found.to_json() for found in descriptions], ensure_ascii=False))
     else:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from speakerdb.errors import InputError, SpeakerdbError
+from training.commands.outcome import errors_as_exit_codes
 from training.commands.places import FILE, FOLDER
 
 if TYPE_CHECKING:
@@ -50,19 +49,13 @@ def evaluate(bundle: Path | None, as_json: bool, out: Path | None, **options: An
       python -m training evaluate bundle --audio vox1 --pairs veri_test2.txt
       python -m training evaluate --from-scores other.txt --pairs veri_test2.txt
     """
-    try:
+    with errors_as_exit_codes():
         if (bundle is None) == (options["from_scores"] is None):
             raise click.UsageError("name either a BUNDLE or --from-scores FILE")
         if out is not None:
             out.mkdir(parents=True, exist_ok=True, mode=0o700)
         console = Console(stderr=True)
         reports = _reports(bundle, out, console, **options)
-    except SpeakerdbError as error:
-        click.echo(f"evaluate: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (ValueError, OSError) as error:
-        click.echo(f"evaluate: {error}", err=True)
-        sys.exit(InputError.exit_code)
     if as_json:
         for report in reports:
             click.echo(json.dumps(report.to_json(), ensure_ascii=False))

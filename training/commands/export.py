@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from training.commands.outcome import errors_as_exit_codes
 from training.commands.places import FOLDER, Places, corpora_options, places, read_recipe
 
 if TYPE_CHECKING:
@@ -34,10 +35,7 @@ def export(
 
 def export_recipe(recipe: Recipe, at: Places, out: Path, console: Console, int8: bool = False) -> None:
     """Write the best checkpoint in `work/RECIPE` as a bundle."""
-    from speakerdb.errors import SpeakerdbError
     from training.export import export_bundle
 
-    try:
+    with errors_as_exit_codes():
         export_bundle(recipe, at.work / recipe.name, at.corpora, at.trials, out, console, int8)
-    except (ValueError, OSError, SpeakerdbError) as error:
-        raise click.ClickException(str(error)) from error

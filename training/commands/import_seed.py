@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from training.commands.outcome import errors_as_exit_codes, import_tensorflow
 from training.commands.places import FOLDER
 
 
@@ -18,9 +19,8 @@ def import_seed(variables: Path, out: Path) -> None:
 
     Example: python -m training import-seed ../shared/seed/speech-id-model-110 --out seed-48k
     """
+    import_tensorflow()
     from training.seed_model import import_seed as run
 
-    try:
+    with errors_as_exit_codes():
         run(variables, out, Console(stderr=True))
-    except (ValueError, OSError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error

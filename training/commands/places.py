@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from training.commands.outcome import errors_as_exit_codes, import_tensorflow
+
 if TYPE_CHECKING:
     from training.recipe import Recipe
 
@@ -59,13 +61,12 @@ def corpora_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_recipe(name: str, train: Sequence[str] = (), dev: Sequence[str] = (), steps: int | None = None) -> Recipe:
-    """The recipe with what the options change. Raises click's error where there is none, or it is wrong."""
+    """The recipe with what the options change. Ends the command where there is none, or it is wrong."""
+    import_tensorflow()
     from training.recipe import Recipe  # imports Keras
 
-    try:
+    with errors_as_exit_codes():
         return Recipe.load(name).with_corpora(train, dev).with_steps(steps)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _with(options: list[Callable[..., Callable[..., None]]], command: Callable[..., None]) -> Callable[..., None]:

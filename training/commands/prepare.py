@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from training.commands.outcome import errors_as_exit_codes, import_tensorflow
 from training.commands.places import FOLDER, Places, read_recipe
 
 if TYPE_CHECKING:
@@ -42,14 +43,13 @@ def prepare_recipe(recipe: Recipe, at: Places, console: Console) -> None:
 
 def prepare_sources(sources: Sequence[str], shards: Path, shares: str | None, console: Console) -> None:
     """Write the sets of these corpora, and a line a set on stdout."""
+    import_tensorflow()
     from training.corpora.clip import order_of_sets
     from training.prepare import prepare_corpora
     from training.splits import parse_shares
 
-    try:
+    with errors_as_exit_codes():
         sets = prepare_corpora(sources, shards, parse_shares(shares) if shares else None, console)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
     for name in sorted(sets, key=order_of_sets):
         speakers = len({row.speaker for row in sets[name]})
         click.echo(f"{name}: {len(sets[name])} clips of {speakers} speakers")

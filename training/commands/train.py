@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from training.commands.outcome import errors_as_exit_codes
 from training.commands.places import Places, corpora_options, places, read_recipe
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def train_recipe(recipe: Recipe, at: Places, console: Console, dry_run: bool = F
     from training.material import describe, gather
 
     work = at.work / recipe.name
-    try:
+    with errors_as_exit_codes():
         material = gather(recipe, at.work, at.teachers, console)
         if dry_run:
             for line in describe(recipe, material):
@@ -46,5 +47,3 @@ def train_recipe(recipe: Recipe, at: Places, console: Console, dry_run: bool = F
         from training.loop import train as run
 
         run(recipe, material.sampler, material.dev, pairs, work, console)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error

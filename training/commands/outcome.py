@@ -1,0 +1,54 @@
+"""How the commands of training end: one line and an exit code for what is wrong, and no other program's notices."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import click
+
+from speakerdb.errors import InputError, SpeakerdbError
+
+
+class Refused(click.ClickException):
+    """An error that was foreseen: its message on one line of stderr, and its exit code."""
+
+    def __init__(self, message: str, exit_code: int = InputError.exit_code) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code
+
+
+@contextlib.contextmanager
+def errors_as_exit_codes() -> Iterator[None]:
+    """The exit code of speakerdb's own errors; 3 for a corpus, list or folder that cannot be used, 1 for what lacks."""
+    try:
+        yield
+    except SpeakerdbError as error:
+        raise Refused(str(error), error.exit_code) from error
+    except ModuleNotFoundError as error:
+        raise Refused(f"{error.name} is not installed; run: pip install '.[cpu,train]'", 1) from error
+    except (ValueError, OSError) as error:
+        raise Refused(str(error)) from error
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and let it look for a GPU, without what it prints of that before its log can be set."""
+    with errors_as_exit_codes(), _stderr_closed():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """File descriptor 2 itself goes nowhere: the notices are not Python's."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
