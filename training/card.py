@@ -65,7 +65,7 @@ def make_card(
     """
     figures, threshold = all_figures(recipe, graph, Sets(work.parent / "shards", corpora, trials, work / "trials"))
     for name, found in figures.items():
-        console.print(f"{name}: {found}", highlight=False)
+        console.print(f"{name}: {found}", highlight=False, soft_wrap=True)
     limits = recipe.limits if threshold else [*recipe.limits, "No threshold was chosen: name one with --threshold."]
     return {
         "format": FORMAT,

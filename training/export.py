@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
-        model.export(raw, format="onnx", input_signature=[signature], verbose=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="In the future `np.object`")  # Keras asks whether NumPy has it
+            model.export(raw, format="onnx", input_signature=[signature], verbose=False)
         graph = onnx.load(raw)
     inputs = {value.name: value for value in graph.graph.input}
     _name_axes(inputs["waveform"], ["batch", "samples"])
@@ -151,7 +154,9 @@ def export_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         graph = Path(beside) / "encoder.onnx"
         difference = write_graph(network, recipe.front_end, graph)
-        console.print(f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False)
+        console.print(
+            f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False, soft_wrap=True
+        )
         card = make_card(recipe, state, network.count_params(), graph, work, corpora, trials, console)
         write_bundle(graph, card, out)
         if int8:
@@ -160,7 +165,7 @@ def export_bundle(
             sets = Sets(work.parent / "shards", corpora, trials, work / "trials")
             small_card = int8_card(card, recipe, graph, small, sets)
             for line in comparison(small_card):
-                console.print(line, highlight=False)
+                console.print(line, highlight=False, soft_wrap=True)
             write_bundle(small, small_card, out.with_name(f"{out.name}-int8"))
 
 

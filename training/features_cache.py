@@ -112,7 +112,7 @@ def build_features(
         first = f"{len(unreadable)} of {seen} clips cannot be read; the first: {_reason(unreadable[0])}"
         if len(unreadable) > MOST_UNREADABLE * seen:
             raise ValueError(f"{name}: {first}")
-        console.print(f"{name}: {first}", highlight=False)
+        console.print(f"{name}: {first}", highlight=False, soft_wrap=True)
     if not rows:
         raise ValueError(f"{name}: no clip that is long enough")
     partial.replace(folder / f"{name}.f16")

@@ -24,8 +24,8 @@ Matrix = npt.NDArray[np.float64]
 SEED_OFFSET = 1e-6
 """Added to the mel magnitudes before the logarithm."""
 
-BLOCK_FRAMES = 64
-"""Transformed at once: half a megabyte stays in the cache, which halves the time."""
+BLOCK_FRAMES = 128
+"""Transformed at once: a megabyte stays in the cache, which nearly halves the time."""
 
 
 class FrontEnd(Protocol):

@@ -50,7 +50,7 @@ class Journal:
 
     def say(self, line: str) -> None:
         """A line on the console."""
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def draw_curves(work: Path) -> Path | None:

@@ -69,7 +69,7 @@ def train(
     if _patience_is_over(state, how):
         journal.say(f"stopped: {how.patience} looks without a better dev EER than that of step {state.best_step}")
     weights, best = checkpoints.best_weights(work)
-    journal.say(f"best: step {best.best_step}, dev EER % {best.best}")
+    journal.say(f"best: step {best.best_step}, dev EER %  " + "  ".join(f"{n} {r:.2f}" for n, r in best.best.items()))
     student.network.load_weights(weights)
     return student.network
 

@@ -69,7 +69,7 @@ def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedF
     folder = work / "features" / recipe.front_end.name
     cached = load_features(folder, name, recipe.front_end)
     if cached is None:
-        console.print(f"{name}: computing {recipe.front_end.name} features", highlight=False)
+        console.print(f"{name}: computing {recipe.front_end.name} features", highlight=False, soft_wrap=True)
         clips, shards = read_shards(work / "shards", name), work / "shards"
         cached = build_features(clips, folder, name, recipe.front_end, console, len(read_index(shards, name)))
     return cached

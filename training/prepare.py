@@ -29,7 +29,7 @@ def prepare_corpora(
     found: list[tuple[Corpus, dict[str, list[Row]]]] = []
     for source in sources:
         corpus = open_corpus(source)
-        console.print(f"{source}: reading the tables", highlight=False)
+        console.print(f"{source}: reading the tables", highlight=False, soft_wrap=True)
         rows = corpus.rows()
         rows = split_by_speaker(rows, shares) if shares else _with_a_split(rows)
         sets: dict[str, list[Row]] = {}
@@ -70,7 +70,7 @@ def _write(corpus: Corpus, sets: dict[str, list[Row]], folder: Path, console: Co
     missing = {name: rows for name, rows in sets.items() if not complete(folder, name, prints[name])}
     for name in sets:
         if name not in missing:
-            console.print(f"{name}: complete", highlight=False)
+            console.print(f"{name}: complete", highlight=False, soft_wrap=True)
     rows = [row for name in missing for row in missing[name]]
     if not rows:
         return
