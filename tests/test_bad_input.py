@@ -30,6 +30,7 @@ from speakerdb import Gallery, audio, settings
 from speakerdb.cli.main import main
 from speakerdb.errors import (
     AudioUnreadable,
+    EncoderDamaged,
     GalleryLocked,
     InputError,
     NoSuchSpeaker,
@@ -862,3 +863,27 @@ def test_two_hours_take_little_more_memory_than_two_minutes(
     seconds = {speaker.speaker: speaker.net_speech_s for speaker in listing(gallery_folder)}
     assert seconds["two_hours"] > 0.9 * 7200
     assert peaks["two_hours"] < peaks["two_minutes"] + 160
+
+
+@pytest.mark.parametrize("command", [["speakers"], ["db", "upgrade"]])
+def test_an_empty_gallery_path_is_a_usage_error(run: Run, command: list[str]) -> None:
+    result = run(*command, "--gallery", "")
+    assert (result.returncode, "the path is empty" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", ""])
+def test_an_encoder_that_cannot_be_a_path_is_not_found(gallery_folder: Path, name: str) -> None:
+    with pytest.raises(EncoderDamaged, match="no such bundle"):
+        Gallery.open(gallery_folder, encoder=name)
+
+
+def test_a_gallery_whose_name_is_no_path_is_refused() -> None:
+    with pytest.raises(InputError, match="not a folder's path"):
+        Gallery.open("a\0b")
+
+
+def test_json_rounds_what_it_says_of_a_recording(enrolled: Path, run: Run) -> None:
+    quality = json.loads(run("identify", EXAMPLES / "ana_3.wav", "--json").stdout)["quality"]
+    assert all(value is None or value == round(value, 6) for value in quality.values())
+    with Gallery.open(enrolled) as gallery:
+        assert gallery.identify(EXAMPLES / "ana_3.wav").quality.to_json() == quality

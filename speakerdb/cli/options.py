@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 YES, NO, INTERRUPTED = 0, 1, 130
 
 
+class FolderPath(click.Path):
+    """A folder's path; an empty one is a mistake (a variable that is not set), not the folder one stands in."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click.Path does, but for an empty text."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def shared_options(command: Callable[..., int]) -> Callable[..., None]:
     """Add --gallery, --encoder and --json, open the gallery, and turn an error into one line and its exit code.
 
@@ -32,7 +45,7 @@ def shared_options(command: Callable[..., int]) -> Callable[..., None]:
     @click.option(
         "--gallery",
         "folder",
-        type=click.Path(path_type=Path),
+        type=FolderPath(),
         help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
     )
     @click.option("--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, errors_as_exit_codes, print_line, shared_options, show
+from speakerdb.cli.options import YES, FolderPath, errors_as_exit_codes, print_line, shared_options, show
 from speakerdb.errors import NoSuchGallery, StorageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def db() -> None:
 
 
 @db.command()
-@click.option("--gallery", "folder", type=click.Path(path_type=Path), help="The gallery's folder.")
+@click.option("--gallery", "folder", type=FolderPath(), help="The gallery's folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
 def upgrade(folder: Path | None, as_json: bool) -> None:
     """Bring an older gallery's tables up to this program's.

@@ -25,7 +25,11 @@ def find_bundle(name: str | os.PathLike[str] | None = None) -> Path:
     wanted = settings.encoder_name() if name is None else os.fspath(name)
     if wanted in shipped_names():
         return SHIPPED / wanted
-    if Path(wanted).is_dir():
+    try:
+        found = bool(wanted) and Path(wanted).is_dir()
+    except OSError:  # a name that is too long for a path
+        found = False
+    if found:
         return Path(wanted)
     known = ", ".join(shipped_names()) or "none"
     raise EncoderDamaged(wanted, f"no such bundle; shipped: {known}; or name a folder with card.json")

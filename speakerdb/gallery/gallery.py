@@ -30,6 +30,7 @@ from speakerdb.errors import (
     NoSuchEnrollment,
     NoSuchGallery,
     NoSuchSpeaker,
+    printable,
 )
 from speakerdb.gallery.check import check_gallery
 from speakerdb.gallery.enrolling import write_enrollment
@@ -83,8 +84,11 @@ class Gallery:
             folder: where it lies; `SPEAKERDB_GALLERY` or the user's data folder where left out.
             encoder: a bundle's name or folder; left out, the one that the gallery is bound to.
             index: `auto`, `faiss-flat` or `numpy`.
-        Raises: StorageError where the database is damaged or newer than the program; ValueError for another index.
+        Raises: StorageError where the database is damaged or newer than the program; EncoderDamaged where there is no
+            such bundle; InputError for what is no path; ValueError for another index.
         """
+        if folder is not None and "\0" in str(folder):
+            raise InputError(f"{printable(folder)}: not a folder's path", path=str(folder))
         if encoder is not None and not isinstance(encoder, Encoder):
             encoder = Encoder.load(encoder)
         return Gallery(settings.gallery_folder() if folder is None else Path(folder), encoder, index)

@@ -17,7 +17,9 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values (docs/formats.md)."""
-        return asdict(self)  # type: ignore[call-overload,no-any-return]
+        found: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        quality = getattr(self, "quality", None)
+        return {**found, "quality": quality.to_json()} if isinstance(quality, Quality) else found
 
 
 @dataclass(frozen=True)
