@@ -39,6 +39,11 @@ def test_pairs_are_read_as_written_in_either_form(tmp_path_factory: pytest.TempP
     assert [Pair(bool(t), table.firsts[a], table.seconds[b]) for t, a, b in again] == pairs
 
 
+def test_a_name_that_no_list_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'two words' has white space in its name"):
+        write_pairs(tmp_path / "list.txt", [Pair(True, "one", "two words")])
+
+
 def test_kaldis_model_trials_are_read(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("m a target\nm b nontarget\n")
     assert [trial.target for trial in read_model_trials(tmp_path / "list.txt")] == [True, False]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from speakerdb.trials import Pair, write_pairs
+
 TARGETS, NONTARGETS = 1_000, 4_000
 PER_SPEAKER = 10
 """Target pairs of one speaker at most: nobody's voice shall decide alone."""
@@ -30,19 +32,22 @@ def gather_pairs(trials: Path, work: Path, dev: dict[str, list[dict[str, str]]],
         if given.exists():
             shutil.copyfile(given, taken)
         else:
-            taken.write_text("".join(draw_pairs(name, rows, seed)), encoding="utf8")
+            write_pairs(taken, draw_pairs(name, rows, seed))
     return folder
 
 
-def draw_pairs(name: str, rows: Sequence[dict[str, str]], seed: int) -> list[str]:
-    """`1|0 CLIP CLIP` lines: at most 1,000 pairs of one speaker and 4,000 of two, the same ones for the same seed."""
+def draw_pairs(name: str, rows: Sequence[dict[str, str]], seed: int) -> list[Pair]:
+    """At most 1,000 pairs of one speaker and 4,000 of two, the same ones for the same seed.
+
+    Raises: ValueError for a corpus that has no two speakers, or none with two clips.
+    """
     rng = np.random.default_rng(seed)
     clips_of: dict[str, list[str]] = {}
     for row in rows:
         clips_of.setdefault(row["speaker"], []).append(row["path"])
     several = [clips for clips in clips_of.values() if len(clips) > 1]
     if not several or len(clips_of) < 2:
-        raise ValueError(f"{name}: a dev corpus needs two speakers, and one of them with two clips")
+        raise ValueError(f"{name}: pairs need two speakers, and one of them with two clips")
     pairs = set()
     for clips in several:
         for first, second in _some_pairs(len(clips), rng):
@@ -55,7 +60,7 @@ def draw_pairs(name: str, rows: Sequence[dict[str, str]], seed: int) -> list[str
         first, second = rng.choice(len(speakers), size=2, replace=False)
         chosen = [clips_of[speakers[i]][rng.integers(len(clips_of[speakers[i]]))] for i in (first, second)]
         nontargets.add((0, *sorted(chosen)))
-    return [f"{label} {first} {second}\n" for label, first, second in [*targets, *sorted(nontargets)]]
+    return [Pair(bool(label), first, second) for label, first, second in [*targets, *sorted(nontargets)]]
 
 
 def _some_pairs(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:

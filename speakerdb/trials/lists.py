@@ -70,12 +70,19 @@ def read_pairs(path: str | Path) -> list[Pair]:
 
 
 def write_pairs(path: str | Path, pairs: Iterable[Pair], form: Form = "voxceleb") -> None:
-    """Write a list that `read_pairs` reads, in one of its forms."""
+    """Write a list that `read_pairs` reads, in one of its forms.
+
+    Raises: InputError for a clip with white space in its name, which no list can hold.
+    """
     with Path(path).open("w", encoding="utf-8") as file:
         for pair in pairs:
-            clips = f"{pair.first} {pair.second}"
-            label = int(pair.target) if form == "voxceleb" else "target" if pair.target else "nontarget"
-            file.write(f"{label} {clips}\n" if form == "voxceleb" else f"{clips} {label}\n")
+            for clip in (pair.first, pair.second):
+                if len(clip.split()) != 1:
+                    raise InputError(f"the clip {printable(clip)!r} has white space in its name; a list cannot hold it")
+            if form == "voxceleb":
+                file.write(f"{int(pair.target)} {pair.first} {pair.second}\n")
+            else:
+                file.write(f"{pair.first} {pair.second} {'target' if pair.target else 'nontarget'}\n")
 
 
 def read_models(path: str | Path) -> list[Model]:

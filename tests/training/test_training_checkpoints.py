@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from speakerdb.trials import read_pairs
 from training import checkpoints
 from training.checkpoints import State
 from training.dev_pairs import draw_pairs, gather_pairs
@@ -106,24 +107,23 @@ ROWS = [{"speaker": f"s{i % 40}", "path": f"s{i % 40}/{i}.wav"} for i in range(2
 
 
 def test_drawn_pairs_are_what_they_say_and_the_same_for_the_same_seed():
-    lines = draw_pairs("dev", ROWS, seed=3)
-    assert lines == draw_pairs("dev", ROWS, seed=3)
-    assert lines != draw_pairs("dev", ROWS, seed=4)
-    assert len(set(lines)) == len(lines)
-    for line in lines:
-        label, first, second = line.split()
-        assert (first.split("/")[0] == second.split("/")[0]) == (label == "1")
-        assert first != second
-    labels = [line[0] for line in lines]
-    assert labels.count("1") == 400  # 40 speakers of 5 clips
-    assert labels.count("0") > 3_000
+    pairs = draw_pairs("dev", ROWS, seed=3)
+    assert pairs == draw_pairs("dev", ROWS, seed=3)
+    assert pairs != draw_pairs("dev", ROWS, seed=4)
+    assert len(set(pairs)) == len(pairs)
+    for pair in pairs:
+        assert (pair.first.split("/")[0] == pair.second.split("/")[0]) == pair.target
+        assert pair.first != pair.second
+    targets = sum(pair.target for pair in pairs)
+    assert targets == 400  # 40 speakers of 5 clips
+    assert len(pairs) - targets > 3_000
 
 
 def test_a_given_list_of_pairs_is_taken_and_a_missing_one_drawn(tmp_path):
     (tmp_path / "given-pairs.txt").write_text("1 a b\n0 a c\n")
     folder = gather_pairs(tmp_path, tmp_path / "work", {"given": ROWS, "own": ROWS}, seed=1)
     assert (folder / "given-pairs.txt").read_text() == "1 a b\n0 a c\n"
-    assert (folder / "own-pairs.txt").read_text() == "".join(draw_pairs("own", ROWS, 1))
+    assert read_pairs(folder / "own-pairs.txt") == draw_pairs("own", ROWS, 1)
 
 
 @pytest.mark.parametrize("rows", [ROWS[:1], [], ROWS[:40], [{**row, "speaker": "one"} for row in ROWS]])

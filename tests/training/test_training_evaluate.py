@@ -255,3 +255,25 @@ def test_the_shared_test_list_gives_what_the_card_says(shared):
     [found] = reports(BUNDLE, "--list", "speech_commands-test", *options)
     stated = json.loads((BUNDLE / "card.json").read_text())["figures"]["speech_commands-test"]
     assert {figure: found[figure] for figure in stated} == pytest.approx(stated, abs=0.011)
+
+
+def test_a_list_is_written_in_the_other_form_and_back(voices, tmp_path):
+    for form, source, out in (("kaldi", voices / "pairs.txt", "k.txt"), ("voxceleb", tmp_path / "k.txt", "v.txt")):
+        result = CliRunner().invoke(training, ["trials", str(source), "--form", form, "--out", str(tmp_path / out)])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "k.txt").read_text().startswith("ana/ana_1.wav ana/ana_2.wav target\n")
+    assert (tmp_path / "v.txt").read_text() == (voices / "pairs.txt").read_text()
+
+
+def test_pairs_drawn_from_a_prepared_set_are_evaluated_by_its_name(tmp_path):
+    pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
+    archive = write_voices(tmp_path / "tiny-test.tar", VOICES)
+    work, lists = tmp_path / "work", tmp_path / "lists"
+    for command in (
+        ["prepare", archive, "--work", work],
+        ["trials", "tiny-test", "--work", work, "--out", lists / "tiny-test-pairs.txt"],
+    ):
+        result = CliRunner().invoke(training, [*map(str, command)])
+        assert result.exit_code == 0, result.output
+    [found] = reports(BUNDLE, "--list", "tiny-test", "--work", work, "--trials", lists, "--draws", 5)
+    assert found["counts"] == {"targets": 18, "nontargets": 48}

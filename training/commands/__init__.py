@@ -11,6 +11,7 @@ from training.commands.export import export
 from training.commands.import_seed import import_seed
 from training.commands.prepare import prepare
 from training.commands.train import train
+from training.commands.trials import trials
 
 
 @click.group()
@@ -18,5 +19,5 @@ def training() -> None:
     """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
 
 
-for command in (describe, prepare, train, export, import_seed, evaluate, build):
+for command in (describe, prepare, train, export, import_seed, trials, evaluate, build):
     training.add_command(command)
