@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.augment import Augmentation, augment
-from training.features_cache import CachedFeatures
+from training.features_cache import CachedFeatures, Features
 
 Clips = npt.NDArray[np.intp]
 
@@ -59,7 +59,7 @@ class CropSampler:
 
     def __init__(
         self,
-        speech: CachedFeatures,
+        speech: Features,
         targets: npt.NDArray[np.float32] | None,
         noise: CachedFeatures | None,
         lengths: list[CropLength],
@@ -97,15 +97,14 @@ class CropSampler:
     def _draw(self, length: CropLength, rng: np.random.Generator) -> Clips:
         """The clips of a batch."""
         per_speaker = length.clips_per_speaker
-        drawn = self._groups if per_speaker > 1 else {name: list(clips) for name, clips in self._clips_of.items()}
         weights = length.corpora or {ANY: 1.0}
         shares = np.array(list(weights.values()))
         counts = rng.multinomial(length.crops // per_speaker, shares / shares.sum())
         clips = []
         for name, count in zip(weights, counts, strict=True):
-            items = drawn[name]
+            items = self._groups[name] if per_speaker > 1 else self._clips_of[name]
             for item in rng.choice(len(items), size=count, replace=count > len(items)):
-                clips.append(_some(items[item], per_speaker, rng) if per_speaker > 1 else [items[item]])
+                clips.append(_some(items[item], per_speaker, rng) if per_speaker > 1 else items[item : item + 1])
         return np.concatenate(clips)
 
     def _grouped(self, clips: Clips) -> list[Clips]:
@@ -121,11 +120,10 @@ def _some(clips: Clips, count: int, rng: np.random.Generator) -> Clips:
     return np.concatenate([rng.permutation(clips) for _ in range(rounds)])[:count]
 
 
-def _crop(cached: CachedFeatures, clip: int, length: CropLength, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _crop(cached: Features, clip: int, length: CropLength, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """A stretch of a clip; a shorter clip is repeated to the length."""
     frames, available = length.frames, cached.length(clip)
     if available <= frames:
-        return np.resize(cached.of(clip), (frames, cached.frames.shape[1]))
+        return np.resize(cached.of(clip), (frames, cached.bins))
     offset = 0 if length.from_start else int(rng.integers(0, available - frames + 1))
-    start = int(cached.starts[clip]) + offset
-    return np.asarray(cached.frames[start : start + frames], dtype=np.float32)
+    return cached.stretch(clip, offset, frames)

@@ -46,20 +46,62 @@ class CachedFeatures:
     starts: npt.NDArray[np.int64]
     clips: list[dict[str, str]]
 
+    @property
+    def bins(self) -> int:
+        """Of a frame."""
+        return int(self.frames.shape[1])
+
     def of(self, clip: int) -> npt.NDArray[np.float32]:
         """The frames of a clip: float32 [frames, bins]."""
-        return np.asarray(self.frames[self.starts[clip] : self.starts[clip + 1]], dtype=np.float32)
+        return self.stretch(clip, 0, self.length(clip))
+
+    def stretch(self, clip: int, offset: int, frames: int) -> npt.NDArray[np.float32]:
+        """So many frames of a clip from `offset` on: float32 [frames, bins]; within the clip."""
+        start = int(self.starts[clip]) + offset
+        return np.asarray(self.frames[start : start + frames], dtype=np.float32)
 
     def length(self, clip: int) -> int:
         """Frames of a clip."""
         return int(self.starts[clip + 1] - self.starts[clip])
 
 
-def join_features(parts: Sequence[CachedFeatures]) -> CachedFeatures:
-    """Several caches as one, in memory (8 hours of speech: 0.5 GB)."""
-    starts = np.cumsum([0] + [part.length(clip) for part in parts for clip in range(len(part.clips))])
-    clips = [row for part in parts for row in part.clips]
-    return CachedFeatures(np.concatenate([part.frames for part in parts]), starts, clips)
+class JoinedFeatures:
+    """Several caches as one; the frames stay where they are, so that memory does not grow with the hours.
+
+    Attributes: clips: the rows of all parts, one after the other.
+    """
+
+    def __init__(self, parts: Sequence[CachedFeatures]) -> None:
+        self._parts = list(parts)
+        self._first = np.cumsum([0] + [len(part.clips) for part in parts])
+        self.clips = [row for part in parts for row in part.clips]
+
+    @property
+    def bins(self) -> int:
+        """Of a frame."""
+        return self._parts[0].bins
+
+    def of(self, clip: int) -> npt.NDArray[np.float32]:
+        """As `CachedFeatures.of`."""
+        part, row = self._at(clip)
+        return part.of(row)
+
+    def stretch(self, clip: int, offset: int, frames: int) -> npt.NDArray[np.float32]:
+        """As `CachedFeatures.stretch`."""
+        part, row = self._at(clip)
+        return part.stretch(row, offset, frames)
+
+    def length(self, clip: int) -> int:
+        """Frames of a clip."""
+        part, row = self._at(clip)
+        return part.length(row)
+
+    def _at(self, clip: int) -> tuple[CachedFeatures, int]:
+        number = int(np.searchsorted(self._first, clip, side="right")) - 1
+        return self._parts[number], clip - int(self._first[number])
+
+
+Features = CachedFeatures | JoinedFeatures
 
 
 def load_features(folder: Path, name: str, front_end: FrontEnd) -> CachedFeatures | None:

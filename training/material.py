@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from training.batches import CropSampler
-from training.features_cache import CachedFeatures, build_features, join_features, load_features
+from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
 from training.recipe import Recipe
 from training.records import complete, read_index, read_shards
 from training.teachers import load_targets
@@ -50,7 +50,7 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     check_speakers_apart(shards, recipe.train, recipe.dev)
     found = {name: features(recipe, work, name, console) for name in names}
     train = {name: found[name] for name in recipe.train}
-    speech = join_features(list(train.values()))
+    speech = JoinedFeatures(list(train.values()))
     targets = None
     if recipe.teachers.files:
         targets = load_targets(
@@ -92,7 +92,7 @@ def describe(recipe: Recipe, material: Material) -> list[str]:
     lines.append(f"steps  {how.steps} of {crops:.0f} crops on average: {how.steps * crops:,.0f} crops, {heard_h:.0f} h")
     held = sum(cached.frames.nbytes for cached in material.train.values())
     largest = max(4 * front_end.bins * length.frames * length.crops for length in recipe.lengths)
-    lines.append(f"memory  features {held / 1e6:.0f} MB, a batch {largest / 1e6:.1f} MB, TensorFlow about 1 GB beside")
+    lines.append(f"memory  a batch {largest / 1e6:.1f} MB, TensorFlow about 1 GB; features {held / 1e6:.0f} MB on disk")
     rate = batches_a_second(material.sampler)
     lines.append(f"batches  {rate:.1f} a second drawn by one core, without the network")
     return lines

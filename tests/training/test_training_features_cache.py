@@ -14,7 +14,7 @@ pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra t
 
 from speakerdb.features import log_mel
 from training.corpora import Clip, read_clips
-from training.features_cache import ROW, build_features, computed, join_features, load_features
+from training.features_cache import ROW, JoinedFeatures, build_features, computed, load_features
 from training.front_ends import FRONT_ENDS
 
 KALDI = FRONT_ENDS["kaldi-16k"]
@@ -130,12 +130,13 @@ def test_a_set_without_a_clip_is_an_error(tmp_path, quiet):
 def test_joined_caches_hold_the_clips_one_after_the_other(tmp_path, archive, quiet):
     first = build(archive, tmp_path / "features", quiet)
     noise = build(write_noise(tmp_path / "noise.tar"), tmp_path / "features", quiet)
-    joined = join_features([first, noise])
+    joined = JoinedFeatures([first, noise])
     assert [row["path"] for row in joined.clips] == [row["path"] for row in [*first.clips, *noise.clips]]
     for clip in range(5):
         part, index = (first, clip) if clip < 2 else (noise, clip - 2)
         assert np.array_equal(joined.of(clip), part.of(index))
-    assert len(joined.frames) == len(first.frames) + len(noise.frames)
+        assert np.array_equal(joined.stretch(clip, 3, 20), part.of(index)[3:23])
+        assert joined.length(clip) == part.length(index)
 
 
 def test_the_table_says_which_front_end_it_is_of(tmp_path, archive, quiet):
