@@ -21,6 +21,7 @@ from training.evaluate import dev_error_rates
 from training.features_cache import CachedFeatures
 from training.journal import Journal
 from training.networks import build
+from training.optimizers import make_optimizer
 from training.recipe import Optimization, Recipe
 from training.student import Student
 
@@ -45,7 +46,7 @@ def train(
     how = recipe.optimization
     keras.utils.set_random_seed(how.seed)
     student = Student(build(recipe.network), sampler.speakers, recipe.losses)
-    student.compile(optimizer=_optimizer(how), jit_compile=False)
+    student.compile(optimizer=make_optimizer(how), jit_compile=False)
     state = _restore(student, sampler, recipe, work)
     journal = Journal(work, console, how.steps, state.step)
     with ThreadPoolExecutor(1) as pool:
@@ -72,20 +73,6 @@ def train(
     journal.say(f"best: step {best.best_step}, dev EER %  " + "  ".join(f"{n} {r:.2f}" for n, r in best.best.items()))
     student.network.load_weights(weights)
     return student.network
-
-
-def _optimizer(how: Optimization) -> keras.optimizers.Optimizer:
-    if how.constant:
-        rate: float | keras.optimizers.schedules.LearningRateSchedule = how.learning_rate
-    else:
-        rate = keras.optimizers.schedules.CosineDecay(
-            how.learning_rate / 100.0 if how.warmup_steps else how.learning_rate,
-            how.steps - how.warmup_steps,
-            alpha=0.01,
-            warmup_target=how.learning_rate if how.warmup_steps else None,
-            warmup_steps=how.warmup_steps,
-        )
-    return keras.optimizers.AdamW(rate, weight_decay=how.weight_decay, clipnorm=how.clip_norm or None)
 
 
 def _restore(student: Student, sampler: CropSampler, recipe: Recipe, work: Path) -> checkpoints.State:

@@ -13,8 +13,9 @@ from rich.console import Console
 from training.batches import CropSampler
 from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
 from training.recipe import Recipe
-from training.records import complete, read_index, read_shards
+from training.records import complete, read_index
 from training.teachers import load_targets
+from training.virtual_speakers import clip_count, clips_of
 
 MEASURED_BATCHES = 20
 
@@ -48,30 +49,26 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
         if not complete(shards, name):
             raise ValueError(f"{name} is not in {shards}; run: python -m training prepare … --work {work}")
     check_speakers_apart(shards, recipe.train, recipe.dev)
-    found = {name: features(recipe, work, name, console) for name in names}
-    train = {name: found[name] for name in recipe.train}
-    speech = JoinedFeatures(list(train.values()))
+    sets = recipe.virtual.sets(recipe.train)
+    found = {name: features(recipe, work, name, console) for name in dict.fromkeys([*sets, *names])}
+    speech = JoinedFeatures([found[name] for name in sets])
     targets = None
     if recipe.teachers.files:
-        targets = load_targets(
-            [teachers / file for file in recipe.teachers.files],
-            [row["name"] for row in speech.clips],
-            recipe.teachers.second_weight,
-            recipe.network.dimension,
-        )
+        rows = [(name, found[name].clips) for name in sets]
+        targets = load_targets(recipe.teachers, rows, teachers, work, recipe.network.dimension, console)
     noise = found[recipe.noise] if recipe.noise else None
     sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, recipe.optimization.seed)
-    return Material(train, {name: found[name] for name in recipe.dev}, sampler)
+    return Material({name: found[name] for name in sets}, {name: found[name] for name in recipe.dev}, sampler)
 
 
 def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedFeatures:
-    """The features of one set, from the cache or computed now."""
-    folder = work / "features" / recipe.front_end.name
-    cached = load_features(folder, name, recipe.front_end)
+    """The features of one set, recorded or virtual, from the cache or computed now."""
+    front_end, folder, shards = recipe.front_end, work / "features" / recipe.front_end.name, work / "shards"
+    cached = load_features(folder, name, front_end)
     if cached is None:
-        console.print(f"{name}: computing {recipe.front_end.name} features", highlight=False, soft_wrap=True)
-        clips, shards = read_shards(work / "shards", name), work / "shards"
-        cached = build_features(clips, folder, name, recipe.front_end, console, len(read_index(shards, name)))
+        console.print(f"{name}: computing {front_end.name} features", highlight=False, soft_wrap=True)
+        clips = clips_of(shards, name, front_end.rate_hz)
+        cached = build_features(clips, folder, name, front_end, console, clip_count(shards, name))
     return cached
 
 

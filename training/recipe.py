@@ -13,6 +13,8 @@ from training.batches import CropLength
 from training.front_ends import FRONT_ENDS, FrontEnd
 from training.losses import Losses
 from training.networks import NETWORKS, NetworkSize
+from training.teachers import Teachers
+from training.virtual_speakers import Virtual
 
 RECIPES = Path(__file__).parent / "recipes"
 Part = TypeVar("Part")
@@ -20,10 +22,13 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Optimization:
-    """Steps, the optimizer (AdamW; Adam where the decay is 0), and how often to look.
+    """Steps, the optimizer, and how often to look.
 
     Attributes:
-        learning_rate: after `warmup_steps`; then it falls along a cosine to a hundredth, or stays (`constant`).
+        optimizer: `adamw` (Adam where the decay is 0), or `muon`, which turns matrices by their nearest rotation and
+            leaves the rest, and the speakers' centres, to Adam.
+        learning_rate: after `warmup_steps`, in a line from 0. Then it falls along a cosine to a hundredth at the last
+            step; or it stays (`constant`), down to 0 over the last `decay_steps`.
         clip_norm: largest norm of the gradient, 0 for no limit.
         patience: looks at the dev lists without a better mean EER before training stops; 0 never stops early.
     """
@@ -32,6 +37,8 @@ class Optimization:
     learning_rate: float
     warmup_steps: int = 0
     constant: bool = False
+    decay_steps: int = 0
+    optimizer: str = "adamw"
     weight_decay: float = 0.0
     clip_norm: float = 5.0
     report_steps: int = 100
@@ -39,13 +46,9 @@ class Optimization:
     patience: int = 0
     seed: int = 1
 
-
-@dataclass(frozen=True)
-class Teachers:
-    """Files of teachers' vectors, two of them fused; none for a training by labels alone."""
-
-    files: list[str] = field(default_factory=list)
-    second_weight: float = 0.4
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer {self.optimizer!r}; there are adamw and muon")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Recipe:
     optimization: Optimization
     augmentation: Augmentation
     lengths: list[CropLength]
+    virtual: Virtual = field(default_factory=Virtual)
     licences: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
@@ -111,12 +115,15 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         losses=_part(Losses, values.pop("losses")),
         optimization=_part(Optimization, values.pop("optimization")),
         augmentation=_part(Augmentation, values.pop("augmentation", {})),
+        virtual=_part(Virtual, values.pop("virtual", {})),
         lengths=[_part(CropLength, row) for row in values.pop("lengths")],
     )
     if values:
         raise ValueError(f"unknown part {', '.join(values)}")
     if recipe.losses.of_teachers != bool(recipe.teachers.files):
         raise ValueError("the losses cosine and relational want teachers, and teachers want them")
+    if recipe.virtual.speeds and recipe.teachers.files and not recipe.teachers.graphs:
+        raise ValueError("virtual speakers want the teachers' graphs")
     return recipe
 
 

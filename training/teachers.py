@@ -7,13 +7,42 @@ nearly (cosine₁ + weight · cosine₂) / (1 + weight), in as many dimensions a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 
-from speakerdb.embedding import normalize
+from speakerdb.embedding import Vector, normalize
+from training.evaluation.clips import Facts
+from training.evaluation.embed import embed_clips
+from training.evaluation.embeddings import Embeddings
+from training.teacher_encoders import RATE_HZ, open_teacher
+from training.virtual_speakers import clips_of, recorded_set
+
+Rows = Sequence[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Two published encoders, fused; none for a training by labels alone.
+
+    Attributes:
+        files: what they say of the recorded clips. graphs: they themselves, to ask them about virtual clips; in the
+            order of the files.
+        second_weight: of the second one's cosine against the first's.
+    """
+
+    files: list[str] = field(default_factory=list)
+    graphs: list[str] = field(default_factory=list)
+    second_weight: float = 0.4
+
+    def __post_init__(self) -> None:
+        if len(self.files) not in (0, 2) or len(self.graphs) not in (0, len(self.files)):
+            raise ValueError("teachers are two, or none")
 
 
 def fuse(first: npt.ArrayLike, second: npt.ArrayLike, second_weight: float, dimension: int) -> npt.NDArray[np.float32]:
@@ -34,20 +63,70 @@ def fuse(first: npt.ArrayLike, second: npt.ArrayLike, second_weight: float, dime
     return normalize(joined @ (kept * signs[:, None]).T)
 
 
-def load_targets(
-    files: Sequence[Path], names: Sequence[str], second_weight: float, dimension: int
-) -> npt.NDArray[np.float32]:
-    """Targets of the clips `names` from two `.npz` files with `clips` and `vectors`, in the order of `names`.
+def published(path: Path, names: Sequence[str]) -> npt.NDArray[np.float32]:
+    """A teacher's vectors of these clips from an `.npz` file with `clips` and `vectors`: float32 [names, dimension].
 
-    Raises: ValueError where a clip has no vector, or there are not two files.
+    Raises: ValueError where a clip has no vector.
     """
-    vectors = []
-    for path in files:
-        with np.load(path, allow_pickle=False) as stored:
-            row_of = {str(clip): row for row, clip in enumerate(stored["clips"])}
-            missing = [name for name in names if name not in row_of]
-            if missing:
-                raise ValueError(f"{path}: no vector of {missing[0]} and {len(missing) - 1} more")
-            vectors.append(stored["vectors"][[row_of[name] for name in names]].astype(np.float32))
-    first, second = vectors
-    return fuse(first, second, second_weight, dimension)
+    with np.load(path, allow_pickle=False) as stored:
+        row_of = {str(clip): row for row, clip in enumerate(stored["clips"])}
+        missing = [name for name in names if name not in row_of]
+        if missing:
+            raise ValueError(f"{path}: no vector of {missing[0]} and {len(missing) - 1} more")
+        vectors: npt.NDArray[np.float32] = stored["vectors"][[row_of[name] for name in names]].astype(np.float32)
+        return vectors
+
+
+@dataclass(frozen=True)
+class VirtualClips:
+    """The clips of a virtual set, as `embed_clips` reads them."""
+
+    shards: Path
+    name: str
+
+    def fingerprint(self) -> str:
+        """The recorded set's index, and the speed."""
+        index = self.shards / f"{recorded_set(self.name)}.json"
+        return f"{self.name} {index.read_text(encoding='utf8')}"
+
+    def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
+        """Nothing is asked of them."""
+        return {clip: Facts() for clip in wanted}
+
+    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Made as they are needed."""
+        names = set(wanted)
+        clips = clips_of(self.shards, self.name, RATE_HZ)
+        return ((clip.path, clip.audio) for clip in clips if clip.path in names)
+
+
+def taught(graph: Path, clips: VirtualClips, paths: Sequence[str], work: Path, console: Console) -> list[Vector]:
+    """A teacher's vectors of virtual clips, computed on all cores and kept in `work/teachers` as they come."""
+    encode, sha256 = open_teacher(graph), hashlib.sha256(graph.read_bytes()).hexdigest()
+    dimension = len(encode(np.full(RATE_HZ, 0.1, np.float32)))
+    stem = work / "teachers" / f"{graph.stem}-{clips.name}"
+    vectors = Embeddings(stem, sha256, dimension, clips.fingerprint())
+    embed_clips(paths, clips, encode, RATE_HZ, vectors, console, f"{graph.stem} {clips.name}")
+    return [vectors[path] for path in paths]
+
+
+def load_targets(
+    how: Teachers, sets: Sequence[tuple[str, Rows]], folder: Path, work: Path, dimension: int, console: Console
+) -> npt.NDArray[np.float32]:
+    """What the student learns to say of each clip of these sets, in their order: float32 [clips, dimension].
+
+    Args: sets: names with the rows (`path`, `name`) of their clips. folder: the teachers' graphs, and in
+        `teacher-vectors` what they say of recorded clips. work: with the shards, of which virtual clips are made.
+    Raises: ValueError where a clip has no vector.
+    """
+    both = []
+    for file, graph in zip(how.files, how.graphs or ("", ""), strict=True):
+        parts: list[npt.ArrayLike] = []
+        for name, rows in sets:
+            if name == recorded_set(name):
+                parts.append(published(folder / "teacher-vectors" / file, [row["name"] for row in rows]))
+            else:
+                clips = VirtualClips(work / "shards", name)
+                parts.append(taught(folder / graph, clips, [row["path"] for row in rows], work, console))
+        both.append(np.concatenate([np.asarray(part) for part in parts]))
+    return fuse(both[0], both[1], how.second_weight, dimension)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training.teachers import fuse, load_targets
+from training.teachers import Teachers, fuse, published
 
 
 def teachers(clips: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +82,7 @@ def test_targets_come_in_the_order_of_the_names_whatever_the_files_order(tmp_pat
     clips = [f"s{i % 4}/{i}" for i in range(20)]
     files = write_teachers(tmp_path, clips)
     wanted = clips[::-1]
-    found = load_targets(files, wanted, 0.4, 12)
+    found = fuse(*(published(file, wanted) for file in files), 0.4, 12)
     stored = [np.load(file)["vectors"].astype(np.float64) for file in files]
     expected = (centred_cosines(stored[0]) + 0.4 * centred_cosines(stored[1])) / 1.4
     assert np.abs(found[::-1] @ found[::-1].T - expected).max() <= 1e-5
@@ -91,7 +91,7 @@ def test_targets_come_in_the_order_of_the_names_whatever_the_files_order(tmp_pat
 def test_only_the_clips_asked_for_count(tmp_path):
     clips = [f"s{i % 4}/{i}" for i in range(20)]
     files = write_teachers(tmp_path, clips)
-    few = load_targets(files, clips[3:18], 0.4, 12)
+    few = fuse(*(published(file, clips[3:18]) for file in files), 0.4, 12)
     stored = [np.load(file)["vectors"].astype(np.float64)[3:18] for file in files]
     expected = (centred_cosines(stored[0]) + 0.4 * centred_cosines(stored[1])) / 1.4
     assert np.abs(few @ few.T - expected).max() <= 1e-5
@@ -101,15 +101,13 @@ def test_a_clip_without_a_vector_is_an_error_that_names_file_and_clip(tmp_path):
     clips = [f"s/{i}" for i in range(20)]
     files = write_teachers(tmp_path, clips)
     with pytest.raises(ValueError, match=r"first\.npz: no vector of t/1 and 1 more"):
-        load_targets(files, [*clips, "t/1", "t/2"], 0.4, 12)
+        published(files[0], [*clips, "t/1", "t/2"])
 
 
-def test_there_must_be_two_teachers(tmp_path):
-    clips = [f"s/{i}" for i in range(20)]
-    files = write_teachers(tmp_path, clips)
-    for wrong in (files[:1], [*files, files[0]]):
-        with pytest.raises(ValueError, match="values to unpack"):
-            load_targets(wrong, clips, 0.4, 5)
+@pytest.mark.parametrize("files", [["a.npz"], ["a.npz"] * 3])
+def test_there_must_be_two_teachers_or_none(files):
+    with pytest.raises(ValueError, match="two, or none"):
+        Teachers(files=files)
 
 
 def test_a_weight_of_zero_leaves_the_first_teacher_alone():

@@ -18,7 +18,8 @@ from training.losses import Losses
 from training.material import Material, gather
 from training.networks.next_tdnn import NextTdnn
 from training.prepare import prepare_corpora
-from training.recipe import Optimization, Recipe, Teachers
+from training.recipe import Optimization, Recipe
+from training.teachers import Teachers
 
 STEPS, LOOK = 6, 3
 TRAIN = ("ana", "ben", "eva", "kal")
@@ -47,7 +48,7 @@ class Tiny:
     """Where everything lies.
 
     Attributes:
-        corpora: archives of train, dev, test and noise. trials: lists of dev and test. teachers: their vectors.
+        corpora: archives of train, dev, test and noise. trials: lists of dev and test. teachers: with their vectors.
         work: shards and features. material: what a training draws from, gathered anew at each call.
     """
 
@@ -62,7 +63,7 @@ def make_tiny(folder: Path) -> Tiny:
     """Write it all below `folder`."""
     corpora, teachers, work = folder / "corpora", folder / "teachers", folder / "work"
     corpora.mkdir()
-    teachers.mkdir()
+    (teachers / "teacher-vectors").mkdir(parents=True)
     train = write_voices(corpora / "common_voice-train.tar", TRAIN)
     archives = [train, write_voices(corpora / "common_voice-dev.tar", DEV), write_noise(corpora / "noise.tar")]
     write_voices(corpora / "common_voice-test.tar", TEST)
@@ -73,7 +74,7 @@ def make_tiny(folder: Path) -> Tiny:
     for file, dimension in zip(RECIPE.teachers.files, (10, 6), strict=True):
         voices = {voice: rng.standard_normal(dimension) for voice in TRAIN}
         vectors = np.stack([voices[name.split("/")[0]] + 0.3 * rng.standard_normal(dimension) for name in names])
-        np.savez(teachers / file, clips=np.array(names), vectors=vectors.astype(np.float16))
+        np.savez(teachers / "teacher-vectors" / file, clips=np.array(names), vectors=vectors.astype(np.float16))
     console = Console(file=io.StringIO())
     prepare_corpora([str(archive) for archive in archives], work / "shards", None, console)
     return Tiny(corpora, folder / "trials", teachers, work, lambda: gather(RECIPE, work, teachers, console))

@@ -24,7 +24,8 @@ class Places:
     """Where a training reads and writes.
 
     Attributes:
-        corpora: archives that a recipe names. teachers: their vectors. trials: lists of pairs.
+        corpora: archives that a recipe names. trials: lists of pairs.
+        teachers: their graphs, and in `teacher-vectors` what they say of recorded clips.
         work: what may be deleted and made again: shards, features, a folder a training.
     """
 
@@ -44,7 +45,13 @@ def places(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--recipe", default="first", show_default=True, help="A name in training/recipes."),
         click.option("--corpora", type=FOLDER, default="../shared/corpora", show_default=True),
-        click.option("--teachers", type=FOLDER, default="../shared/encoders/teacher-vectors", show_default=True),
+        click.option(
+            "--teachers",
+            type=FOLDER,
+            default="../shared/encoders",
+            show_default=True,
+            help="Their graphs; vectors below.",
+        ),
         click.option("--trials", type=FOLDER, default="../shared/trials", show_default=True),
         click.option("--work", type=FOLDER, required=True, help="Shards, features and checkpoints; resumed from."),
     ]

@@ -1,0 +1,123 @@
+"""Virtual speakers and teachers: what is played faster sounds so, and a teacher says what its makers' program says."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from tiny_corpus import wav
+
+pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
+pytest.importorskip("kaldi_native_fbank", reason="a teacher needs Kaldi's filter bank (the extra kaldi)")
+
+from rich.console import Console
+from tiny_training import RECIPE
+
+from speakerdb.audio import read
+from training.corpora import Clip
+from training.losses import Losses
+from training.material import gather
+from training.teacher_encoders import ge2e_input, open_teacher, slaney_filters
+from training.teachers import Teachers, VirtualClips, taught
+from training.virtual_speakers import Virtual, at_speed, recorded_set
+
+RATE_HZ = 16_000
+
+
+def tone(hertz: float, seconds: float) -> Clip:
+    samples = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE_HZ)) / RATE_HZ)
+    return Clip("ana/1.wav", "ana", "c", "en", "f", audio=wav(samples))
+
+
+@pytest.mark.parametrize("speed", [0.8, 1.25])
+def test_a_faster_clip_is_shorter_and_higher_by_the_same_factor(speed):
+    [played] = at_speed([tone(1_000.0, 2.0)], speed, RATE_HZ)
+    samples = read(played.audio, RATE_HZ).samples
+    assert len(samples) / RATE_HZ == pytest.approx(2.0 / speed, abs=0.001) == played.seconds
+    peak = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * RATE_HZ / len(samples)
+    assert peak == pytest.approx(1_000.0 * speed, abs=1.0)
+
+
+def test_its_speaker_is_another_one_and_its_name_of_its_own():
+    [played] = at_speed([tone(1_000.0, 2.0)], 0.9, RATE_HZ)
+    assert (played.speaker, played.path, played.name, played.sex) == ("ana@0.9", "ana/1@0.9.wav", "ana/1@0.9", "f")
+
+
+def test_what_becomes_too_short_or_is_no_sound_is_left_out():
+    clips = [tone(1_000.0, 0.55), replace(tone(1.0, 1.0), audio=b"no sound")]
+    assert list(at_speed(clips, 1.2, RATE_HZ)) == []
+
+
+def test_sets_are_the_recorded_ones_as_often_as_they_count_and_the_virtual_ones():
+    sets = Virtual(speeds=[0.9, 1.1], originals=2).sets(["a", "b"])
+    assert sets == ["a", "b", "a", "b", "a@0.9", "a@1.1", "b@0.9", "b@1.1"]
+    assert recorded_set("a@0.9") == recorded_set("a") == "a"
+
+
+def test_a_training_draws_from_virtual_speakers_too(tiny, tmp_path, quiet):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "shards").symlink_to(tiny.work / "shards")
+    labels = replace(RECIPE, teachers=Teachers(), losses=Losses(speaker=1.0), virtual=Virtual([0.9, 1.1]))
+    material = gather(labels, work, tiny.teachers, quiet)
+    assert material.sampler.speakers == 4 * 3
+    assert {row["speaker"] for row in material.train["common_voice-train@1.1"].clips} == {
+        f"{voice}@1.1" for voice in ("ana", "ben", "eva", "kal")
+    }
+    again = gather(labels, work, tiny.teachers, quiet)
+    assert np.array_equal(again.sampler.batch(3).features, material.sampler.batch(3).features)
+
+
+def test_each_slaney_filter_has_the_area_that_librosa_gives_it():
+    areas = slaney_filters().sum(axis=0) * RATE_HZ / 400
+    assert slaney_filters().shape == (201, 40)
+    assert areas[10:] == pytest.approx(np.ones(30), abs=0.06)
+
+
+@pytest.mark.parametrize(("seconds", "windows"), [(0.3, 1), (1.0, 1), (1.6, 1), (3.0, 3), (10.0, 12)])
+def test_ge2e_hears_windows_of_160_frames(seconds, windows):
+    heard = ge2e_input(np.full(round(seconds * RATE_HZ), 0.1, np.float32))
+    assert heard.shape == (windows, 160, 40)
+
+
+def test_a_quiet_clip_is_raised_and_a_loud_one_left(examples):
+    samples = read(examples / "ana_1.wav", RATE_HZ).samples
+    loud = samples / np.abs(samples).max()
+    assert np.allclose(ge2e_input(0.001 * loud), ge2e_input(0.002 * loud), rtol=1e-3)
+    assert np.allclose(ge2e_input(loud), 4.0 * ge2e_input(0.5 * loud), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("graph", "least"), [("campplus_zh_en", 0.9), ("ge2e", 0.95)])
+def test_a_teacher_says_of_train_clips_what_was_published(shared, graph, least):
+    encode = open_teacher(shared / "encoders" / f"{graph}.onnx")
+    file = f"{graph.split('_')[0]}-train.npz"
+    with np.load(shared / "encoders" / "teacher-vectors" / file) as stored:
+        row_of = {str(clip): row for row, clip in enumerate(stored["clips"])}
+        vectors = stored["vectors"].astype(np.float32)
+    cosines = []
+    with tarfile.open(shared / "corpora" / "speechocean762-train.tar") as tar:
+        for _, member in zip(range(12), tar, strict=False):
+            content = tar.extractfile(member)
+            samples, _ = soundfile.read(io.BytesIO(content.read()), dtype="float32")
+            cosines.append(float(encode(samples) @ vectors[row_of[member.name.rsplit(".", 1)[0]]]))
+    assert min(cosines) >= least  # they heard the recordings before Opus
+
+
+def test_what_a_teacher_said_of_virtual_clips_is_kept(shared, tiny, tmp_path):
+    clips = VirtualClips(tiny.work / "shards", "common_voice-train@1.1")
+    paths = [f"{voice}/{voice}_{number}@1.1.wav" for voice in ("ana", "ben") for number in (1, 2)]
+    first = taught(shared / "encoders" / "ge2e.onnx", clips, paths, tmp_path, Console(file=io.StringIO()))
+    [table] = (tmp_path / "teachers").glob("*.tsv")
+    written = table.read_bytes()
+    again = taught(shared / "encoders" / "ge2e.onnx", clips, paths, tmp_path, Console(file=io.StringIO()))
+    assert np.array_equal(first, again) and table.read_bytes() == written
+    assert isinstance(again, list) and len(again[0]) == 256
+
+
+def test_a_graph_of_another_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no teacher of that name"):
+        open_teacher(tmp_path / "ecapa.onnx")
