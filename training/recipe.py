@@ -73,10 +73,13 @@ class Recipe:
 
     @staticmethod
     def load(name: str) -> Recipe:
-        """A recipe by its name. Raises ValueError naming the recipe and what is wrong with it."""
-        path = RECIPES / f"{name}.toml"
+        """A recipe by its name, or one's own by its file, *.toml.
+
+        Raises ValueError naming the recipe and what is wrong with it.
+        """
+        path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
         try:
-            return _parse(name, tomllib.loads(path.read_text(encoding="utf8")))
+            return _parse(path.stem, tomllib.loads(path.read_text(encoding="utf8")))
         except FileNotFoundError:
             known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
             raise ValueError(f"no recipe {name!r}; there are {known}") from None

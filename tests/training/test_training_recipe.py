@@ -54,6 +54,21 @@ def test_a_recipe_that_is_not_there_names_those_that_are():
         Recipe.load("x")
 
 
+def test_ones_own_recipe_is_named_by_its_file(tmp_path):
+    (tmp_path / "mine.toml").write_text((RECIPES / "first.toml").read_text().replace("steps = 6000", "steps = 7"))
+    found = Recipe.load(str(tmp_path / "mine.toml"))
+    assert (found.name, found.optimization.steps) == ("mine", 7)
+    with pytest.raises(ValueError, match=r"no recipe '.*absent\.toml'"):
+        Recipe.load(str(tmp_path / "absent.toml"))
+
+
+def test_virtual_speakers_want_the_teachers_graphs(tmp_path):
+    text = (RECIPES / "first.toml").read_text() + "\n[virtual]\nspeeds = [0.9]\n"
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ValueError, match="want the teachers' graphs"):
+        Recipe.load(str(tmp_path / "mine.toml"))
+
+
 def test_other_corpora_are_drawn_from_alike():
     recipe = Recipe.load("first").with_corpora(["mine-train"], ["mine-dev"]).with_steps(7)
     assert (recipe.train, recipe.dev, recipe.optimization.steps) == (["mine-train"], ["mine-dev"], 7)
