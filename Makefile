@@ -8,13 +8,16 @@ TFIO_ENV := .venv-tfio
 BACKENDS_ENV := .venv-backends
 BACKENDS ?= train-jax,train-torch
 
-.PHONY: demo test lint format encoder tfio test-tfio test-backends clean
+.PHONY: demo test test-slow lint format encoder tfio test-tfio test-backends clean
 
 demo: $(USER_ENV)/made  ## the main job on examples/, in an environment of its own
 	@$(USER_ENV)/bin/python examples/demo.py
 
-test: $(DEV_ENV)/made  ## the whole suite
-	$(DEV_ENV)/bin/python -m pytest
+test: $(DEV_ENV)/made  ## all tests but the slow ones
+	$(DEV_ENV)/bin/python -m pytest -m "not slow"
+
+test-slow: $(DEV_ENV)/made  ## the slow ones: whole trainings, kills at every step, two hours of audio
+	$(DEV_ENV)/bin/python -m pytest -m slow
 
 lint: $(DEV_ENV)/made  ## ruff, mypy, import-linter
 	$(DEV_ENV)/bin/ruff check .

@@ -27,7 +27,7 @@ def examples() -> Path:
 def shared() -> Path:
     """The folder with corpora and published encoders, which is no part of the project."""
     folder = PROJECT.parent / "shared"
-    if not folder.is_dir():
+    if not all((folder / part).is_dir() for part in ("corpora", "encoders", "trials")):
         pytest.skip("the folder ../shared is not beside the checkout")
     return folder
 

@@ -153,6 +153,7 @@ def secrets(sources: set[str]) -> set[bytes]:
 DELAYS_S = (0.0, 0.013, 0.031, 0.05, 0.077, 0.123, 0.17, 0.26)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_what_was_acknowledged_is_there_and_what_was_removed_is_gone(tmp_path, encoder):
     folder = tmp_path / "people"
     said: list[list[str]] = []

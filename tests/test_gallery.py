@@ -632,6 +632,7 @@ def test_of_a_removed_recording_and_the_average_with_it_no_byte_is_left(people, 
     assert left_in(people.folder, kept)
 
 
+@pytest.mark.slow
 def test_after_many_removals_from_a_large_gallery_nothing_is_left_of_anyone(gallery_folder, encoder, monkeypatch):
     rng = np.random.default_rng(0)  # with these names SQLite 3.40 leaves copies behind, if the file is not rewritten
     names = [f"person {rng.bytes(int(rng.integers(9, 31))).hex()}" for _ in range(300)]

@@ -38,7 +38,7 @@ def test_the_threshold_says_on_which_dev_list_it_was_chosen(card: dict) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the corpora of ../shared are not here")
+@pytest.mark.skipif(not (SHARED / "corpora").is_dir(), reason="the corpora of ../shared are not here")
 @pytest.mark.parametrize("name", ["common_voice-test", "speech_commands-test"])
 def test_the_equal_error_rate_on_the_card_is_what_the_file_gives(card: dict, name: str) -> None:
     vectors = _embed(SHARED / "corpora" / f"{name}.tar", card["rate_hz"])

@@ -551,6 +551,7 @@ def damaged_at(whole: bytes, trials: int, seed: int) -> Iterator[tuple[int, int]
         yield int(position), int(rng.integers(8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snapshot", [True, False], ids=["with snapshot", "without"])
 def test_a_database_with_a_flipped_bit_gives_right_answers_or_an_error(people_once, tmp_path, known_voices, snapshot):
     whole = (people_once / FILE).read_bytes()

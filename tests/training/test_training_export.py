@@ -151,6 +151,7 @@ def test_the_seeds_network_is_exported_with_any_front_end_and_agrees_with_keras(
     assert write_graph(small, FRONT_ENDS[front_end], tmp_path / "encoder.onnx") <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_training_becomes_a_bundle_with_its_figures_and_its_data(tiny, trained, tmp_path, quiet):
     work = tmp_path / "work"
     shutil.copytree(tiny.work, work)
@@ -171,6 +172,7 @@ def test_a_training_becomes_a_bundle_with_its_figures_and_its_data(tiny, trained
     assert small.raw["int8"]["int8"]["cpu_s_for_5_s"] > 0.0
 
 
+@pytest.mark.slow
 def test_a_graph_that_disagrees_with_keras_leaves_the_bundle_that_was_there(
     tiny, trained, tmp_path, quiet, monkeypatch
 ):
