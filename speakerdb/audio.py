@@ -14,7 +14,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -79,8 +79,11 @@ class AudioStream:
         source: path, bytes, binary file object, or array [samples] or [samples, channels] (floats −1 to 1, or
             integers of full scale).
         source_rate_hz: the rate of an array; must be left out for all else, which know theirs.
+    Attributes: listener: is handed every piece as it was decoded: mono, at the source's own rate.
     Raises: AudioUnreadable with one line that names the source and says what is wrong.
     """
+
+    listener: Callable[[Samples], None] | None = None
 
     def __init__(self, source: Source, source_rate_hz: int | None = None) -> None:
         self.name = _name(source)
@@ -160,6 +163,8 @@ class AudioStream:
                 raise AudioUnreadable(self.name, f"the sample at {at_s:.3f} s is {mono[bad[0]]:g}, no sound")
             self._frames_read += len(mono)
             self._hash.update(mono.astype("<f4", copy=False).tobytes())
+            if self.listener:
+                self.listener(mono)
             yield mono
 
 

@@ -32,6 +32,14 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def encoders_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where added encoders lie: for each test a place of its own, never the user's."""
+    folder = tmp_path_factory.mktemp("encoders") / "added"
+    monkeypatch.setenv("SPEAKERDB_ENCODERS", str(folder))
+    return folder
+
+
 @pytest.fixture
 def gallery_folder(tmp_path: Path) -> Path:
     """Where a gallery may be made; nothing is there yet."""

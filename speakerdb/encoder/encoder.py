@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import cached_property
 
-from speakerdb import settings
 from speakerdb.audio import Source
+from speakerdb.calibration import Cohort
 from speakerdb.embedding import Vector
 from speakerdb.encoder.bundle import Bundle, Card, open_bundle
+from speakerdb.encoder.parallel import GoOn, in_order
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.encoder.utterance import Heard, Utterance, hear
@@ -37,14 +37,24 @@ class Encoder:
         return self._bundle.card
 
     @property
+    def cohort(self) -> Cohort | None:
+        """The voices that scores are normalised by; None where the bundle has none."""
+        return self._bundle.cohort
+
+    @property
     def dimension(self) -> int:
         """Of its vectors."""
         return self._bundle.card.dimension
 
     @cached_property
     def runtime(self) -> Runtime:
-        """The loaded session."""
+        """The loaded session, which gives all cores to one recording."""
         return Runtime(self._bundle)
+
+    @cached_property
+    def _narrow_runtime(self) -> Runtime:
+        """A session for one core, of which several recordings are heard at a time."""
+        return Runtime(self._bundle, threads=1)
 
     def embed(self, source: Source, rate_hz: int | None = None) -> Vector:
         """A recording's vector: float32 [dimension], unit length.
@@ -54,29 +64,45 @@ class Encoder:
         """
         return self.probe(source, rate_hz).vector
 
-    def embed_many(self, sources: Iterable[Source]) -> Iterator[Vector]:
+    def embed_many(self, sources: Iterable[Source], rate_hz: int | None = None) -> Iterator[Vector]:
         """Vectors of many recordings, in order, on all cores; a few are under way at a time.
 
         Raises: as `embed`, at the recording in question.
         """
-        workers = settings.threads()
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[Vector]] = deque()
-            try:
-                for source in sources:
-                    ahead.append(pool.submit(self.embed, source))
-                    if len(ahead) > 2 * workers:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
+        runtime = self._narrow_runtime
+
+        def heard(source: Source, go_on: GoOn) -> Vector:
+            return hear(runtime, source, self.card.probe_speech_s, "compare", rate_hz, go_on).vector
+
+        for future in in_order(heard, sources):
+            yield future.result()
 
     def probe(self, source: Source, rate_hz: int | None = None, progress: Heard | None = None) -> Utterance:
         """A recording to compare, held to the card's least net speech for that."""
         return hear(self.runtime, source, self.card.probe_speech_s, "compare", rate_hz, progress)
 
-    def enrollment(self, source: Source, rate_hz: int | None = None, progress: Heard | None = None) -> Utterance:
+    def enrollment(
+        self, source: Source, rate_hz: int | None = None, progress: Heard | None = None, keep_audio: bool = False
+    ) -> Utterance:
         """A recording to enroll, held to the card's least net speech for that."""
-        return hear(self.runtime, source, self.card.enroll_speech_s, "enroll", rate_hz, progress)
+        return hear(self.runtime, source, self.card.enroll_speech_s, "enroll", rate_hz, progress, keep_audio)
+
+    def enrollments(
+        self,
+        sources: Iterable[Source],
+        rate_hz: int | None = None,
+        keep_audio: bool = False,
+        least_speech_s: float | None = None,
+    ) -> Iterator[Future[Utterance]]:
+        """As `enrollment`, of many recordings: in order, on all cores, a few under way at a time.
+
+        Args: least_speech_s: instead of the card's.
+        Returns: futures that are done; `result()` gives the utterance, or raises what `enrollment` would have.
+        """
+        runtime = self._narrow_runtime
+        least_s = self.card.enroll_speech_s if least_speech_s is None else least_speech_s
+
+        def heard(source: Source, go_on: GoOn) -> Utterance:
+            return hear(runtime, source, least_s, "enroll", rate_hz, go_on, keep_audio)
+
+        return in_order(heard, sources)

@@ -1,8 +1,9 @@
-"""Which bundles there are: those shipped inside the package, and any folder named by its path."""
+"""Which bundles there are: those shipped inside the package, those the user added, and any folder named by its path."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from speakerdb import settings
@@ -14,31 +15,53 @@ SHIPPED = Path(__file__).parent.parent / "encoders"
 
 def shipped_names() -> list[str]:
     """Names of the bundles inside the package."""
-    return sorted(card.parent.name for card in SHIPPED.glob("*/card.json"))
+    return _names(SHIPPED)
+
+
+def added_names() -> list[str]:
+    """Names of the bundles that the user added."""
+    return _names(added_folder())
+
+
+def added_folder() -> Path:
+    """Where added bundles lie."""
+    return settings.encoders_folder()
 
 
 def find_bundle(name: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of a bundle given by a shipped name or a folder's path; the default one where None.
+    """The folder of a bundle given by its name or a folder's path; the default one where None.
 
-    Raises: EncoderDamaged naming the shipped bundles.
+    Raises: EncoderDamaged naming the bundles that there are.
     """
     wanted = settings.encoder_name() if name is None else os.fspath(name)
     if wanted in shipped_names():
         return SHIPPED / wanted
+    if wanted in added_names():
+        return added_folder() / wanted
     try:
         found = bool(wanted) and Path(wanted).is_dir()
     except OSError:  # a name that is too long for a path
         found = False
     if found:
         return Path(wanted)
-    known = ", ".join(shipped_names()) or "none"
-    raise EncoderDamaged(wanted, f"no such bundle; shipped: {known}; or name a folder with card.json")
+    known = ", ".join([*shipped_names(), *added_names()]) or "none"
+    raise EncoderDamaged(wanted, f"no such bundle; there are: {known}; or name a folder with card.json")
 
 
 def find_by_hash(sha256: str) -> Path | None:
-    """The shipped bundle of that hash, or None: how a gallery finds the encoder that it is bound to."""
-    for name in shipped_names():
-        card: Card = read_card(SHIPPED / name)
-        if card.sha256 == sha256:
-            return SHIPPED / name
-    return None
+    """The shipped or added bundle of that hash, or None: how a gallery finds the encoder that it is bound to."""
+    return next((folder for folder, card in cards() if isinstance(card, Card) and card.sha256 == sha256), None)
+
+
+def cards() -> Iterator[tuple[Path, Card | EncoderDamaged]]:
+    """Every bundle's folder and card, shipped ones first; the error in its place where a card cannot be used."""
+    for home, names in ((SHIPPED, shipped_names()), (added_folder(), added_names())):
+        for name in names:
+            try:
+                yield home / name, read_card(home / name)
+            except EncoderDamaged as error:
+                yield home / name, error
+
+
+def _names(home: Path) -> list[str]:
+    return sorted(card.parent.name for card in home.glob("*/card.json") if not card.parent.name.startswith("."))

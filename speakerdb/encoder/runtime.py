@@ -18,7 +18,7 @@ from speakerdb.audio import Samples
 from speakerdb.embedding import Vectors, normalize
 from speakerdb.encoder.bundle import Bundle, Card
 from speakerdb.errors import EncoderDamaged
-from speakerdb.features import kaldi_fbank
+from speakerdb.features import graph_input
 
 LENGTHS = "lengths"
 
@@ -62,20 +62,31 @@ class Runtime:
             result[chosen] = self._run([clips[i] for i in chosen])
         return result
 
+    def dimension_of(self, samples: Samples) -> int:
+        """Of the vector that the graph gives this clip, whatever the card says. Raises: EncoderDamaged."""
+        output = self._output_of([samples])
+        if output.ndim != 2:
+            raise EncoderDamaged(str(self._bundle.folder), f"gave an output of shape {output.shape}, not [1, numbers]")
+        return int(output.shape[1])
+
     def _run(self, clips: list[Samples]) -> Vectors:
+        output = self._output_of(clips)
+        if not self._batches and output.ndim == 2:
+            output = output.mean(axis=0, keepdims=True)  # of a clip's windows, where there are several
+        return self._checked(output, len(clips))
+
+    def _output_of(self, clips: list[Samples]) -> npt.NDArray[np.float32]:
         try:
-            output = self._session.run([self._output], self._feed(clips))[0]
-            return self._checked(output, len(clips))
+            output: npt.NDArray[np.float32] = self._session.run([self._output], self._feed(clips))[0]
+            return output
         except EncoderDamaged:
             raise
         except Exception as error:
             raise EncoderDamaged(str(self._bundle.folder), f"it failed to run ({_first_line(error)})") from error
 
     def _feed(self, clips: list[Samples]) -> dict[str, npt.NDArray[Any]]:
-        if self._bundle.card.features["kind"] == "kaldi-fbank":
-            return {self._input: kaldi_fbank(clips[0], self._bundle.card.features)[None]}
         if not self._batches:
-            return {self._input: clips[0][None]}
+            return {self._input: graph_input(clips[0], self._bundle.card.features)}
         padded = np.zeros((len(clips), max(map(len, clips))), np.float32)
         for row, clip in zip(padded, clips, strict=True):
             row[: len(clip)] = clip

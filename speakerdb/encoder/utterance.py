@@ -20,6 +20,7 @@ from speakerdb.audio import AudioStream, Samples, Source
 from speakerdb.embedding import Vector, average
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import TooLittleSpeech, printable
+from speakerdb.kept_audio import KeptAudio
 from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Quality, SpeechMask, SpeechMeter
 
 Window: TypeAlias = tuple[Samples, float]
@@ -40,6 +41,7 @@ class Utterance:
         vector: float32 [dimension], unit length.
         quality: net speech, SNR, clipping, bandwidth.
         warnings: a line each; empty where the encoder was made for such recordings.
+        audio: the sound itself as `KeptAudio` packs it, where that was asked for.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Utterance:
     vector: Vector
     quality: Quality
     warnings: list[str] = field(default_factory=list)
+    audio: bytes | None = field(default=None, repr=False)
 
 
 def hear(
@@ -56,18 +59,23 @@ def hear(
     purpose: str,
     source_rate_hz: int | None = None,
     progress: Heard | None = None,
+    keep_audio: bool = False,
 ) -> Utterance:
     """Decode, find the speech, embed.
 
     Args:
         needed_s: least net speech, in seconds. purpose: what for, in the error's words (`enroll`).
         source_rate_hz: the rate of an array.
-    Raises: AudioUnreadable; TooLittleSpeech with the seconds found and needed.
+        keep_audio: whether the sound itself is wanted, too.
+    Raises: AudioUnreadable; TooLittleSpeech with the seconds found and needed; InputError for a recording that is
+        longer than is kept.
     """
     meter = SpeechMeter()
     vectors: list[Vector] = []
     weights: list[float] = []
     with AudioStream(source, source_rate_hz) as stream:
+        kept = KeptAudio(stream.name, stream.source_rate_hz) if keep_audio else None
+        stream.listener = kept.add if kept else None
         for windows in _batches(_spoken(_windows(meter, stream, runtime.card.rate_hz, progress))):
             vectors.extend(runtime.vectors([samples for samples, _ in windows]))
             weights.extend(speech_s for _, speech_s in windows)
@@ -75,7 +83,8 @@ def hear(
         if quality.net_speech_s < needed_s or not vectors:
             raise TooLittleSpeech(stream.name, quality.net_speech_s, needed_s, quality.duration_s, purpose)
         warnings = [f"{printable(stream.name, 200)}: {line}" for line in runtime.card.warnings(stream.source_rate_hz)]
-        return Utterance(stream.name, stream.sha256, average(vectors, weights), quality, warnings)
+        audio = kept.packed() if kept else None
+        return Utterance(stream.name, stream.sha256, average(vectors, weights), quality, warnings, audio)
 
 
 def _windows(meter: SpeechMeter, stream: AudioStream, rate_hz: int, progress: Heard | None) -> Iterator[Window]:

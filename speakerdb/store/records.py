@@ -24,6 +24,7 @@ from speakerdb.store.schema import (
     EncoderRow,
     EnrollmentRow,
     GalleryRow,
+    KeptAudioRow,
     SpeakerRow,
     VoiceprintRow,
 )
@@ -67,26 +68,34 @@ class NewEnrollment:
     net_speech_s: float
     quality: dict[str, Any]
     vector: Vector
+    audio: bytes | None = None
 
 
 @dataclass(frozen=True)
 class StoredEnrollment:
-    """A recording as listed: all but its vector and hash."""
+    """A recording as listed: all but its vector, hash and sound."""
 
     id: int
     source: str
     net_speech_s: float
     quality: dict[str, Any]
     created: str
+    audio_kept: bool
 
 
 def bind(session: Session, encoder: EncoderIdentity) -> None:
     """Make the gallery's one row, bound to an encoder."""
+    row = add_encoder(session, encoder)
+    session.add(GalleryRow(id=1, uuid=uuid.uuid4().hex, encoder_id=row, generation=0, created=_now()))
+    session.flush()
+
+
+def add_encoder(session: Session, encoder: EncoderIdentity) -> int:
+    """A new encoder's id."""
     row = EncoderRow(name=encoder.name, version=encoder.version, sha256=encoder.sha256, dimension=encoder.dimension)
     session.add(row)
     session.flush()
-    session.add(GalleryRow(id=1, uuid=uuid.uuid4().hex, encoder_id=row.id, generation=0, created=_now()))
-    session.flush()
+    return row.id
 
 
 def identity(session: Session) -> GalleryIdentity | None:
@@ -196,6 +205,9 @@ def add_enrollment(session: Session, speaker: int, new: NewEnrollment) -> int:
     )
     session.add(row)
     session.flush()
+    if new.audio is not None:
+        session.add(KeptAudioRow(enrollment_id=row.id, file=new.audio, file_crc32=zlib.crc32(new.audio)))
+        session.flush()
     return row.id
 
 
@@ -218,11 +230,17 @@ def remove_enrollment(session: Session, enrollment: int) -> None:
     session.execute(delete(EnrollmentRow).where(EnrollmentRow.id == enrollment))
 
 
-def refresh_voiceprint(session: Session, speaker: int) -> int:
-    """Average a speaker's enrollments into the voiceprint; how many there are (0: no voiceprint any more)."""
+def refresh_voiceprint(session: Session, speaker: int, added: int) -> int:
+    """Average a speaker's enrollments into the voiceprint; how many there are (0: no voiceprint any more).
+
+    Args: added: enrollments since the voiceprint was made, negative where they were removed.
+    Raises: DamagedRow where there are not as many as there must be: a damaged index of SQLite's hides rows.
+    """
     own = select(EnrollmentRow.vector, EnrollmentRow.vector_crc32).where(EnrollmentRow.speaker_id == speaker)
     vectors = [from_blob(*found, speaker) for found in session.execute(own)]
     row = session.get(VoiceprintRow, speaker)
+    if len(vectors) != (_typed(row.count, int) if row else 0) + added:
+        raise DamagedRow("a speaker's enrollments are not as many as were averaged")
     if not vectors:
         if row:
             session.delete(row)
@@ -263,7 +281,12 @@ def all_voiceprints(session: Session) -> Iterator[tuple[list[int], Vectors]]:
 
 def enrollments_of(session: Session, speaker: int) -> list[StoredEnrollment]:
     """A speaker's enrollments in the order in which they came."""
-    statement = select(EnrollmentRow).where(EnrollmentRow.speaker_id == speaker).order_by(EnrollmentRow.id)
+    statement = (
+        select(EnrollmentRow, KeptAudioRow.enrollment_id)
+        .outerjoin(KeptAudioRow)
+        .where(EnrollmentRow.speaker_id == speaker)
+        .order_by(EnrollmentRow.id)
+    )
     return [
         StoredEnrollment(
             row.id,
@@ -271,8 +294,9 @@ def enrollments_of(session: Session, speaker: int) -> list[StoredEnrollment]:
             _typed(row.net_speech_s, float),
             _quality(row.quality),
             _typed(row.created, str),
+            kept is not None,
         )
-        for row in session.scalars(statement)
+        for row, kept in session.execute(statement)
     ]
 
 
@@ -295,6 +319,28 @@ def speakers(session: Session) -> list[tuple[int, str, str, int, float]]:
         (speaker, _checked_name(speaker, name, crc32), _typed(created, str), count, float(net_speech_s))
         for speaker, name, crc32, created, count, net_speech_s in session.execute(statement)
     ]
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What a voiceprint is the average of."""
+
+    recordings: int
+    net_speech_s: float
+
+
+def enrolled_speech(session: Session, speakers: list[int]) -> dict[int, Enrolled]:
+    """Recordings and their net speech by speaker id."""
+    found: dict[int, Enrolled] = {}
+    for start in range(0, len(speakers), BATCH_ROWS):
+        statement = (
+            select(EnrollmentRow.speaker_id, func.count(), func.sum(EnrollmentRow.net_speech_s))
+            .where(EnrollmentRow.speaker_id.in_(speakers[start : start + BATCH_ROWS]))
+            .group_by(EnrollmentRow.speaker_id)
+        )
+        for speaker, count, net_speech_s in session.execute(statement):
+            found[speaker] = Enrolled(count, float(net_speech_s))
+    return found
 
 
 def voiceprint_parts(session: Session, speaker: int) -> tuple[VoiceprintRow | None, list[Vector]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest revision in `speakerdb/migrations/versions`, which this code reads and writes."""
 
-OLDER_REVISIONS: tuple[str, ...] = ()
+OLDER_REVISIONS: tuple[str, ...] = ("0001",)
 """Revisions that `speakerdb db upgrade` can start from."""
 
 
@@ -64,6 +64,25 @@ class EnrollmentRow(Base):
     vector: Mapped[bytes] = mapped_column(LargeBinary)
     vector_crc32: Mapped[int] = mapped_column(Integer)
     created: Mapped[str] = mapped_column(String(32))
+
+
+class KeptAudioRow(Base):
+    """The sound of an enrolled recording, where its user asked for it to be kept (`speakerdb.kept_audio`)."""
+
+    __tablename__ = "kept_audio"
+    enrollment_id: Mapped[int] = mapped_column(ForeignKey("enrollment.id", ondelete="CASCADE"), primary_key=True)
+    file: Mapped[bytes] = mapped_column(LargeBinary)
+    file_crc32: Mapped[int] = mapped_column(Integer)
+
+
+class StagedVectorRow(Base):
+    """A recording's vector by the encoder that the gallery is moving to; none of them counts before all are there."""
+
+    __tablename__ = "staged_vector"
+    enrollment_id: Mapped[int] = mapped_column(ForeignKey("enrollment.id", ondelete="CASCADE"), primary_key=True)
+    encoder_sha256: Mapped[str] = mapped_column(String(64))
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    vector_crc32: Mapped[int] = mapped_column(Integer)
 
 
 class VoiceprintRow(Base):

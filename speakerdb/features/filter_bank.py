@@ -1,27 +1,19 @@
-"""Samples → what an encoder's graph takes, as its card says.
+"""The filter bank of our own graphs: Kaldi's, written as two matrices.
 
-`waveform`: the samples themselves; the graph computes its own features (all encoders trained here).
-`kaldi-fbank`: Kaldi's log mel filter bank through kaldi-native-fbank, for published encoders.
-
-The filter bank of our own graphs is Kaldi's too, written as two matrices, so that one convolution and one matrix
-product inside the graph compute it (`frame_kernel`, `mel_filters`); `log_mel` is the same in NumPy.
+One convolution and one matrix product inside the graph compute it (`frame_kernel`, `mel_filters`); `log_mel` is the
+same in NumPy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.errors import EncoderDamaged
-
 LOG_FLOOR = float(np.finfo(np.float32).eps)
 """Kaldi's floor under the mel energies before the logarithm (samples scaled to ±32768)."""
-
-KINDS = ("waveform", "kaldi-fbank")
 
 
 @dataclass(frozen=True)
@@ -95,34 +87,3 @@ def log_mel(samples: npt.NDArray[np.float32], bank: FilterBank) -> npt.NDArray[n
     power = spectrum[:, :half] ** 2 + spectrum[:, half:] ** 2
     energy: npt.NDArray[np.float32] = power @ mel_filters(bank).astype(np.float32)
     return np.log(np.maximum(energy, np.float32(LOG_FLOOR)))
-
-
-def kaldi_fbank(samples: npt.NDArray[np.float32], card: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """The filter bank that a published encoder's card asks for, computed by kaldi-native-fbank.
-
-    Args:
-        samples: float32 [samples], −1 to 1.
-        card: the card's `features`: `bins`, `rate_hz`, `low_hz`, `high_hz`, `window`, `scale`, `subtract_mean`.
-    Returns: float32 [frames, bins]; no frames where the samples are fewer than one frame has.
-    Raises: ValueError for parameters that Kaldi refuses; EncoderDamaged where kaldi-native-fbank is not installed.
-    """
-    try:
-        import kaldi_native_fbank
-    except ImportError as error:
-        raise EncoderDamaged("kaldi-fbank", "needs kaldi-native-fbank: pip install 'speakerdb[kaldi]'") from error
-    options = kaldi_native_fbank.FbankOptions()
-    options.frame_opts.samp_freq = card["rate_hz"]
-    options.frame_opts.dither = 0.0
-    options.frame_opts.snip_edges = True
-    options.frame_opts.window_type = card.get("window", "povey")
-    options.mel_opts.num_bins = card["bins"]
-    options.mel_opts.low_freq = card.get("low_hz", 20.0)
-    options.mel_opts.high_freq = card.get("high_hz", 0.0)
-    options.energy_floor = 0.0
-    fbank = kaldi_native_fbank.OnlineFbank(options)
-    fbank.accept_waveform(card["rate_hz"], (samples * card.get("scale", 32_768.0)).tolist())
-    fbank.input_finished()
-    if fbank.num_frames_ready == 0:
-        return np.zeros((0, card["bins"]), np.float32)
-    frames = np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)]).astype(np.float32)
-    return frames - frames.mean(axis=0) if card.get("subtract_mean", True) else frames

@@ -1,0 +1,207 @@
+"""Adding an encoder: any ONNX graph, or a bundle, becomes one of the user's own bundles once it has been tried.
+
+A graph of sherpa-onnx's form says itself what it takes, in its metadata; of others it must be said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speakerdb import settings
+from speakerdb.encoder.bundle import FORMAT, Bundle, Card, open_bundle, parse_card, read_model
+from speakerdb.encoder.registry import added_folder, shipped_names
+from speakerdb.encoder.runtime import Runtime
+from speakerdb.errors import EncoderDamaged, InputError, StateError, printable
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A folder's name on any system."""
+
+TRIED_S = (2.0, 0.9)
+"""Lengths of the sounds that a graph is tried on."""
+
+SAME = 1e-4
+"""A graph that gives two sounds vectors nearer than this has not listened."""
+
+FRAMEWORKS = {"wespeaker": "hamming", "3d-speaker": "povey"}
+"""Whose graphs sherpa-onnx's metadata describes, with the window that their makers' training used."""
+
+
+@dataclass(frozen=True)
+class GraphForm:
+    """What a graph says of itself.
+
+    Attributes:
+        input_shape: of its first input; free axes are None. metadata: texts that its maker put into the file.
+    """
+
+    input_shape: tuple[int | None, ...]
+    metadata: dict[str, str]
+
+
+def add_encoder(
+    name: str,
+    model: Path,
+    features: dict[str, Any] | None = None,
+    rate_hz: int | None = None,
+    threshold: tuple[float, str] | None = None,
+) -> Bundle:
+    """Make a bundle of an ONNX file, or take over a bundle's folder, under a name of its own.
+
+    Args:
+        features: `kind` with parameters, as cards have them; left out, what the graph's metadata say.
+        rate_hz: of the samples; left out, the metadata's or 16,000. threshold: a distance and where it was chosen.
+    Raises: InputError for a name that is none, or where it is not known what the graph takes; StateError where the
+        name is taken; EncoderDamaged where the graph does not load, run, or tell two sounds apart.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(f"{printable(name)!r}: an encoder's name has letters, digits, '.', '_' and '-', at most 64")
+    if name in shipped_names() or (added_folder() / name).exists():
+        raise StateError(f"there is an encoder named {name} already; `speakerdb encoder list` shows them")
+    if model.is_dir():
+        if features or rate_hz:
+            raise InputError(f"{printable(model, 200)} is a bundle; its card says what it takes")
+        found = open_bundle(model)
+        raw, content = {**found.card.raw, "name": name}, found.model
+    else:
+        content = read_model(model)
+        form = read_form(content, model)
+        raw = card_of(name, content, form, features, rate_hz)
+        raw["origin"] = {"file": printable(model.name, 200), "metadata": form.metadata}
+    if threshold:
+        raw["threshold"] = {"distance": threshold[0], "origin": threshold[1]}
+    bundle = tried(raw, content, model)
+    return replace(bundle, folder=_write(name, bundle))
+
+
+def read_form(content: bytes, model: Path) -> GraphForm:
+    """What a graph says of itself. Raises: EncoderDamaged where onnxruntime cannot load it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own types, none of them public
+        reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
+        raise EncoderDamaged(str(model), f"onnxruntime cannot load it ({reason})") from error
+    shape = tuple(size if isinstance(size, int) else None for size in session.get_inputs()[0].shape)
+    found = session.get_modelmeta().custom_metadata_map
+    return GraphForm(shape, {printable(key, 100): printable(value, 300) for key, value in found.items()})
+
+
+def card_of(
+    name: str, content: bytes, form: GraphForm, features: dict[str, Any] | None, rate_hz: int | None
+) -> dict[str, Any]:
+    """The card of a graph as far as it is known before it is tried: all but the dimension.
+
+    Raises: InputError where neither the caller nor the graph says what it takes.
+    """
+    rate = rate_hz or _number(form.metadata.get("sample_rate")) or 16_000
+    features = dict(features) if features else features_said(form)
+    if features is None:
+        raise InputError(
+            f"{name}: the graph does not say what it takes; add --features kaldi-fbank, ge2e-windows or waveform"
+        )
+    if features["kind"] == "kaldi-fbank":
+        bins = form.input_shape[-1] if len(form.input_shape) == 3 else None
+        features = {"rate_hz": rate, "bins": bins or 80, **features}
+    sha256 = hashlib.sha256(content).hexdigest()
+    least = {"enroll": settings.MIN_ENROLL_SPEECH_S, "probe": settings.MIN_PROBE_SPEECH_S}
+    return {
+        "format": FORMAT,
+        "name": name,
+        "version": sha256[:8],
+        "sha256": sha256,
+        "rate_hz": rate,
+        "features": features,
+        "least_speech_s": least,
+        "threshold": None,
+    }
+
+
+def features_said(form: GraphForm) -> dict[str, Any] | None:
+    """The features that sherpa-onnx's metadata name; None where there are none that are known here."""
+    window = FRAMEWORKS.get(form.metadata.get("framework", ""))
+    if window is None:
+        return None
+    return {
+        "kind": "kaldi-fbank",
+        "window": window,
+        "scale": 1.0 if _number(form.metadata.get("normalize_samples")) else 32_768.0,
+        "subtract_mean": form.metadata.get("feature_normalize_type") == "global-mean",
+    }
+
+
+def tried(raw: dict[str, Any], content: bytes, model: Path) -> Bundle:
+    """The bundle of a card, once its graph has given vectors of two sounds; the card's dimension is theirs.
+
+    Raises: EncoderDamaged.
+    """
+    if "dimension" not in raw:
+        raw = {**raw, "dimension": 1}
+        runtime = Runtime(Bundle(model, parse_card(raw, model), content))
+        raw["dimension"] = runtime.dimension_of(_sounds(raw["rate_hz"])[0])
+    card: Card = parse_card(raw, model)
+    bundle = Bundle(model, card, content)
+    first, second = Runtime(bundle).vectors(_sounds(card.rate_hz))
+    if float(np.linalg.norm(first - second)) < SAME:
+        raise EncoderDamaged(str(model), "gives a tone and noise one vector; are the features the right ones?")
+    return bundle
+
+
+def remove_encoder(name: str) -> None:
+    """Forget an encoder that was added. Raises: StateError for one that was not."""
+    folder = added_folder() / name
+    if not NAME.fullmatch(name) or not folder.is_dir():
+        raise StateError(f"no encoder named {printable(name)} was added; `speakerdb encoder list` shows them")
+    shutil.rmtree(folder)
+
+
+def _sounds(rate_hz: int) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    """A buzz as of a voice, and noise."""
+    rng = np.random.default_rng(1)
+    times = np.arange(round(TRIED_S[0] * rate_hz)) / rate_hz
+    harmonics = np.arange(1, 25)[:, None]
+    buzz = (np.sin(2.0 * np.pi * 120.0 * harmonics * times) / harmonics).sum(axis=0)
+    noise = rng.normal(size=round(TRIED_S[1] * rate_hz))
+    return [(0.05 * sound).astype(np.float32) for sound in (buzz, noise)]
+
+
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return None
+
+
+def _write(name: str, bundle: Bundle) -> Path:
+    """Files beside, fsynced, then the folder's name: an encoder is there whole or not at all."""
+    home = added_folder()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = Path(tempfile.mkdtemp(prefix=".adding-", dir=home))
+    try:
+        card = json.dumps(bundle.card.raw, indent=2, ensure_ascii=False) + "\n"
+        for file, content in (("encoder.onnx", bundle.model), ("card.json", card.encode())):
+            with (beside / file).open("xb") as out:
+                (beside / file).chmod(0o600)
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+        beside.rename(home / name)
+        if os.name != "nt":
+            descriptor = os.open(home, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return home / name

@@ -1,0 +1,68 @@
+"""Moving a gallery to another encoder: every kept recording is embedded anew, then all vectors change at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from speakerdb.encoder.encoder import Encoder
+from speakerdb.errors import AudioNotKept, EmptyGallery
+from speakerdb.gallery.results import Moved
+from speakerdb.store import records, reembedding
+from speakerdb.store.database import Database
+from speakerdb.store.records import EncoderIdentity
+
+COMMIT_RECORDINGS = 64
+"""Staged in one transaction: what a command that is killed does twice."""
+
+Told = Callable[[int, int, int], None]
+"""Called with the recordings done before, how many there are, and those done since."""
+
+
+def move(store: Database, encoder: Encoder, told: Told) -> Moved:
+    """Embed what the new encoder has not yet heard, then switch in one transaction; until then the old one counts.
+
+    Recordings that another process enrolls meanwhile are embedded as well.
+    Raises: EmptyGallery before the first enrollment; AudioNotKept; InputError for a sound that the encoder cannot use.
+    """
+    card = encoder.card
+    identity = EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
+    with store.reading() as session:
+        found = records.identity(session)
+        if found is None:
+            raise EmptyGallery
+        before = found.encoder
+        total = reembedding.count_enrollments(session)
+    name = f"{before.name} {before.version}"
+    if before.sha256 == card.sha256:
+        return Moved(name, name, total)
+    while True:
+        with store.writing() as session:
+            missing = reembedding.without_audio(session)
+            if missing:
+                raise AudioNotKept(len(missing), [source for _, source in missing[:3]])
+            todo = reembedding.unstaged(session, card.sha256, COMMIT_RECORDINGS)
+            if not todo:
+                total = reembedding.count_enrollments(session)
+                reembedding.switch(session, identity)
+                return Moved(name, card.id, total)
+            left = reembedding.count_unstaged(session, card.sha256)
+            total = reembedding.count_enrollments(session)
+        _stage(store, encoder, todo, partial(told, total - left, total))
+
+
+def _stage(store: Database, encoder: Encoder, todo: list[int], told: Callable[[int], None]) -> None:
+    """Embed these recordings on all cores and keep their vectors beside those that count."""
+    vectors = []
+    for future in encoder.enrollments(_sounds(store, todo), least_speech_s=0.0):
+        vectors.append(future.result().vector)
+        told(len(vectors))
+    with store.writing() as session:
+        for enrollment, vector in zip(todo, vectors, strict=True):
+            reembedding.stage(session, enrollment, encoder.card.sha256, vector)
+
+
+def _sounds(store: Database, enrollments: list[int]) -> Iterator[bytes]:
+    for enrollment in enrollments:
+        with store.reading() as session:
+            yield reembedding.audio_of(session, enrollment)
