@@ -1,6 +1,6 @@
 """Peak memory of `python -m training prepare` for an archive and for one ten times its size.
 
-    python benchmarks/prepare_memory.py ../shared/corpora/common_voice-test.tar
+    python -m benchmarks.prepare_memory ../shared/corpora/common_voice-test.tar
 
 The argument is a tar of real clips with its table beside it. Both archives have Common Voice's released form; the large
 one holds every clip ten times, under other names and of other people. What the program needs before it has read
@@ -9,6 +9,7 @@ anything (mostly TensorFlow) is printed beside: it is what the peaks have in com
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import subprocess
@@ -17,8 +18,6 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from training.corpora import read_clips
 
@@ -62,15 +61,16 @@ def peak_of(*arguments: str) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("archive", type=Path)
+    archive = options.parse_args().archive
     prepare = "import runpy; runpy.run_module('training', run_name='__main__', alter_sys=False)"
     base, _ = peak_of("import tensorflow, training.prepare, training.records", "python")
     print(f"{'nothing read':>14}  {'':>16}  {'':>8}  peak {base:6.0f} MB")
     with tempfile.TemporaryDirectory() as folder:
         for times in (1, TIMES):
             tar = Path(folder) / f"times-{times}.tar"
-            clips = write_release(Path(sys.argv[1]), tar, times)
+            clips = write_release(archive, tar, times)
             peak, seconds = peak_of(prepare, "training", "prepare", str(tar), "--work", f"{folder}/{times}")
             size = tar.stat().st_size / 1e6
             print(f"{clips:8d} clips  tar of {size:6.0f} MB  {seconds:6.1f} s  peak {peak:6.0f} MB")

@@ -1,6 +1,6 @@
 """Make a Common Voice archive in its released form from a folder of single clips, split as the tables say.
 
-    python benchmarks/released_form.py CLIPS OUT.tar TABLES
+    python -m benchmarks.released_form CLIPS OUT.tar TABLES
 
 CLIPS holds `LANG/validated.tsv` and `LANG/clips/*.mp3`, as the public samples of Common Voice do. TABLES holds
 `common_voice-{train,dev,test}.tsv`, whose paths say which clip belongs to which split; clips that stand in none are
@@ -9,9 +9,9 @@ left out. OUT (`.tar` or `.tar.gz`) holds `RELEASE/LANG/{train,dev,test}.tsv` an
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
-import sys
 import tarfile
 from pathlib import Path
 
@@ -51,6 +51,8 @@ def write_archive(clips: Path, out: Path, tables: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    print(write_archive(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])))
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("clips", "out", "tables"):
+        options.add_argument(name, type=Path)
+    given = options.parse_args()
+    print(write_archive(given.clips, given.out, given.tables))

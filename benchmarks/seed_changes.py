@@ -1,6 +1,6 @@
 """What each change to the seed's training does to the dev EER, on the same data, network and number of steps.
 
-    python benchmarks/seed_changes.py --work WORK --train cv-corpus-6.1-sample-train --dev cv-corpus-6.1-sample-dev \
+    python -m benchmarks.seed_changes --work WORK --train cv-corpus-6.1-sample-train --dev cv-corpus-6.1-sample-dev \
         --trials ../shared/trials [--steps 300] [--crops 32]
 
 WORK is that of `python -m training prepare`; a variant trains in `WORK/seed-changes/VARIANT` and a stopped run goes on.

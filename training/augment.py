@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.features import LOG_FLOOR, FilterBank
+from speakerdb.features.filter_bank import LOG_FLOOR, FilterBank
 
 Batch = npt.NDArray[np.float32]
 DB_TO_NEPER = np.log(10.0) / 10.0

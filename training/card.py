@@ -17,7 +17,9 @@ from speakerdb.encoder.bundle import FORMAT
 from speakerdb.metrics import error_rates
 from training.checkpoints import State
 from training.evaluation.clips import named_set
+from training.evaluation.cut import CUT_S, cut_eer
 from training.evaluation.lists import Lists
+from training.evaluation.report import SHOWN_TARGETS
 from training.evaluation.run import Encoder, Evaluated, Job, evaluate
 from training.front_ends import FrontEnd
 from training.quantize import seconds_a_run
@@ -100,8 +102,9 @@ def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any]
         source = named_set(name, sets.shards, sets.corpora)
         if lists is None or source is None:
             continue
-        found = measured(graph, recipe.front_end, recipe.network.dimension, Job(lists, source))
-        figures[name] = found.report.figures
+        job, encoder = Job(lists, source), encoder_of(graph, recipe.front_end, recipe.network.dimension)
+        found = evaluate(job, encoder, Console(stderr=True))
+        figures[name] = {**found.report.figures, **parts_of(found, job, encoder)}
         if threshold is None and name in recipe.dev:
             threshold = choose_threshold(lists, found)
     return figures, threshold
@@ -171,8 +174,8 @@ def described(recipe: Recipe, name: str, shards: Path) -> dict[str, Any]:
     }
 
 
-def measured(graph: Path, front_end: FrontEnd, dimension: int, job: Job) -> Evaluated:
-    """A set's figures from the graph alone: it has no card yet."""
+def encoder_of(graph: Path, front_end: FrontEnd, dimension: int) -> Encoder:
+    """The graph alone: it has no card yet."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1  # clips run side by side
@@ -181,9 +184,23 @@ def measured(graph: Path, front_end: FrontEnd, dimension: int, job: Job) -> Eval
     def encode(samples: Samples) -> Vector:
         return session.run(None, {"waveform": samples[None]})[0][0]
 
-    sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
-    encoder = Encoder(encode, front_end.rate_hz, dimension, sha256)
-    return evaluate(job, encoder, Console(stderr=True))
+    return Encoder(encode, front_end.rate_hz, dimension, hashlib.sha256(graph.read_bytes()).hexdigest())
+
+
+def parts_of(found: Evaluated, job: Job, encoder: Encoder) -> dict[str, Any]:
+    """The EER of clips cut short, where clips are longer than that, and of groups with targets enough."""
+    longer = [cut for cut in CUT_S if cut < found.median_s]
+    cuts = {f"{cut:g}": cut_eer(job, encoder, cut, Console(stderr=True)) for cut in longer}
+    groups = {
+        what: {name: group for name, group in found.report.groups.get(what, {}).items() if enough(group)}
+        for what in ("by_sex", "by_language")
+    }
+    return {"eer_cut_to_s": cuts, **groups}
+
+
+def enough(group: dict[str, Any]) -> bool:
+    """Whether a group's EER says anything."""
+    return group["eer"] is not None and group["targets"] >= SHOWN_TARGETS
 
 
 def choose_threshold(lists: Lists, found: Evaluated) -> dict[str, float | str] | None:

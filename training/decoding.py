@@ -41,7 +41,7 @@ def tensorflow_io() -> Any | None:
         decoded = tfio.audio.decode_flac(flac.getvalue(), dtype=tf.int16)
         return tfio if decoded.shape == (TINY_FLAC_SAMPLES, 1) else None
     except (ImportError, NotImplementedError, AttributeError, tf.errors.OpError):
-        return None
+        return None  # it is not installed, or does not fit this TensorFlow: soundfile decodes
 
 
 def decoder(rate_hz: int) -> Decoder:

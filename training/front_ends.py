@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.features import LOG_FLOOR, FilterBank, frame_kernel, log_mel, mel_filters
+from speakerdb.features.filter_bank import LOG_FLOOR, FilterBank, frame_kernel, log_mel, mel_filters
 
 Matrix = npt.NDArray[np.float64]
 

@@ -17,6 +17,7 @@ invented.
 from speakerdb.metrics.bootstrap import Interval, search_intervals, verification_intervals
 from speakerdb.metrics.error_counts import EqualErrorRate, ErrorCounts, ErrorRates, MinDcf, OperatingPoint
 from speakerdb.metrics.identification import TpirAtFpir, rank_one_rate, tpir_at_fpir
+from speakerdb.metrics.likelihood_ratios import act_dcf, cllr, min_cllr
 from speakerdb.metrics.verification import (
     equal_error_rate,
     error_rates,
@@ -34,8 +35,11 @@ __all__ = [
     "MinDcf",
     "OperatingPoint",
     "TpirAtFpir",
+    "act_dcf",
+    "cllr",
     "equal_error_rate",
     "error_rates",
+    "min_cllr",
     "min_dcf",
     "rank_one_rate",
     "roc_auc",

@@ -97,12 +97,7 @@ class ErrorCounts:
 
     def min_dcf(self, p_target: float, cost_miss: float = 1.0, cost_false_alarm: float = 1.0) -> MinDcf:
         """The least detection cost. Raises: ValueError for a prior or cost out of its range."""
-        if not 0.0 < p_target < 1.0:
-            raise ValueError(f"p_target is {p_target}, not above 0 and below 1")
-        for name, cost in (("cost_miss", cost_miss), ("cost_false_alarm", cost_false_alarm)):
-            if not 0.0 < cost < np.inf:
-                raise ValueError(f"{name} is {cost}, not a number above 0")
-        miss, false_alarm = cost_miss * p_target, cost_false_alarm * (1.0 - p_target)
+        miss, false_alarm = error_costs(p_target, cost_miss, cost_false_alarm)
         rates = self.rates()
         costs = (miss * rates.fnmr + false_alarm * rates.fmr) / min(miss, false_alarm)
         best = len(costs) - 1 - int(np.argmin(costs[::-1]))
@@ -133,6 +128,16 @@ class ErrorCounts:
         sensitivity = (self.targets - int(self.false_non_matches[row])) / self.targets
         specificity = (self.nontargets - int(self.false_matches[row])) / self.nontargets
         return OperatingPoint(threshold, sensitivity, specificity)
+
+
+def error_costs(p_target: float, cost_miss: float, cost_false_alarm: float) -> tuple[float, float]:
+    """What FNMR and FMR cost: C_miss·P and C_fa·(1 − P). Raises: ValueError for a prior or cost out of its range."""
+    if not 0.0 < p_target < 1.0:
+        raise ValueError(f"p_target is {p_target}, not above 0 and below 1")
+    for name, cost in (("cost_miss", cost_miss), ("cost_false_alarm", cost_false_alarm)):
+        if not 0.0 < cost < np.inf:
+            raise ValueError(f"{name} is {cost}, not a number above 0")
+    return cost_miss * p_target, cost_false_alarm * (1.0 - p_target)
 
 
 def distinct_thresholds(target: FloatArray, nontarget: FloatArray) -> FloatArray:

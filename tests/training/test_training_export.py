@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 
+import keras
 import numpy as np
 import onnxruntime
 import pytest
@@ -18,7 +19,7 @@ from tiny_training import RECIPE
 
 from speakerdb import audio
 from speakerdb.encoder.bundle import open_bundle
-from speakerdb.features import log_mel
+from speakerdb.features.filter_bank import log_mel
 from training import export
 from training.card import described
 from training.export import LogMel, disagreement, export_bundle, waveform_model, write_graph, write_onnx
@@ -147,6 +148,7 @@ def test_the_graph_carries_no_path_of_the_machine_that_made_it(exported, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("front_end", ["seed-16k", "seed-48k", "kaldi-16k"])
 def test_the_seeds_network_is_exported_with_any_front_end_and_agrees_with_keras(tmp_path, front_end):
+    keras.utils.set_random_seed(1)  # an untrained output may be short, and its unit vector lose digits
     small = build_bilstm(Bilstm(units=6, dimension=5))
     assert write_graph(small, FRONT_ENDS[front_end], tmp_path / "encoder.onnx") <= 1e-5
 

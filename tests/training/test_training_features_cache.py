@@ -12,7 +12,7 @@ from tiny_corpus import EXAMPLES, wav, write_archive, write_noise
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
-from speakerdb.features import log_mel
+from speakerdb.features.filter_bank import log_mel
 from training.corpora import Clip, read_clips
 from training.features_cache import ROW, JoinedFeatures, build_features, computed, load_features
 from training.front_ends import FRONT_ENDS

@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra t
 import tensorflow as tf
 
 from speakerdb import audio
-from speakerdb.features import FilterBank, log_mel
+from speakerdb.features.filter_bank import FilterBank, log_mel
 from training.front_ends import FRONT_ENDS
 
 SEEDS = ["seed-48k", "seed-16k"]

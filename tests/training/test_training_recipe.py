@@ -50,7 +50,7 @@ def test_a_recipe_that_is_wrong_is_one_line_that_names_it(tmp_path, monkeypatch,
 
 
 def test_a_recipe_that_is_not_there_names_those_that_are():
-    with pytest.raises(ValueError, match=r"no recipe 'x'; there are first, seed"):
+    with pytest.raises(ValueError, match=r"no recipe 'x'; there are first, second, seed"):
         Recipe.load("x")
 
 

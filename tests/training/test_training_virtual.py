@@ -21,7 +21,7 @@ from speakerdb.audio import read
 from training.corpora import Clip
 from training.losses import Losses
 from training.material import gather
-from training.teacher_encoders import ge2e_input, open_teacher, slaney_filters
+from training.teacher_encoders import open_teacher
 from training.teachers import Teachers, VirtualClips, taught
 from training.virtual_speakers import Virtual, at_speed, recorded_set
 
@@ -70,25 +70,6 @@ def test_a_training_draws_from_virtual_speakers_too(tiny, tmp_path, quiet):
     }
     again = gather(labels, work, tiny.teachers, quiet)
     assert np.array_equal(again.sampler.batch(3).features, material.sampler.batch(3).features)
-
-
-def test_each_slaney_filter_has_the_area_that_librosa_gives_it():
-    areas = slaney_filters().sum(axis=0) * RATE_HZ / 400
-    assert slaney_filters().shape == (201, 40)
-    assert areas[10:] == pytest.approx(np.ones(30), abs=0.06)
-
-
-@pytest.mark.parametrize(("seconds", "windows"), [(0.3, 1), (1.0, 1), (1.6, 1), (3.0, 3), (10.0, 12)])
-def test_ge2e_hears_windows_of_160_frames(seconds, windows):
-    heard = ge2e_input(np.full(round(seconds * RATE_HZ), 0.1, np.float32))
-    assert heard.shape == (windows, 160, 40)
-
-
-def test_a_quiet_clip_is_raised_and_a_loud_one_left(examples):
-    samples = read(examples / "ana_1.wav", RATE_HZ).samples
-    loud = samples / np.abs(samples).max()
-    assert np.allclose(ge2e_input(0.001 * loud), ge2e_input(0.002 * loud), rtol=1e-3)
-    assert np.allclose(ge2e_input(loud), 4.0 * ge2e_input(0.5 * loud), rtol=1e-3)
 
 
 @pytest.mark.parametrize(("graph", "least"), [("campplus_zh_en", 0.9), ("ge2e", 0.95)])

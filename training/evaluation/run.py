@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,11 +88,12 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """A list's report, and the scores that it was made from."""
+    """A list's report, the scores that it was made from, and the median length of its clips."""
 
     report: Report
     pairs: ScoredTrials
     models: ScoredTrials | None
+    median_s: float
 
 
 def evaluate(
@@ -123,12 +125,13 @@ def evaluate(
             measure_models(report, models, bootstrap)
         measure_searches(report, lists, vectors, facts, bootstrap)
         report.groups = by_groups(pairs, facts, vectors.seconds)
+        median_s = statistics.median(vectors.seconds[clip] for clip in lists.clips())
     if out is not None:
         write_trials(out, report, "pairs", pairs)
         if models is not None:
             write_trials(out, report, "models", models)
         draw(out, report, pairs, models, DISTANCE)
-    return Evaluated(report, pairs, models)
+    return Evaluated(report, pairs, models, median_s)
 
 
 def evaluate_scores(
