@@ -8,7 +8,8 @@
     │   ├── NoSuchSpeaker       ├── DuplicateEnrollment
     │   ├── NameTaken           ├── ConflictingEnrollment
     │   ├── NoSuchEnrollment    ├── EncoderMismatch
-    │   └── EmptyGallery        └── NoSuchGallery
+    │   ├── EmptyGallery        ├── NoSuchGallery
+    │   └── AudioNotKept
     └── StorageError 5    the gallery's files cannot be used
         ├── GalleryDamaged      ├── GalleryReadOnly
         ├── GalleryLocked       ├── GalleryFull
@@ -154,9 +155,22 @@ class EncoderMismatch(StateError):
     def __init__(self, gallery_encoder: str, encoder: str) -> None:
         super().__init__(
             f"the gallery was made with encoder {printable(gallery_encoder)}, not with {printable(encoder)}; "
-            f"use that encoder (--encoder) or enroll again into a new gallery (--gallery)",
+            f"use that encoder (--encoder), move the gallery (`speakerdb encoder use`), or enroll into a new one "
+            f"(--gallery)",
             gallery_encoder=gallery_encoder,
             encoder=encoder,
+        )
+
+
+class AudioNotKept(StateError):
+    """Another encoder wants to hear the recordings, and their sound was not kept."""
+
+    def __init__(self, recordings: int, first: list[str]) -> None:
+        named = ", ".join(printable(source, 40) for source in first) + (", …" if recordings > len(first) else "")
+        super().__init__(
+            f"the sound of {recordings} recording{'s' if recordings != 1 else ''} was not kept ({named}), so no other "
+            "encoder can hear them; enroll them again into a new gallery with --encoder and --keep-audio",
+            recordings=recordings,
         )
 
 

@@ -6,7 +6,7 @@ colour-blind people tell apart; targets and nontargets differ in place or line s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +153,38 @@ def draw_det(file: Path, title: str, systems: Mapping[str, Scores]) -> None:
 
 def _threshold(threshold: float, axis: Axis) -> str:
     return f"threshold {axis.at(threshold):g}"
+
+
+def draw_decision(
+    file: Path,
+    title: str,
+    quantiles: Mapping[str, Sequence[float]],
+    marks: Mapping[str, float],
+    threshold: float | None,
+) -> None:
+    """One answer among trials: the LLRs of one speaker's and of two speakers' pairs, and where the probe stands.
+
+    Args:
+        quantiles: LLRs at equal shares from 0 to 1, `target` and `nontarget`.
+        marks: LLRs by name, the one that was decided on first. threshold: an LLR.
+    """
+    figure, axes = _figure(title, (7.5, 4.0))
+    points = [*marks.values(), *(value for values in quantiles.values() for value in (values[1], values[-2]))]
+    edges = np.linspace(min(points) - 1.0, max(points) + 1.0, BINS + 1)
+    kinds = (("target", CLASSES[0], SAME), ("nontarget", CLASSES[1], DIFFERENT))
+    for kind, name, colour in kinds:
+        shares = np.linspace(0.0, 1.0, 20_000)
+        drawn = np.interp(shares, np.linspace(0.0, 1.0, len(quantiles[kind])), quantiles[kind])
+        counts, _ = np.histogram(drawn, edges)
+        axes.fill_between(edges[:-1], counts / counts.max(), step="post", color=colour, alpha=0.35, label=name)
+    for (name, llr), colour, style in zip(marks.items(), (CHOSEN, QUIET), ("-", "-."), strict=False):
+        axes.axvline(llr, color=colour, linestyle=style, linewidth=2, label=f"{name}, LLR {llr:+.1f}")
+    if threshold is not None:
+        axes.axvline(threshold, color=CHOSEN, linestyle=":", label=f"threshold, LLR {threshold:+.1f}")
+    axes.set(xlabel="log-likelihood ratio: two speakers ← 0 → one speaker", yticks=[], ylim=(0, 1.15))
+    axes.set_ylabel("trials")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, frameon=False)
+    _save(figure, file)
 
 
 def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 GALLERY_VARIABLE = "SPEAKERDB_GALLERY"
 ENCODER_VARIABLE = "SPEAKERDB_ENCODER"
+ENCODERS_VARIABLE = "SPEAKERDB_ENCODERS"
 
 ENCODER = "speakerdb-16k"
 """The shipped bundle that a new gallery is bound to."""
@@ -32,6 +33,9 @@ WINDOW_MIN_SPEECH_S = 1.0
 BATCH_CLIPS = 8
 """Clips or windows in one run of the encoder; 8 windows of 10 s take about 100 MB while they run."""
 
+MAX_KEPT_S = 300.0
+"""Longest recording whose sound a gallery keeps."""
+
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process's write before it gives up."""
 
@@ -43,6 +47,18 @@ MAX_ENCODER_BYTES = 512 << 20
 
 MAX_CARD_BYTES = 1 << 20
 """A card beyond this is no card."""
+
+MAX_COHORT_BYTES = 64 << 20
+"""A cohort beyond this is no cohort."""
+
+VERIFY_FMR = 0.01
+"""How often `verify` may accept a stranger, where nothing else is asked for."""
+
+IDENTIFY_FPIR = 0.01
+"""How often `identify` may name somebody for a stranger, where nothing else is asked for."""
+
+RESCORED = 50
+"""Candidates of the vector search that are scored, where fewer are asked for."""
 
 REWRITE_BELOW_BYTES = 256 << 20
 """After a removal a database up to this size (some 60,000 speakers with three recordings each) is written anew."""
@@ -58,12 +74,21 @@ def threads() -> int:
 
 def gallery_folder() -> Path:
     """The gallery where none is named: `SPEAKERDB_GALLERY`, or `speakerdb/gallery` in the user's data folder."""
-    named = os.environ.get(GALLERY_VARIABLE)
+    return _own_folder(GALLERY_VARIABLE, "gallery")
+
+
+def encoders_folder() -> Path:
+    """Where added encoders lie: `SPEAKERDB_ENCODERS`, or `speakerdb/encoders` in the user's data folder."""
+    return _own_folder(ENCODERS_VARIABLE, "encoders")
+
+
+def _own_folder(variable: str, name: str) -> Path:
+    named = os.environ.get(variable)
     if named:
         return Path(named)
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("speakerdb", appauthor=False)) / "gallery"
+    return Path(platformdirs.user_data_dir("speakerdb", appauthor=False)) / name
 
 
 def encoder_name() -> str:

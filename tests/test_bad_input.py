@@ -783,7 +783,7 @@ def test_a_locked_gallery_waits_and_says_so_and_is_read_meanwhile(
         for change in (lambda: gallery.enroll("zoe", clip), lambda: gallery.remove("ana")):
             with pytest.raises(GalleryLocked, match="locked by another process"):
                 change()
-        assert gallery.candidates(gallery.encoder.embed(EXAMPLES / "ana_1.wav"))[0].speaker == "ana"
+        assert gallery.nearest(gallery.encoder.embed(EXAMPLES / "ana_1.wav"))[0].speaker == "ana"
         code, out, err = run_here(capfd, "rename", "ana", "zoe", "--gallery", enrolled, "--json")
         assert (code, out) == (5, "")
         assert "locked by another process (waited 0.2 s); try again" in only_line(err, as_json=True)

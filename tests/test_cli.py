@@ -20,6 +20,8 @@ import pytest
 
 from speakerdb import Gallery
 from speakerdb.cli.main import main, speakerdb
+from speakerdb.encoder.adding import add_encoder
+from speakerdb.encoder.registry import find_bundle
 
 Command: TypeAlias = Callable[..., "Outcome"]
 Outcome: TypeAlias = tuple[int, str, str]
@@ -68,10 +70,24 @@ def everyone(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gallery in which every example finds what it names: ana, and seven recordings."""
     folder = tmp_path_factory.mktemp("everyone") / "people"
     with Gallery.open(folder) as gallery:
-        gallery.enroll("ana", examples / "ana_4.wav")
+        gallery.enroll("ana", examples / "ana_4.wav", keep_audio=True)
         for name in ("ben", "eva"):
-            gallery.enroll(name, [examples / f"{name}_{number}.wav" for number in (1, 2, 3)])
+            gallery.enroll(name, [examples / f"{name}_{number}.wav" for number in (1, 2, 3)], keep_audio=True)
     return folder
+
+
+def provide_encoders(here: Path, example: str) -> None:
+    """The graphs that the examples of `speakerdb encoder` name, and campplus added, but where it is to be added."""
+    pytest.importorskip("kaldi_native_fbank", reason="kaldi-native-fbank is not installed (the extra kaldi)")
+    from tiny_graphs import pooling_graph
+
+    for name in ("campplus", "voxceleb_resnet34"):
+        pooling_graph(here / f"{name}.onnx")
+    pooling_graph(here / "ge2e.onnx", bins=40, frames=160)
+    (here / "path" / "to").mkdir(parents=True)
+    (here / "path" / "to" / "bundle").symlink_to(find_bundle())
+    if "encoder add" not in example:
+        add_encoder("campplus", here / "campplus.onnx", {"kind": "kaldi-fbank"})
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -84,6 +100,8 @@ def test_every_example_in_a_help_text_runs(
         (here / path.name).symlink_to(path)
     for name, clip in PROVIDED.items():
         (here / name).symlink_to(examples / f"{clip}.wav")
+    if "encoder" in example:
+        provide_encoders(here, example)
     monkeypatch.chdir(here)
     words = shlex.split(example, comments=True)
     for shell in ("|", ">"):  # what another program does with the output
@@ -160,10 +178,12 @@ def test_json_of_every_command_is_one_object_or_list_in_one_line(
         (["enroll", "zoë", clips[0]], {"speaker", "new_speaker", "enrolled", "refused", "total"}),
         (["identify", clips[0], "--top", "2"], {"source", "speaker", "distance", "threshold", "candidates", "quality"}),
         (["verify", "zoë", clips[0]], {"source", "speaker", "accepted", "distance", "threshold", "quality"}),
-        (["compare", *clips], {"pairs", "threshold"}),
+        (["compare", *clips], {"pairs", "origin", "fmr"}),
         (["rename", "zoë", "chloé"], {"before", "after"}),
         (["check"], {"gallery", "encoder", "generation", "speakers", "enrollments", "findings"}),
         (["rebuild"], {"speakers", "kind"}),
+        (["encoder", "use", "speakerdb-16k"], {"before", "after", "enrollments"}),
+        (["encoder", "info"], {"name", "version", "sha256", "folder"}),
         (["db", "upgrade"], {"before", "after"}),
         (["remove-enrollment", "1"], {"speaker", "enrollments", "speaker_removed", "log_erased"}),
         (["remove", "chloé"], {"speaker", "enrollments", "speaker_removed", "log_erased"}),

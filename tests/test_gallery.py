@@ -20,6 +20,7 @@ from test_store import KnownVoices, voice
 from speakerdb import Encoder, Gallery, settings
 from speakerdb.embedding import average, normalize
 from speakerdb.encoder.bundle import open_bundle
+from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import (
     AudioUnreadable,
     ConflictingEnrollment,
@@ -33,6 +34,7 @@ from speakerdb.errors import (
     NoSuchEnrollment,
     NoSuchGallery,
     NoSuchSpeaker,
+    StateError,
     StorageError,
     TooLittleSpeech,
 )
@@ -314,16 +316,26 @@ def test_a_distance_equal_to_the_threshold_is_accepted_and_the_next_smaller_thre
     assert not people.compare(clips("ana_3", "ben_2"), threshold=np.nextafter(pair.distance, 0.0)).pairs[0].same_speaker
 
 
-def test_the_encoders_own_threshold_decides_where_none_is_given(people, clips, encoder):
-    card = encoder.card
+def test_the_encoders_own_calibration_decides_where_nothing_is_asked_for(people, clips, encoder):
+    calibration = encoder.card.calibration
     for probe in ("ana_1", "ana_3", "stranger_1"):
         found = people.identify(*clips(probe))
-        assert (found.threshold.distance, found.threshold.origin) == (
-            card.threshold_distance,
-            card.threshold_origin,
-        )
-        assert (found.speaker is not None) == (found.distance <= card.threshold_distance)
+        assert found.threshold.origin == calibration.origin
+        assert found.threshold.fpir == 0.01
+        assert (found.speaker is not None) == (found.distance <= found.threshold.distance)
+        assert (found.outcome == "accepted") == (found.llr >= found.threshold_llr)
     assert people.identify(*clips("ben_1")).speaker == "ben"
+
+
+def test_without_a_calibration_the_encoders_own_threshold_decides(people, clips, encoder, tmp_path):
+    folder = shutil.copytree(find_bundle(), tmp_path / "bundle")
+    (folder / "card.json").write_text(json.dumps(encoder.card.raw | {"calibration": None, "cohort": None}))
+    with Gallery.open(people.folder, encoder=folder) as gallery:
+        found = gallery.verify("ana", *clips("ana_3"))
+        assert (found.threshold.distance, found.threshold.origin) == (0.95, encoder.card.threshold_origin)
+        assert found.llr is None and found.threshold.fmr is None
+        with pytest.raises(StateError, match="speakerdb calibrate"):
+            gallery.verify("ana", *clips("ana_3"), fmr=0.01)
 
 
 @pytest.mark.parametrize("threshold", [-0.01, 2.01, float("nan"), float("inf")])
@@ -354,7 +366,7 @@ def ready(folder: Path, encoder: Encoder, voices: dict[str, list[np.ndarray]]) -
             speaker = records.add_speaker(session, name)
             for vector in vectors:
                 records.add_enrollment(session, speaker, recording_of(vector))
-            records.refresh_voiceprint(session, speaker)
+            records.refresh_voiceprint(session, speaker, added=len(vectors))
             records.record_change(session, [speaker])
     store.close()
 
@@ -370,12 +382,12 @@ def test_voices_nearer_together_than_float32_can_tell_are_told_apart_exactly(gal
     twins = {name: [normalize(centre + np.float32(1e-5 * (7 - n)) * voice(name))] for n, name in enumerate(names)}
     ready(gallery_folder, encoder, twins)
     with Gallery.open(gallery_folder, encoder=encoder) as gallery:
-        found = gallery.candidates(centre, top=7)
+        found = gallery.nearest(centre, top=7)
         expected = {name: float(np.linalg.norm(centre.astype(float) - average(v))) for name, v in twins.items()}
         assert {candidate.speaker: candidate.distance for candidate in found} == pytest.approx(expected, abs=1e-12)
         assert [candidate.speaker for candidate in found] == names[::-1]
         for top in range(1, 7):
-            assert gallery.candidates(centre, top=top) == found[:top]
+            assert gallery.nearest(centre, top=top) == found[:top]
 
 
 def test_hundreds_of_voices_are_found_as_by_hand(gallery_folder, encoder):
@@ -385,7 +397,7 @@ def test_hundreds_of_voices_are_found_as_by_hand(gallery_folder, encoder):
     with Gallery.open(gallery_folder, encoder=encoder) as gallery:
         for probe in ("17", "399", "somebody", "else"):
             exact = np.linalg.norm(matrix - voice(probe).astype(float), axis=1)
-            found = gallery.candidates(voice(probe), top=20)
+            found = gallery.nearest(voice(probe), top=20)
             expected = [(f"person {i}", exact[i]) for i in np.argsort(exact)[:20]]
             assert [candidate.speaker for candidate in found] == [name for name, _ in expected]
             assert [candidate.distance for candidate in found] == pytest.approx([d for _, d in expected], abs=1e-6)
@@ -519,7 +531,7 @@ def test_where_the_last_has_gone_nobody_can_be_found(people, clips):
     with pytest.raises(EmptyGallery):
         people.identify(*clips("ana_1"))
     with pytest.raises(EmptyGallery):
-        people.candidates(voice("anybody"))
+        people.nearest(voice("anybody"))
     assert people.check().findings == []
     assert people.rebuild().speakers == 0
     people.enroll("ana", clips("ana_1"))
@@ -644,7 +656,7 @@ def test_after_many_removals_from_a_large_gallery_nothing_is_left_of_anyone(gall
             speaker = records.speaker_id(session, name)
             voices[name].append(voice(f"{name} later"))
             records.add_enrollment(session, speaker, recording_of(voices[name][-1]))
-            records.refresh_voiceprint(session, speaker)
+            records.refresh_voiceprint(session, speaker, added=1)
             records.record_change(session, [speaker])
     store.close()
 
@@ -667,7 +679,7 @@ def test_after_many_removals_from_a_large_gallery_nothing_is_left_of_anyone(gall
             assert gallery.remove(name).log_erased
             gone |= secrets(name)
             assert left_in(gallery_folder, gone) == []
-        found = {c.speaker for c in gallery.candidates(voice("anybody"), top=500)}
+        found = {c.speaker for c in gallery.nearest(voice("anybody"), top=500)}
         assert found == set(order[210:])
         assert gallery.check().findings == []
     assert left_in(gallery_folder, gone) == []
@@ -744,7 +756,7 @@ def test_check_sees_a_voiceprint_that_is_not_the_average(people):
     store = database.open_existing(people.folder / database.FILE)
     with store.writing() as session:
         records.add_enrollment(session, 2, recording_of(voice("somebody else")))
-        records.refresh_voiceprint(session, 2)
+        records.refresh_voiceprint(session, 2, added=1)
         records.remove_enrollment(session, 3)
         session.connection().exec_driver_sql("UPDATE voiceprint SET count = 1 WHERE speaker_id = 2")
     store.close()
@@ -941,7 +953,8 @@ def other_bundle(encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.helper.set_model_props(model, {"purpose": "another hash"})
     content = model.SerializeToString()
     (folder / "encoder.onnx").write_bytes(content)
-    card = encoder.card.raw | {"name": "other", "version": "9", "sha256": hashlib.sha256(content).hexdigest()}
+    named = {"name": "other", "version": "9", "sha256": hashlib.sha256(content).hexdigest(), "cohort": None}
+    card = encoder.card.raw | named
     (folder / "card.json").write_text(json.dumps(card))
     return folder
 
@@ -1081,5 +1094,5 @@ def assert_refused(bundle: Path, message: str) -> None:
 
 
 def test_an_encoder_that_is_not_there_names_those_that_are(gallery_folder, encoder):
-    with pytest.raises(EncoderDamaged, match=f"no such bundle; shipped: .*{encoder.card.name}"):
+    with pytest.raises(EncoderDamaged, match=f"no such bundle; there are: .*{encoder.card.name}"):
         Gallery.open(gallery_folder, encoder="speakerdb-64k")

@@ -21,6 +21,7 @@ COMMANDS = {
     "remove-enrollment": "speakerdb.cli.people",
     "check": "speakerdb.cli.upkeep",
     "rebuild": "speakerdb.cli.upkeep",
+    "encoder": "speakerdb.cli.encoders",
     "db": "speakerdb.cli.upkeep",
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Progress
     from speakerdb.gallery.results import Result
 
-YES, NO, INTERRUPTED = 0, 1, 130
+YES, NO, INCONCLUSIVE, INTERRUPTED = 0, 1, 6, 130
 
 
 class FolderPath(click.Path):
@@ -36,20 +36,30 @@ class FolderPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+def gallery_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --gallery; the command gets `folder`."""
+    return click.option(
+        "--gallery",
+        "folder",
+        type=FolderPath(),
+        help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --json; the command gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")(command)
+
+
 def shared_options(command: Callable[..., int]) -> Callable[..., None]:
     """Add --gallery, --encoder and --json, open the gallery, and turn an error into one line and its exit code.
 
     The command gets `gallery` and `as_json` besides its own parameters, and returns its exit code.
     """
 
-    @click.option(
-        "--gallery",
-        "folder",
-        type=FolderPath(),
-        help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
-    )
+    @gallery_option
     @click.option("--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]")
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
+    @json_option
     @functools.wraps(command)
     def wrapped(folder: Path | None, encoder: str | None, as_json: bool, **parameters: Any) -> None:
         with errors_as_exit_codes(as_json):
@@ -85,8 +95,35 @@ def _report(error: SpeakerdbError, as_json: bool) -> int:
 
 def threshold_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add --threshold."""
-    text = "Distance 0 to 2 up to which a voice counts as the same.  [default: the encoder's own]"
+    text = "Distance 0 to 2 up to which a voice counts as the same, instead of a rate."
     return click.option("--threshold", type=float, help=text)(command)
+
+
+def fmr_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --fmr."""
+    text = "How often a stranger may be accepted.  [default: 0.01, where the encoder is calibrated]"
+    return click.option("--fmr", type=float, help=text)(command)
+
+
+def why_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --margin, --explain and --plot."""
+    options = [
+        click.option(
+            "--margin",
+            type=float,
+            default=0.0,
+            help="Distances this near to the threshold are inconclusive (exit code 6).  [default: none are]",
+        ),
+        click.option("--explain", is_flag=True, help="Say what decided, in some lines more."),
+        click.option(
+            "--plot",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Draw the answer among trials of one speaker and of two (PNG; needs the extra plot).",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def show(result: Result | list[Any], as_json: bool, text: str) -> None:

@@ -81,9 +81,11 @@ def remove_enrollment(gallery: Gallery, as_json: bool, enrollment: int) -> int:
 
 def _line(speaker: SpeakerInfo) -> str:
     head = f"{speaker.speaker:<16}  {speaker.enrollments:>3} recordings  {speaker.net_speech_s:>7.1f} s of speech"
-    return "\n".join(
-        [head] + [f"    {row.id:>6}  {row.net_speech_s:>7.1f} s  {row.source}" for row in speaker.recordings]
-    )
+    lines = [
+        f"    {row.id:>6}  {row.net_speech_s:>7.1f} s  {row.source}{'  (its sound is kept)' if row.audio_kept else ''}"
+        for row in speaker.recordings
+    ]
+    return "\n".join([head, *lines])
 
 
 def _removed_line(done: Removed) -> str:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, FolderPath, errors_as_exit_codes, print_line, shared_options, show
+from speakerdb.cli.options import (
+    YES,
+    errors_as_exit_codes,
+    gallery_option,
+    json_option,
+    print_line,
+    shared_options,
+    show,
+)
 from speakerdb.errors import NoSuchGallery, StorageError
 
 if TYPE_CHECKING:
@@ -57,8 +65,8 @@ def db() -> None:
 
 
 @db.command()
-@click.option("--gallery", "folder", type=FolderPath(), help="The gallery's folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
+@gallery_option
+@json_option
 def upgrade(folder: Path | None, as_json: bool) -> None:
     """Bring an older gallery's tables up to this program's.
 

@@ -1,1 +1,1 @@
-"""From a distance to an answer."""
+"""From a distance to an answer: what is asked for, where the line lies for two voices, and what the answer rests on."""

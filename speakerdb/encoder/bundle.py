@@ -1,4 +1,4 @@
-"""An encoder bundle: a folder with `encoder.onnx` and `card.json`, checked before it is used.
+"""An encoder bundle: a folder with `encoder.onnx`, `card.json` and maybe `cohort.npy`, checked before it is used.
 
 The card's format is `speakerdb-encoder/1` (docs/formats.md). A gallery is bound to a bundle by the SHA-256 of its
 ONNX file.
@@ -7,15 +7,20 @@ ONNX file.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from speakerdb import settings
+from speakerdb.calibration import Calibration, Cohort
+from speakerdb.embedding import normalize
 from speakerdb.errors import EncoderDamaged, printable
-from speakerdb.features import KINDS
+from speakerdb.features import check_features
 from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 FORMAT = "speakerdb-encoder/1"
@@ -32,10 +37,12 @@ class Card:
         dimension: of the vectors. rate_hz: of the samples.
         least_source_rate_hz: a recording made below it gets a warning, since it lacks what the encoder listens to;
             0 where the card names none.
-        features: `kind` (`waveform` or `kaldi-fbank`) with every parameter.
+        features: `kind` with every parameter (`speakerdb.features`).
         enroll_speech_s, probe_speech_s: least net speech.
         threshold_distance, threshold_origin: up to which distance two voices count as one person's, and in one
             line where that was chosen; None and empty where nobody has chosen one.
+        calibration: what scores mean; None where nobody has found out.
+        cohort_sha256, cohort_nearest: of `cohort.npy`; empty and 0 without one.
     """
 
     name: str
@@ -50,6 +57,9 @@ class Card:
     threshold_origin: str
     raw: dict[str, Any]
     least_source_rate_hz: int = 0
+    calibration: Calibration | None = None
+    cohort_sha256: str = ""
+    cohort_nearest: int = 0
 
     @property
     def id(self) -> str:
@@ -73,6 +83,7 @@ class Bundle:
     folder: Path
     card: Card
     model: bytes
+    cohort: Cohort | None = None
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -81,11 +92,32 @@ def open_bundle(folder: Path) -> Bundle:
     Raises: EncoderDamaged naming the folder and what is missing or does not agree.
     """
     card = read_card(folder)
-    model = _read(folder / "encoder.onnx", settings.MAX_ENCODER_BYTES)
+    model = read_model(folder / "encoder.onnx")
     found = hashlib.sha256(model).hexdigest()
     if found != card.sha256:
         raise EncoderDamaged(str(folder), f"encoder.onnx has SHA-256 {found[:12]}…, its card says {card.sha256[:12]}…")
-    return Bundle(folder, card, model)
+    return Bundle(folder, card, model, read_cohort(folder, card) if card.cohort_sha256 else None)
+
+
+def read_cohort(folder: Path, card: Card) -> Cohort:
+    """Read and validate `cohort.npy`: float16 [speakers, dimension]. Raises: EncoderDamaged."""
+    content = _read(folder / "cohort.npy", settings.MAX_COHORT_BYTES)
+    if hashlib.sha256(content).hexdigest() != card.cohort_sha256:
+        raise EncoderDamaged(str(folder), "cohort.npy is not the one that card.json names")
+    try:
+        vectors = np.load(io.BytesIO(content), allow_pickle=False)
+        if vectors.dtype != np.float16 or vectors.ndim != 2 or vectors.shape[1] != card.dimension:
+            raise ValueError(f"{vectors.dtype} {vectors.shape}")
+        if not 2 <= card.cohort_nearest <= len(vectors):
+            raise ValueError(f"{card.cohort_nearest} nearest of {len(vectors)}")
+        return Cohort(normalize(vectors), card.cohort_nearest)
+    except (ValueError, EOFError) as error:
+        raise EncoderDamaged(str(folder), printable(f"cohort.npy: {error}", 200)) from error
+
+
+def read_model(path: Path) -> bytes:
+    """The bytes of an ONNX file. Raises: EncoderDamaged where it cannot be read or is too large."""
+    return _read(path, settings.MAX_ENCODER_BYTES)
 
 
 def read_card(folder: Path) -> Card:
@@ -94,34 +126,38 @@ def read_card(folder: Path) -> Card:
         raw = json.loads(_read(folder / "card.json", settings.MAX_CARD_BYTES))
     except (ValueError, RecursionError) as error:
         raise EncoderDamaged(str(folder), "card.json is not JSON") from error
+    return parse_card(raw, folder)
+
+
+def parse_card(raw: Any, folder: Path) -> Card:
+    """A card of its JSON. Raises: EncoderDamaged, which names the folder."""
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise EncoderDamaged(str(folder), f"card.json is not of the format {FORMAT}")
     try:
         speech = raw.get("least_speech_s", {})
-        threshold = raw.get("threshold")
+        threshold, calibration, cohort = raw.get("threshold"), raw.get("calibration"), raw.get("cohort") or {}
         card = Card(
             name=_text(raw["name"]),
             version=_text(raw["version"]),
             sha256=_text(raw["sha256"]),
             dimension=_whole(raw["dimension"], 1, 65_536),
             rate_hz=_whole(raw["rate_hz"], 4_000, 384_000),
-            features=_features(raw["features"]),
+            features=dict(raw["features"]),
             enroll_speech_s=_number(speech.get("enroll", settings.MIN_ENROLL_SPEECH_S), 0.0, 3600.0),
             probe_speech_s=_number(speech.get("probe", settings.MIN_PROBE_SPEECH_S), 0.0, 3600.0),
             threshold_distance=_number(threshold["distance"], 0.0, 2.0) if threshold else None,
             threshold_origin=_text(threshold["origin"]) if threshold else "",
             raw=raw,
             least_source_rate_hz=_whole(raw.get("least_source_rate_hz", 0), 0, 384_000),
+            calibration=Calibration.parse(calibration) if calibration else None,
+            cohort_sha256=_text(cohort["sha256"]) if cohort else "",
+            cohort_nearest=_whole(cohort["nearest"], 2, 1_000_000) if cohort else 0,
         )
+        check_features(card.features, card.rate_hz)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EncoderDamaged(str(folder), printable(f"card.json: {type(error).__name__}: {error}", 200)) from error
-    if card.features.get("kind") not in KINDS:
-        raise EncoderDamaged(str(folder), f"features of kind {card.features.get('kind')!r} are not known here")
     if card.rate_hz % SPEECH_STEPS_HZ:
         reason = f"wants samples at {card.rate_hz} Hz; multiples of {SPEECH_STEPS_HZ} Hz are served"
-        raise EncoderDamaged(str(folder), reason)
-    if card.features.get("rate_hz", card.rate_hz) != card.rate_hz:
-        reason = f"wants samples at {card.rate_hz} Hz, its features {card.features['rate_hz']} Hz"
         raise EncoderDamaged(str(folder), reason)
     return card
 
@@ -135,14 +171,6 @@ def _read(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise EncoderDamaged(str(path.parent), f"{path.name} is larger than {limit >> 20} MiB")
     return content
-
-
-def _features(value: Any) -> dict[str, Any]:
-    features = dict(value)
-    if features.get("kind") == "kaldi-fbank":
-        _whole(features["bins"], 1, 1_024)
-        _whole(features["rate_hz"], 4_000, 384_000)
-    return features
 
 
 def _text(value: Any) -> str:

@@ -42,10 +42,11 @@ def write_enrollment(
             utterance.quality.net_speech_s,
             utterance.quality.to_json(),
             utterance.vector,
+            utterance.audio,
         )
         row = records.add_enrollment(session, speaker, new)
         enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s))
-    total = records.refresh_voiceprint(session, speaker)
+    total = records.refresh_voiceprint(session, speaker, added=len(enrolled))
     records.record_change(session, [speaker])
     warnings = [line for utterance in accepted for line in utterance.warnings]
     return Enrolled(name, new_speaker, enrolled, refused, total, warnings)

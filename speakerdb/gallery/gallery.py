@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from sqlalchemy.orm import Session
 
 from speakerdb import settings
 from speakerdb.audio import Source
-from speakerdb.decision.threshold import Threshold, choose_threshold
+from speakerdb.calibration import Calibration
+from speakerdb.decision.criterion import Asked, Criterion, criterion
+from speakerdb.decision.judging import Judge, Judgement
 from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
@@ -33,7 +35,9 @@ from speakerdb.errors import (
     printable,
 )
 from speakerdb.gallery.check import check_gallery
+from speakerdb.gallery.deciding import identification, ranked, verification
 from speakerdb.gallery.enrolling import write_enrollment
+from speakerdb.gallery.moving import move
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.results import (
     Candidate,
@@ -43,6 +47,8 @@ from speakerdb.gallery.results import (
     Enrolled,
     EnrollmentInfo,
     Identification,
+    Moved,
+    Neighbour,
     Rebuilt,
     RefusedRecording,
     Removed,
@@ -67,7 +73,6 @@ class Gallery:
         self._path = folder / database.FILE
         self._asked_encoder = encoder
         self._encoder: Encoder | None = None
-        self._encoder_is_bound = False
         self._view = IndexView(folder, index)
         self._database = self._opened()
         self._lock = threading.RLock()
@@ -114,18 +119,24 @@ class Gallery:
 
         Raises: EncoderMismatch where the gallery is bound to another one than asked for, or to none that is here.
         """
+        bound = self._identity()  # another process may have made the gallery, or moved it
+        return self._encoder_of(bound)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What distances mean here; None where nobody has found out."""
+        return self.encoder.card.calibration
+
+    def _encoder_of(self, bound: GalleryIdentity | None) -> Encoder:
+        """The encoder for a gallery that is bound so."""
         with self._lock:
-            encoder = self._encoder
-            if encoder is None or not self._encoder_is_bound:  # another process may have bound the gallery by now
-                bound = self._identity()
-                wanted = bound.encoder.sha256 if bound else None
-                if self._asked_encoder is not None:
-                    encoder = self._asked_encoder
-                elif encoder is None or wanted not in (None, encoder.card.sha256):
-                    encoder = Encoder.load(find_by_hash(wanted) if wanted else None)
-                if bound:
-                    _require_same(bound.encoder, encoder)
-                self._encoder, self._encoder_is_bound = encoder, bound is not None
+            wanted = bound.encoder.sha256 if bound else None
+            encoder = self._asked_encoder or self._encoder
+            if encoder is None or (self._asked_encoder is None and wanted not in (None, encoder.card.sha256)):
+                encoder = Encoder.load(find_by_hash(wanted) if wanted else None)
+            if bound:
+                _require_same(bound.encoder, encoder)
+            self._encoder = encoder
             return encoder
 
     def enroll(
@@ -135,13 +146,15 @@ class Gallery:
         *,
         rate_hz: int | None = None,
         keep_going: bool = False,
+        keep_audio: bool = False,
         progress: Progress | None = None,
     ) -> Enrolled:
-        """Remember recordings as a speaker's, all or none.
+        """Remember recordings as a speaker's, all or none; several are heard at a time, on all cores.
 
         Args:
             sources: one recording or several (path, bytes, binary file, or array with `rate_hz`).
             keep_going: enroll what can be enrolled and report the rest in `refused`.
+            keep_audio: keep the sounds themselves in the gallery, too, so that it can move to another encoder.
         Returns: once it returns, the recordings are on disk.
         Raises: InputError for a recording or name that cannot be used; DuplicateEnrollment, ConflictingEnrollment
             for audio that is enrolled already; StorageError. Nothing was written then.
@@ -150,20 +163,20 @@ class Gallery:
         heard: list[Utterance] = []
         refused: list[RefusedRecording] = []
         recordings = _several(sources)
-        for number, source in enumerate(recordings):
-            told = partial(progress, number, len(recordings)) if progress else None
+        if not recordings:
+            raise InputError("no recording was given")
+        encoder = self.encoder
+        for get in _heard(encoder, recordings, rate_hz, keep_audio, progress):
             try:
-                heard.append(self.encoder.enrollment(source, rate_hz, told))
+                heard.append(get())
             except InputError as error:
                 if not keep_going:
                     raise
                 refused.append(RefusedRecording(str(error.fields.get("source", "")), error.to_json()))
-        if not recordings:
-            raise InputError("no recording was given")
         if not heard and self._found() is None:  # nothing to write is no reason to make a gallery
             return Enrolled(speaker, False, [], refused, 0)
         with self._writable().writing() as session:
-            self._bind(session)
+            _bind(session, encoder)
             return write_enrollment(session, speaker, heard, refused, keep_going)
 
     def identify(
@@ -173,42 +186,67 @@ class Gallery:
         rate_hz: int | None = None,
         top: int = settings.TOP,
         threshold: float | None = None,
+        fpir: float | None = None,
+        margin: float = 0.0,
         progress: Progress | None = None,
     ) -> Identification:
         """Who speaks here? Nobody known, where nobody is within the threshold.
 
-        Args: top: how many candidates to list; threshold: a distance 0 to 2, the encoder's own where left out.
-        Raises: InputError; NoSuchGallery or EmptyGallery; StateError where there is no threshold.
+        Args:
+            top: how many candidates to list.
+            threshold: a distance 0 to 2; or fpir: how often a stranger may be given a name, whatever the gallery's
+                size; left out, an FPIR of 1 %, or the threshold of an encoder that is not calibrated.
+            margin: distances this near to the threshold, or to the second candidate's, are inconclusive.
+        Raises: InputError; NoSuchGallery or EmptyGallery; StateError where there is nothing to decide by.
         """
         if top < 1:
             raise InputError(f"{top} candidates; at least 1")
-        limit = self._threshold(threshold)
+        asked = Asked(threshold, fpir=fpir, margin=margin)
+        encoder = self.encoder
         with self._existing().reading() as session:
             if not records.anybody(session):
                 raise EmptyGallery
-        probe = self.encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-        candidates = self.candidates(probe.vector, top)
-        nearest = candidates[0]
-        speaker = nearest.speaker if limit.accepts(nearest.distance) else None
-        return Identification(probe.name, speaker, nearest.distance, limit, candidates, probe.quality, probe.warnings)
+            _line(asked, encoder, 1)
+        probe = encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
+        candidates = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
+        return identification(probe, candidates, margin, top)
 
-    def candidates(self, vector: Vector, top: int = settings.TOP) -> list[Candidate]:
-        """The speakers nearest to a unit vector with exact distances, nearest first; no decision.
+    def nearest(self, vector: Vector, top: int = settings.TOP) -> list[Neighbour]:
+        """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
 
         Args: vector: float32 [dimension], unit length, of this gallery's encoder.
         Raises: EmptyGallery; NoSuchGallery.
         """
         with self._existing().reading() as session:
+            found = self._found_near(session, records.identity(session), vector, top)
+        apart = distances(vector, np.stack([voiceprint for _, _, voiceprint in found]))
+        neighbours = [Neighbour(name, float(apart[i])) for i, (_, name, _) in enumerate(found)]
+        return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:top]
+
+    def _candidates(
+        self, vector: Vector, probe_s: float, top: int, encoder: Encoder, asked: Asked
+    ) -> list[tuple[Candidate, Judgement]]:
+        """The index's nearest, scored exactly, from the likeliest on."""
+        with self._existing().reading() as session:
             identity = records.identity(session)
-            if identity is None:
-                raise EmptyGallery
-            with self._lock:
-                nearest = self._view.nearest(session, identity, vector, top)
+            if identity is not None:  # the gallery may have moved to another encoder while this one listened
+                _require_same(identity.encoder, encoder)
+            nearest = self._found_near(session, identity, vector, max(top, settings.RESCORED))
+            enrolled = records.enrolled_speech(session, [speaker for speaker, _, _ in nearest])
+            line = _line(asked, encoder, records.count_speakers(session))
+        found = [(name, enrolled[speaker], voiceprint) for speaker, name, voiceprint in nearest]
+        return ranked(_judge(encoder), line, vector, probe_s, found)
+
+    def _found_near(
+        self, session: Session, identity: GalleryIdentity | None, vector: Vector, count: int
+    ) -> list[tuple[int, str, Vector]]:
+        if identity is None:
+            raise EmptyGallery
+        with self._lock:
+            nearest = self._view.nearest(session, identity, vector, count)
         if not nearest:
             raise EmptyGallery
-        exact = distances(vector, np.stack([voiceprint for _, voiceprint in nearest]))
-        found = [Candidate(name, float(exact[i])) for i, (name, _) in enumerate(nearest)]
-        return sorted(found, key=lambda candidate: candidate.distance)[:top]
+        return nearest
 
     def verify(
         self,
@@ -217,35 +255,57 @@ class Gallery:
         *,
         rate_hz: int | None = None,
         threshold: float | None = None,
+        fmr: float | None = None,
+        margin: float = 0.0,
         progress: Progress | None = None,
     ) -> Verification:
         """Is it who they say? Reads the one voiceprint; no index is needed.
 
-        Raises: NoSuchSpeaker; InputError; StateError where there is no threshold.
+        Args:
+            threshold: a distance 0 to 2; or fmr: how often a stranger may be accepted; left out, an FMR of 1 %, or the
+                threshold of an encoder that is not calibrated.
+            margin: distances this near to the threshold are inconclusive.
+        Raises: NoSuchSpeaker; InputError; StateError where there is nothing to decide by.
         """
-        speaker = usable_name(name)
-        limit = self._threshold(threshold)
+        speaker, asked = usable_name(name), Asked(threshold, fmr, margin=margin)
         with self._existing().reading() as session:
-            stored = records.voiceprint(session, _require(session, speaker))
-        probe = self.encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-        distance = float(distances(probe.vector, stored[None])[0])
-        accepted = limit.accepts(distance)
-        return Verification(probe.name, speaker, accepted, distance, limit, probe.quality, probe.warnings)
+            encoder = self._encoder_of(records.identity(session))
+            line = _line(asked, encoder, None)
+            row = _require(session, speaker)
+            stored, enrolled = records.voiceprint(session, row), records.enrolled_speech(session, [row])[row]
+        probe = encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
+        [judged] = _judge(encoder).judge(
+            probe.vector, probe.quality.net_speech_s, stored[None], [enrolled.net_speech_s], line
+        )
+        return verification(probe, speaker, enrolled, judged)
 
     def compare(
-        self, sources: Iterable[Source], *, rate_hz: int | None = None, threshold: float | None = None
+        self,
+        sources: Iterable[Source],
+        *,
+        rate_hz: int | None = None,
+        threshold: float | None = None,
+        fmr: float | None = None,
     ) -> Comparison:
         """The distance of every pair of recordings; nothing is read from or written to the gallery but its encoder."""
-        limit = self._threshold(threshold)
-        heard = [self.encoder.probe(source, rate_hz) for source in _several(sources)]
+        encoder = self.encoder
+        line, judge = _line(Asked(threshold, fmr), encoder, None), _judge(encoder)
+        heard = [encoder.probe(source, rate_hz) for source in _several(sources)]
         if len(heard) < 2:
             raise InputError("a comparison needs two recordings or more")
         pairs = []
         for i, first in enumerate(heard):
             for second in heard[i + 1 :]:
-                distance = float(distances(first.vector, second.vector[None])[0])
-                pairs.append(ComparedPair(first.name, second.name, distance, limit.accepts(distance)))
-        return Comparison(pairs, limit, [line for utterance in heard for line in utterance.warnings])
+                [found] = judge.judge(
+                    first.vector,
+                    first.quality.net_speech_s,
+                    second.vector[None],
+                    [second.quality.net_speech_s],
+                    line,
+                )
+                limit, same = found.threshold.distance, found.side == "near"
+                pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
+        return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
 
     def speakers(self, *, enrollments: bool = False) -> list[SpeakerInfo]:
         """Everyone enrolled, by name; with `enrollments` their recordings too. Empty before the first enrollment."""
@@ -295,11 +355,29 @@ class Gallery:
                 raise NoSuchEnrollment(enrollment)
             speaker, name = owner
             records.remove_enrollment(session, enrollment)
-            left = records.refresh_voiceprint(session, speaker)
+            left = records.refresh_voiceprint(session, speaker, added=-1)
             if not left:
                 records.remove_speaker(session, speaker)
             records.record_change(session, [speaker])
         return Removed(name, 1, not left, store.erase_deleted())
+
+    def use_encoder(self, encoder: str | os.PathLike[str] | Encoder, *, progress: Progress | None = None) -> Moved:
+        """Move to another encoder: embed every kept recording anew, and change all vectors at once.
+
+        What was embedded stays where the call is interrupted; the next one goes on from there.
+        Args: encoder: a bundle's name or folder.
+        Raises: AudioNotKept where a recording was enrolled without `keep_audio`; EncoderDamaged; StorageError.
+        """
+        new = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
+
+        def told(before: int, total: int, done: int) -> None:
+            if progress:
+                progress(before + done - 1, total, 1.0, 1.0)
+
+        done = move(self._existing(), new, told)
+        with self._lock:
+            self._encoder, self._asked_encoder = new, self._asked_encoder and new
+        return done
 
     def check(self) -> CheckReport:
         """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts."""
@@ -319,10 +397,6 @@ class Gallery:
                 index = self._view.caught_up(session, identity)
             self._view.save(self._generation)
             return Rebuilt(len(index), self._view.kind)
-
-    def _threshold(self, asked: float | None) -> Threshold:
-        card = self.encoder.card
-        return choose_threshold(asked, card.threshold_distance, card.threshold_origin)
 
     def _found(self) -> Database | None:
         """The database, where there is one by now: another process may have made it."""
@@ -366,13 +440,41 @@ class Gallery:
         with self._existing().reading() as session:
             return records.generation(session)
 
-    def _bind(self, session: Session) -> None:
-        bound = records.identity(session)
-        if bound is None:
-            card = self.encoder.card
-            records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
-        else:
-            _require_same(bound.encoder, self.encoder)
+
+def _heard(
+    encoder: Encoder, recordings: list[Source], rate_hz: int | None, keep_audio: bool, progress: Progress | None
+) -> Iterator[Callable[[], Utterance]]:
+    """What gives each recording's utterance, or raises what is wrong with it, in order."""
+    if len(recordings) == 1:
+        told = partial(progress, 0, 1) if progress else None
+        yield partial(encoder.enrollment, recordings[0], rate_hz, told, keep_audio)
+        return
+    for number, future in enumerate(encoder.enrollments(recordings, rate_hz, keep_audio)):
+        if progress:
+            progress(number, len(recordings), 1.0, 1.0)
+        yield future.result
+
+
+def _bind(session: Session, encoder: Encoder) -> None:
+    """Bind a new gallery to the encoder that has heard its first recordings; of another one, be sure that it did.
+
+    Raises: EncoderMismatch where the gallery moved to another encoder meanwhile.
+    """
+    bound = records.identity(session)
+    if bound is None:
+        card = encoder.card
+        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+    else:
+        _require_same(bound.encoder, encoder)
+
+
+def _line(asked: Asked, encoder: Encoder, searched: int | None) -> Criterion:
+    card = encoder.card
+    return criterion(asked, card.calibration, card.threshold_distance, card.threshold_origin, searched)
+
+
+def _judge(encoder: Encoder) -> Judge:
+    return Judge(encoder.cohort, encoder.card.calibration)
 
 
 def _require(session: Session, name: str) -> int:

@@ -60,11 +60,30 @@ class Enrolled(Result):
 
 
 @dataclass(frozen=True)
-class Candidate(Result):
-    """A speaker and the distance of the probe to the voiceprint, 0 to 2."""
+class Neighbour(Result):
+    """A speaker and the distance of a vector to the voiceprint, 0 to 2."""
 
     speaker: str
     distance: float
+
+
+@dataclass(frozen=True)
+class Candidate(Result):
+    """A speaker beside the probe.
+
+    Attributes:
+        distance: of the probe to the voiceprint, 0 to 2.
+        llr: natural log-likelihood ratio of "the same person"; None where the encoder is not calibrated.
+        threshold: the distance up to which this speaker would be named.
+        recordings, net_speech_s: what the voiceprint is the average of.
+    """
+
+    speaker: str
+    distance: float
+    llr: float | None
+    threshold: float
+    recordings: int
+    net_speech_s: float
 
 
 @dataclass(frozen=True)
@@ -72,15 +91,21 @@ class Identification(Result):
     """Who speaks, as far as the gallery knows.
 
     Attributes:
-        speaker: the nearest, where the distance is at most the threshold; None: nobody known.
-        distance: to the nearest, whoever that is.
-        candidates: the nearest speakers, from nearest to farthest.
+        outcome: `accepted`, `unknown`, or `inconclusive` where a margin was asked for.
+        speaker: the likeliest where accepted, else None.
+        distance, llr, threshold: of the likeliest, whoever that is; threshold_llr: the LLR at the threshold.
+        ahead: by how much the second's distance is larger; None where there is no second.
+        candidates: the likeliest speakers, one row a person, the likeliest first.
     """
 
     source: str
+    outcome: str
     speaker: str | None
     distance: float
+    llr: float | None
     threshold: Threshold
+    threshold_llr: float | None
+    ahead: float | None
     candidates: list[Candidate]
     quality: Quality
     warnings: list[str] = field(default_factory=list)
@@ -88,45 +113,60 @@ class Identification(Result):
 
 @dataclass(frozen=True)
 class Verification(Result):
-    """Whether a recording is of the speaker that it is said to be of."""
+    """Whether a recording is of the speaker that it is said to be of.
+
+    Attributes:
+        outcome: `accepted`, `rejected`, or `inconclusive` where a margin was asked for.
+        threshold_llr: the LLR at the threshold.
+        recordings, enrolled_s: what the voiceprint is the average of, and its seconds of net speech.
+    """
 
     source: str
     speaker: str
+    outcome: str
     accepted: bool
     distance: float
+    llr: float | None
     threshold: Threshold
+    threshold_llr: float | None
+    recordings: int
+    enrolled_s: float
     quality: Quality
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ComparedPair(Result):
-    """Two recordings and their distance; `same_speaker` where it is at most the threshold."""
+    """Two recordings and their distance; `same_speaker` where it is at most the threshold for these two."""
 
     first: str
     second: str
     distance: float
+    llr: float | None
+    threshold: float
     same_speaker: bool
 
 
 @dataclass(frozen=True)
 class Comparison(Result):
-    """Every pair of some recordings."""
+    """Every pair of some recordings; `origin` and `fmr` as in `Threshold`."""
 
     pairs: list[ComparedPair]
-    threshold: Threshold
+    origin: str
+    fmr: float | None
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class EnrollmentInfo(Result):
-    """One recording as listed."""
+    """One recording as listed; `audio_kept` says whether its sound lies in the gallery."""
 
     id: int
     source: str
     net_speech_s: float
     quality: dict[str, Any]
     created: str
+    audio_kept: bool
 
 
 @dataclass(frozen=True)
@@ -146,6 +186,15 @@ class Renamed(Result):
 
     before: str
     after: str
+
+
+@dataclass(frozen=True)
+class Moved(Result):
+    """The encoder that a gallery had and the one that it has now (equal: nothing was to do), and its recordings."""
+
+    before: str
+    after: str
+    enrollments: int
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ class IndexView:
 
     def nearest(
         self, session: Session, identity: GalleryIdentity, query: Vector, count: int
-    ) -> list[tuple[str, Vector]]:
-        """Names and voiceprints of the speakers nearest to a unit vector as of the session's state, and a few more.
+    ) -> list[tuple[int, str, Vector]]:
+        """Id, name and voiceprint of the speakers nearest to a unit vector as of the session's state, and a few more.
 
         Raises: DamagedRow where the database has lost a row.
         """
@@ -46,7 +46,7 @@ class IndexView:
             found = _search(index(session, identity), query, count + SPARE)
             names, prints = records.names_of(session, found), records.voiceprints_of(session, found)
             if names.keys() == prints.keys() == set(found):
-                return [(names[speaker], prints[speaker]) for speaker in found]
+                return [(speaker, names[speaker], prints[speaker]) for speaker in found]
         raise DamagedRow("a voiceprint has no speaker")
 
     def caught_up(self, session: Session, identity: GalleryIdentity) -> VectorIndex:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from training.commands.build import build
+from training.commands.calibrate import calibrate
 from training.commands.describe import describe
 from training.commands.evaluate import evaluate
 from training.commands.export import export
@@ -19,5 +20,5 @@ def training() -> None:
     """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
 
 
-for command in (describe, prepare, train, export, import_seed, trials, evaluate, build):
+for command in (describe, prepare, train, export, calibrate, import_seed, trials, evaluate, build):
     training.add_command(command)

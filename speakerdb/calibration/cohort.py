@@ -1,0 +1,66 @@
+"""Score normalisation: how near two voices are, beside how near either is to strangers.
+
+Adaptive symmetric normalisation (s-norm) after Matějka et al., "Analysis of score normalization in multilingual
+speaker recognition" (Interspeech 2017): a cosine, less the mean and over the spread of the cosines to the nearest
+voices of a cohort, from both sides, and the mean of both. A hoarse line or a common voice raises all its cosines; its
+score it does not raise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.embedding import Vectors
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_SPREAD = 1e-3
+"""Cosines to the cohort that are all alike have no spread to divide by."""
+
+
+class Norms(NamedTuple):
+    """How near voices are to their nearest strangers: mean and spread of the cosines, float64 [n] each."""
+
+    mean: Floats
+    spread: Floats
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Voiceprints of people who are in no gallery.
+
+    Attributes: vectors: float32 [speakers, dimension], unit length; nearest: how many of them a voice is held to.
+    """
+
+    vectors: Vectors
+    nearest: int
+
+    def norms(self, voices: Vectors) -> Norms:
+        """Of unit vectors [n, dimension], each by itself."""
+        cosines = np.asarray(voices, np.float64) @ self.vectors.T.astype(np.float64)
+        nearest = -np.partition(-cosines, self.nearest - 1, axis=1)[:, : self.nearest]
+        return Norms(nearest.mean(axis=1), np.maximum(nearest.std(axis=1), LEAST_SPREAD))
+
+
+def unnormalised(count: int) -> Norms:
+    """Where an encoder has no cohort: the cosine itself is the score."""
+    return Norms(np.zeros(count), np.ones(count))
+
+
+def normalised(cosines: npt.ArrayLike, first: Norms, second: Norms) -> Floats:
+    """Cosines and the norms of both sides, broadcast together → scores, about −6 to 12 with a cohort."""
+    cosines = np.asarray(cosines, np.float64)
+    score: Floats = ((cosines - first.mean) / first.spread + (cosines - second.mean) / second.spread) / 2.0
+    return score
+
+
+def cosine_at(score: npt.ArrayLike, first: Norms, second: Norms) -> Floats:
+    """The cosine that `normalised` gives this score; beyond ±1 where no two vectors reach it."""
+    weight = 1.0 / first.spread + 1.0 / second.spread
+    offset = first.mean / first.spread + second.mean / second.spread
+    cosine: Floats = (2.0 * np.asarray(score, np.float64) + offset) / weight
+    return cosine

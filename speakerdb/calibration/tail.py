@@ -1,0 +1,76 @@
+"""How often a stranger's score reaches a value: false match rate ↔ score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RATES = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
+"""Rates at which a tail is measured, as far as there are strangers enough."""
+
+LEAST_ERRORS = 30
+"""The rule of 30 (Doddington): with 30 errors seen, the rate is within ±30 % with 90 % confidence."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Scores that strangers reach at falling rates; straight lines of score over ln(rate) between and beyond.
+
+    Attributes: scores: rising; rates: falling, below 1; both of two points or more.
+    """
+
+    scores: tuple[float, ...]
+    rates: tuple[float, ...]
+
+    def score_at(self, rate: float) -> float:
+        """The score that strangers reach at this rate, 0 < rate < 1."""
+        return _line(-np.log(rate), -np.log(self.rates), np.array(self.scores))
+
+    def rate_at(self, score: float) -> float:
+        """How often strangers reach this score, 0 to 1."""
+        return float(min(1.0, np.exp(-_line(score, np.array(self.scores), -np.log(self.rates)))))
+
+    def to_json(self) -> dict[str, Any]:
+        """`scores` and `rates`, as the card holds them."""
+        return {"scores": [round(score, 4) for score in self.scores], "rates": list(self.rates)}
+
+    @staticmethod
+    def parse(raw: Any) -> Tail:
+        """The tail of its JSON. Raises: ValueError, TypeError or KeyError for anything else."""
+        scores, rates = np.array(raw["scores"], np.float64), np.array(raw["rates"], np.float64)
+        if scores.shape != rates.shape or scores.ndim != 1 or not 2 <= len(scores) <= 100:
+            raise ValueError("a tail needs as many scores as rates, two to a hundred")
+        rising = np.all(np.diff(scores) > 0) and np.all(np.diff(rates) < 0)
+        if not (np.all(np.isfinite(scores)) and rising and rates[-1] > 0.0 and rates[0] < 1.0):
+            raise ValueError("a tail's scores rise while its rates fall between 1 and 0")
+        return Tail(tuple(scores.tolist()), tuple(rates.tolist()))
+
+    @staticmethod
+    def measured(nontarget: list[npt.NDArray[np.float64]]) -> Tail:
+        """The tail of strangers' scores under several conditions, each of which counts the same.
+
+        Args: nontarget: scores of each condition, [n], 300 or more in the mean.
+        Raises: ValueError where no two of `RATES` have 30 errors in the mean of the conditions.
+        """
+        ordered = [np.sort(scores) for scores in nontarget]
+        trials = int(np.mean([len(scores) for scores in ordered]))
+        rates = [rate for rate in RATES if rate * trials >= LEAST_ERRORS]
+        if len(rates) < 2:
+            raise ValueError(f"{trials} trials of strangers; {round(LEAST_ERRORS / RATES[1])} are needed")
+        every = np.unique(np.concatenate(ordered))
+        reached = np.mean([1.0 - np.searchsorted(scores, every) / len(scores) for scores in ordered], axis=0)
+        first = np.searchsorted(-reached, -np.array(rates)).clip(
+            0, len(every) - 1
+        )  # where no more than the rate reach it
+        scores = every[first]
+        rising = np.append(True, np.diff(scores) > 0.0)  # ties may give one score two rates
+        return Tail.parse({"scores": scores[rising], "rates": np.array(rates)[rising]})
+
+
+def _line(x: float, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> float:
+    """Linear between the points, and on beyond both ends."""
+    i = int(np.clip(np.searchsorted(xs, x), 1, len(xs) - 1))
+    return float(ys[i - 1] + (ys[i] - ys[i - 1]) * (x - xs[i - 1]) / (xs[i] - xs[i - 1]))

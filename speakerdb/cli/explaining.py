@@ -1,0 +1,128 @@
+"""What was decided, in words and as a picture: the line that everybody gets, and what it rests on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from speakerdb.errors import printable
+
+if TYPE_CHECKING:
+    from speakerdb.calibration import Calibration
+    from speakerdb.decision.threshold import Threshold
+    from speakerdb.gallery.results import ComparedPair, Identification, Verification
+    from speakerdb.speech import Quality
+
+SIGNS = {"accepted": "≤", "rejected": ">", "unknown": ">", "inconclusive": "≈"}
+LARGEST_SHOWN_LLR = 20.7  # a billion
+
+
+def identification_line(found: Identification) -> str:
+    """`identify  clip.wav  ana  distance 0.42 ≤ 0.93  LLR +9.2    next: ben 1.34`."""
+    head, best = f"identify  {_short(found.source)}", found.candidates[0]
+    measured = f"{_measured(found.distance, SIGNS[found.outcome], found.threshold.distance, found.llr)}"
+    if found.speaker is None:
+        return f"{head}  {found.outcome:<12}  nearest: {best.speaker}  {measured}"
+    others = found.candidates[1:2]
+    after = "".join(f"    next: {second.speaker} {second.distance:.2f}" for second in others)
+    return f"{head}  {found.speaker:<12}  {measured}{after}"
+
+
+def verification_line(found: Verification) -> str:
+    """`verify    ana  clip.wav  accepted  distance 0.42 ≤ 0.93  LLR +9.2`."""
+    measured = _measured(found.distance, SIGNS[found.outcome], found.threshold.distance, found.llr)
+    return f"verify    {found.speaker}  {_short(found.source)}  {found.outcome:<12}  {measured}"
+
+
+def comparison_line(pair: ComparedPair) -> str:
+    """`compare   a.wav  b.wav  same  distance 0.62 ≤ 0.93  LLR +4.0`."""
+    word, sign = ("same", "≤") if pair.same_speaker else ("different", ">")
+    measured = _measured(pair.distance, sign, pair.threshold, pair.llr)
+    return f"compare   {_short(pair.first)}  {_short(pair.second)}  {word:<9}  {measured}"
+
+
+def explained(found: Identification | Verification) -> list[str]:
+    """What the answer rests on, a line each."""
+    lines = [f"threshold  {_threshold_in_words(found.threshold)}"]
+    if found.llr is not None:
+        lines.append(f"LLR        {found.llr:+.1f}: {_odds(found.llr)}")
+    lines.append(f"probe      {_quality_in_words(found.quality)}")
+    recordings, enrolled_s, name = _enrolled(found)
+    plural = "s" if recordings != 1 else ""
+    lines.append(f"enrolled   {name}: {recordings} recording{plural}, {enrolled_s:.1f} s of speech")
+    candidates = getattr(found, "candidates", [])
+    if len(candidates) > 1:
+        second, ahead = candidates[1], found.ahead  # type: ignore[union-attr]
+        lines.append(f"next       {second.speaker} at {second.distance:.2f}, {ahead:+.2f}")
+    return [f"  {line}" for line in lines]
+
+
+def draw_decision(file: Path, found: Identification | Verification, calibration: Calibration | None) -> None:
+    """The answer's LLR among those of trials of one speaker and of two, and the second candidate's beside it.
+
+    Raises: StateError where nobody has calibrated the encoder; InputError where matplotlib is not installed.
+    """
+    from speakerdb.errors import InputError, StateError, StorageError
+
+    if calibration is None or found.llr is None:
+        raise StateError("the encoder has no calibration to draw; run `speakerdb calibrate`")
+    try:
+        from speakerdb import plots
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is not installed; run: pip install 'speakerdb[plot]'") from error
+    candidates = getattr(found, "candidates", [])
+    marks = {_enrolled(found)[2]: found.llr}
+    marks |= {f"next: {second.speaker}": second.llr for second in candidates[1:2]}
+    title = f"{PurePath(found.source).name}: {found.outcome}"
+    try:
+        plots.draw_decision(file, title, calibration.quantiles, marks, found.threshold_llr)
+    except OSError as error:
+        raise StorageError(f"{printable(file, 200)}: {error.strerror or error}") from error
+
+
+def _measured(distance: float, sign: str, limit: float, llr: float | None) -> str:
+    ratio = "" if llr is None else f"  LLR {llr:+.1f}"
+    return f"distance {distance:.2f} {sign} {limit:.2f}{ratio}"
+
+
+def _threshold_in_words(threshold: Threshold) -> str:
+    text = f"{threshold.distance:.2f}"
+    if threshold.fpir is not None:
+        text += f": FPIR {100 * threshold.fpir:g} %, which is FMR {100 * (threshold.fmr or 0):.2g} % a comparison"
+    elif threshold.fmr is not None:
+        text += f": FMR {100 * threshold.fmr:g} %"
+    return f"{text}; {threshold.origin}"
+
+
+def _odds(llr: float) -> str:
+    """In words: `340 times likelier from one person than from two`."""
+    times = math.exp(min(abs(llr), LARGEST_SHOWN_LLR))
+    shown = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
+    more = "more than " if abs(llr) > LARGEST_SHOWN_LLR else ""
+    first, second = ("one person", "two") if llr >= 0 else ("two persons", "one")
+    return f"{more}{shown} times likelier from {first} than from {second}"
+
+
+def _quality_in_words(quality: Quality) -> str:
+    text = f"{quality.net_speech_s:.1f} s of speech in {quality.duration_s:.1f} s"
+    if quality.snr_db is not None:
+        text += f", SNR {quality.snr_db:.0f} dB"
+    if quality.clipping > 0:
+        text += f", {100 * quality.clipping:.2g} % of samples clipped"
+    if quality.bandwidth_hz is not None:
+        text += f", up to {quality.bandwidth_hz / 1000:.1f} kHz"
+    return text
+
+
+def _enrolled(found: Identification | Verification) -> tuple[int, float, str]:
+    """Recordings, seconds and name of the speaker that the probe was held to."""
+    candidates = getattr(found, "candidates", None)
+    if candidates:
+        return candidates[0].recordings, candidates[0].net_speech_s, candidates[0].speaker
+    return found.recordings, found.enrolled_s, found.speaker  # type: ignore[union-attr,return-value]
+
+
+def _short(source: str) -> str:
+    """A recording's name without its folder, padded so that lines stand under one another."""
+    return f"{printable(PurePath(source).name or source):<15}"

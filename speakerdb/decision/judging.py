@@ -1,0 +1,97 @@
+"""Two voices → distance, score, LLR, and on which side of the line they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.calibration import Calibration, Cohort, Norms, cosine_at, normalised, unnormalised
+from speakerdb.decision.criterion import Criterion
+from speakerdb.decision.threshold import Threshold
+from speakerdb.embedding import Vector, Vectors, cosine_to_distance, distance_to_cosine, distances
+
+Floats = npt.NDArray[np.float64]
+Side = Literal["near", "far", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One voice beside another.
+
+    Attributes:
+        distance: 0 to 2. score: normalised by the cohort (the cosine where there is none), the higher the more alike.
+        llr: natural log-likelihood ratio of one speaker to two; None where nobody has calibrated the encoder.
+        threshold: for these two voices; threshold_llr: the LLR there. side: of it.
+    """
+
+    distance: float
+    score: float
+    llr: float | None
+    threshold: Threshold
+    threshold_llr: float | None
+    side: Side
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What scores are made by, and what they mean.
+
+    Attributes: cohort: the encoder's. calibration: the gallery's own, else the encoder's.
+    """
+
+    cohort: Cohort | None
+    calibration: Calibration | None
+
+    def judge(
+        self, probe: Vector, probe_s: float, voiceprints: Vectors, enrolled_s: Sequence[float], line: Criterion
+    ) -> list[Judgement]:
+        """A probe beside each voiceprint.
+
+        Args: probe: [dimension]; probe_s, enrolled_s: seconds of net speech; voiceprints: [n, dimension].
+        """
+        heard, stored = self._norms(probe[None]), self._norms(voiceprints)
+        apart = distances(probe, voiceprints)
+        scores = normalised(distance_to_cosine(apart), heard, stored)
+        limits = self._limits(heard, stored, line)
+        ratios = self._ratios(scores, probe_s, enrolled_s)
+        at_limits = self._ratios(normalised(distance_to_cosine(limits), heard, stored), probe_s, enrolled_s)
+        return [
+            Judgement(
+                float(apart[i]),
+                float(scores[i]),
+                ratios[i],
+                Threshold(limit, line.origin, line.fmr, line.fpir),
+                at_limits[i],
+                _side(float(apart[i]), limit, line.margin),
+            )
+            for i, limit in enumerate(limits)
+        ]
+
+    def _ratios(self, scores: Floats, probe_s: float, enrolled_s: Sequence[float]) -> list[float | None]:
+        if self.calibration is None:
+            return [None] * len(scores)
+        return [float(llr) for llr in self.calibration.llr(scores, probe_s, np.array(enrolled_s))]
+
+    def _norms(self, voices: Vectors) -> Norms:
+        return self.cohort.norms(voices) if self.cohort else unnormalised(len(voices))
+
+    def _limits(self, heard: Norms, stored: Norms, line: Criterion) -> list[float]:
+        if line.score is None:
+            return [float(line.distance or 0.0)] * len(stored.mean)
+        limits: list[float] = cosine_to_distance(cosine_at(line.score, heard, stored)).tolist()
+        return limits
+
+
+def _side(distance: float, limit: float, margin: float) -> Side:
+    if margin and abs(distance - limit) < margin:
+        return "inconclusive"
+    return "near" if Threshold(limit, "").accepts(distance) else "far"
+
+
+def order(judgements: Sequence[Judgement]) -> list[int]:
+    """Rows from the likeliest to the least likely: by score, and by distance where scores are equal."""
+    return sorted(range(len(judgements)), key=lambda i: (-judgements[i].score, judgements[i].distance))

@@ -1,0 +1,139 @@
+"""Fit a bundle's calibration on dev sets, with a cohort of training speakers, and write both into the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from speakerdb.calibration import Calibration, Cohort, fit
+from speakerdb.calibration.cohort import Norms, normalised
+from speakerdb.calibration.tail import Tail
+from speakerdb.embedding import Vectors
+from speakerdb.encoder.bundle import Bundle, open_bundle
+from training.calibration.conditions import Condition, condition, norms_of
+from training.calibration.heard import JOINED, WHOLE, Heard, heard
+
+COHORT_SPEAKERS = 1000
+NEAREST = 200
+"""Of the cohort; measured on dev (docs/LOG.md)."""
+
+ENROLLED = (1, 3, 8)
+SENTENCE_PROBES = ("1", "2", "3", WHOLE, JOINED)
+SHORT_AND_WHOLE = ("1", WHOLE)
+WORD_S = 1.5
+"""Sets whose recordings hold less speech than this are words: their probes are not cut further."""
+
+
+def calibrate(
+    folder: Path, corpora: Path, dev: tuple[str, ...], train: tuple[str, ...], work: Path, console: Console
+) -> Calibration:
+    """Choose the cohort, fit, and write `cohort.npy` and the card."""
+    bundle = open_bundle(folder)
+    voices = {name: heard(corpora / f"{name}.tar", bundle, WHOLE, work, console).voiceprints() for name in train}
+    cohort, others = choose_cohort(voices)
+    found = [one for name in dev for one in conditions(corpora / f"{name}.tar", bundle, cohort, work, console)]
+    tail = Tail.measured(
+        [
+            scores
+            for name in dev
+            for scores in strangers(corpora / f"{name}.tar", bundle, cohort, _alike(name, others), work, console)
+        ]
+    )
+    trials = sum(len(one.trials.target) for one in found)
+    speakers = len(set(np.concatenate([one.speakers for one in found])))
+    origin = f"{speakers} speakers of {' and '.join(dev)}, {trials:,} trials"
+    calibration = fit([one.trials for one in found], origin, tail)
+    write(folder, calibration, cohort, train)
+    return calibration
+
+
+def conditions(
+    archive: Path, bundle: Bundle, cohort: Cohort | None, work: Path, console: Console, seed: int = 0
+) -> list[Condition]:
+    """Trials of one set: sentences with every length of probe, words as they are."""
+    enrolled = heard(archive, bundle, WHOLE, work, console)
+    found: list[Condition] = []
+    for kind in (WHOLE,) if is_words(enrolled) else SENTENCE_PROBES:
+        probes = heard(archive, bundle, kind, work, console)
+        drawn = [condition(archive.stem, enrolled, probes, count, kind, cohort, seed) for count in ENROLLED]
+        found += [one for one in drawn if one.trials.target.any()]  # with eight clips enrolled, two may not be left
+    return found
+
+
+def strangers(
+    archive: Path, bundle: Bundle, cohort: Cohort, others: Vectors, work: Path, console: Console
+) -> list[npt.NDArray[np.float64]]:
+    """Scores of a set's probes, short ones and whole ones, beside strangers: those of the set, and those of `others`.
+
+    The first are hard (they come from the same part of a corpus, and some were given two names), the second many.
+    """
+    whole = heard(archive, bundle, WHOLE, work, console)
+    prints, owners = whole.voiceprints(), np.unique(whole.speakers)
+    found = []
+    for kind in (WHOLE,) if is_words(whole) else SHORT_AND_WHOLE:
+        probes = heard(archive, bundle, kind, work, console)
+        own = all_scores(prints, probes.vectors, cohort)
+        found += [own[owners[:, None] != probes.speakers], all_scores(others, probes.vectors, cohort).ravel()]
+    return found
+
+
+def all_scores(voices: Vectors, probes: Vectors, cohort: Cohort | None) -> npt.NDArray[np.float64]:
+    """[voices, probes]."""
+    first, second = norms_of(voices, cohort), norms_of(probes, cohort)
+    by_voice = Norms(first.mean[:, None], first.spread[:, None])
+    return normalised(voices.astype(np.float64) @ probes.T.astype(np.float64), by_voice, second)
+
+
+def is_words(whole: Heard) -> bool:
+    """Whether a set's recordings are so short that cutting them further makes no sense."""
+    return float(np.median(whole.speech_s)) < WORD_S
+
+
+def choose_cohort(
+    voices: dict[str, Vectors], speakers: int = COHORT_SPEAKERS, seed: int = 0
+) -> tuple[Cohort, dict[str, Vectors]]:
+    """So many of the sets' voiceprints, drawn from all of them; and those that were not drawn, by set."""
+    drawn = np.random.default_rng(seed).permutation(sum(map(len, voices.values())))[:speakers]
+    chosen, others, start = [], {}, 0
+    for name, prints in voices.items():
+        own = np.isin(np.arange(start, start + len(prints)), drawn)
+        chosen.append(prints[own])
+        others[name] = prints[~own]
+        start += len(prints)
+    rounded = np.concatenate(chosen).astype(np.float16).astype(np.float32)
+    return Cohort(rounded, max(2, round(len(rounded) * NEAREST / COHORT_SPEAKERS))), others
+
+
+def _alike(name: str, others: dict[str, Vectors]) -> Vectors:
+    """Voices of the same corpus, where it has any: a stranger at the door was recorded there."""
+    corpus = name.rsplit("-", 1)[0]
+    own = [voices for other, voices in others.items() if other.rsplit("-", 1)[0] == corpus]
+    return np.concatenate(own or list(others.values()))
+
+
+def write(folder: Path, calibration: Calibration, cohort: Cohort, train: tuple[str, ...]) -> None:
+    """The cohort as float16, then the card that names its hash; each file is replaced whole."""
+    file = io.BytesIO()
+    np.save(file, cohort.vectors.astype(np.float16), allow_pickle=False)
+    card = json.loads((folder / "card.json").read_text(encoding="utf8"))
+    card["calibration"] = calibration.to_json()
+    card["cohort"] = {
+        "sha256": hashlib.sha256(file.getvalue()).hexdigest(),
+        "speakers": len(cohort.vectors),
+        "nearest": cohort.nearest,
+        "origin": f"speakers drawn from {' and '.join(train)}",
+    }
+    for name, content in (("cohort.npy", file.getvalue()), ("card.json", _json(card))):
+        (folder / f"{name}.part").write_bytes(content)
+        (folder / f"{name}.part").replace(folder / name)
+
+
+def _json(card: dict[str, Any]) -> bytes:
+    return (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()
