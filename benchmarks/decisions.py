@@ -149,7 +149,7 @@ class Search:
             drawn = [rng.choice(len(self.others), size - len(self.own), replace=False) for _ in range(DRAWS)]
             tops = [np.maximum(self.own.max(axis=0), self.others[rows].max(axis=0)) for rows in drawn]
             for rate in FPIRS:
-                limit = calibration.tail.score_at(per_comparison(rate, size))
+                limit = calibration.search.score_at(per_comparison(rate, size))
                 fpir = float(np.mean([np.mean(top[strangers] >= limit) for top in tops]))
                 hits = [np.mean((mated >= limit) & (mated >= top[~strangers])) for top in tops]
                 row = {"set": self.name, "size": size, "asked": rate, "fpir": round(fpir, 5)}

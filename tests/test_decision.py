@@ -16,7 +16,7 @@ from speakerdb.errors import InputError, StateError
 
 TAIL = Tail((-1.0, 1.0, 2.0, 3.0), (0.3, 0.1, 0.01, 0.001))
 CALIBRATION = Calibration(
-    LlrMap((-1.0, 1.5, 0.0, 0.0, 0.0, 0.0)), TAIL, "made up", {"target": (0.0, 9.0), "nontarget": (-9.0, 0.0)}
+    LlrMap((-1.0, 1.5, 0.0, 0.0)), TAIL, TAIL, "made up", {"target": (0.0, 9.0), "nontarget": (-9.0, 0.0)}
 )
 
 

@@ -35,10 +35,10 @@ class Trials:
     target: npt.NDArray[np.bool_]
 
 
-def fit(conditions: Sequence[Trials], origin: str, tail: Tail | None = None) -> Calibration:
+def fit(conditions: Sequence[Trials], origin: str, search: Tail | None = None) -> Calibration:
     """The calibration under which these trials are likeliest; every condition counts the same.
 
-    Args: origin: one line that says where the trials come from; tail: where it is known better than by these trials.
+    Args: origin: one line that says where the trials come from; search: the tail of searches, where it is not that of these trials.
     Raises: ValueError for a condition of one kind of trials alone, for too few strangers, or where a higher score
         does not make one speaker likelier.
     """
@@ -57,8 +57,9 @@ def fit(conditions: Sequence[Trials], origin: str, tail: Tail | None = None) -> 
         )
         for name, kind in (("target", True), ("nontarget", False))
     }
-    tail = tail or Tail.measured([trials.scores[~trials.target] for trials in conditions])
-    return Calibration(llr, tail, origin, {name: tuple(values.tolist()) for name, values in quantiles.items()})
+    tail = Tail.measured([trials.scores[~trials.target] for trials in conditions])
+    shown = {name: tuple(values.tolist()) for name, values in quantiles.items()}
+    return Calibration(llr, tail, search or tail, origin, shown)
 
 
 def logistic(rows: Floats, target: npt.NDArray[np.bool_], weights: Floats, ridge: float) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +63,16 @@ class Tail:
             raise ValueError(f"{trials} trials of strangers; {round(LEAST_ERRORS / RATES[1])} are needed")
         every = np.unique(np.concatenate(ordered))
         reached = np.mean([1.0 - np.searchsorted(scores, every) / len(scores) for scores in ordered], axis=0)
-        first = np.searchsorted(-reached, -np.array(rates)).clip(
-            0, len(every) - 1
-        )  # where no more than the rate reach it
-        scores = every[first]
+        first = np.searchsorted(-reached, -np.array(rates))  # where no more than the rate reach it
+        scores = every[first.clip(0, len(every) - 1)]
         rising = np.append(True, np.diff(scores) > 0.0)  # ties may give one score two rates
         return Tail.parse({"scores": scores[rising], "rates": np.array(rates)[rising]})
+
+    @staticmethod
+    def between(parts: Sequence[Tail]) -> Tail:
+        """The mean of several tails' scores at each rate, each extrapolated by itself where it was not measured."""
+        scores = np.mean([[part.score_at(rate) for rate in RATES] for part in parts], axis=0)
+        return Tail.parse({"scores": scores, "rates": RATES})
 
 
 def _line(x: float, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> float:

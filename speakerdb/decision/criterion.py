@@ -87,10 +87,10 @@ def criterion(
     if searched is not None and asked.fmr is None and fpir is None:
         fpir = settings.IDENTIFY_FPIR
     if fpir is not None:
-        fmr = per_comparison(fpir, searched or 1)
+        fmr, tail = per_comparison(fpir, searched or 1), calibration.search
     else:
-        fmr = settings.VERIFY_FMR if asked.fmr is None else asked.fmr
+        fmr, tail = settings.VERIFY_FMR if asked.fmr is None else asked.fmr, calibration.tail
     origin = calibration.origin
-    if fmr < calibration.tail.rates[-1]:
-        origin += f"; extrapolated from an FMR of {calibration.tail.rates[-1]:g}"
-    return Criterion(None, calibration.tail.score_at(fmr), origin, fmr, fpir, asked.margin)
+    if fmr < tail.rates[-1]:
+        origin += f"; extrapolated from an FMR of {tail.rates[-1]:g}"
+    return Criterion(None, tail.score_at(fmr), origin, fmr, fpir, asked.margin)

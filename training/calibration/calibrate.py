@@ -24,6 +24,8 @@ COHORT_SPEAKERS = 1000
 NEAREST = 200
 """Of the cohort; measured on dev (docs/LOG.md)."""
 
+Scores = npt.NDArray[np.float64]
+
 ENROLLED = (1, 3, 8)
 SENTENCE_PROBES = ("1", "2", "3", WHOLE, JOINED)
 SHORT_AND_WHOLE = ("1", WHOLE)
@@ -39,17 +41,16 @@ def calibrate(
     voices = {name: heard(corpora / f"{name}.tar", bundle, WHOLE, work, console).voiceprints() for name in train}
     cohort, others = choose_cohort(voices)
     found = [one for name in dev for one in conditions(corpora / f"{name}.tar", bundle, cohort, work, console)]
-    tail = Tail.measured(
-        [
-            scores
-            for name in dev
-            for scores in strangers(corpora / f"{name}.tar", bundle, cohort, _alike(name, others), work, console)
-        ]
-    )
+    hard, easy = [], []
+    for name in dev:
+        own, beside = strangers(corpora / f"{name}.tar", bundle, cohort, _alike(name, others), work, console)
+        hard += own
+        easy += beside
+    search = Tail.between([Tail.measured(hard), Tail.measured(easy)])
     trials = sum(len(one.trials.target) for one in found)
     speakers = len(set(np.concatenate([one.speakers for one in found])))
     origin = f"{speakers} speakers of {' and '.join(dev)}, {trials:,} trials"
-    calibration = fit([one.trials for one in found], origin, tail)
+    calibration = fit([one.trials for one in found], origin, search)
     write(folder, calibration, cohort, train)
     return calibration
 
@@ -69,19 +70,20 @@ def conditions(
 
 def strangers(
     archive: Path, bundle: Bundle, cohort: Cohort, others: Vectors, work: Path, console: Console
-) -> list[npt.NDArray[np.float64]]:
+) -> tuple[list[Scores], list[Scores]]:
     """Scores of a set's probes, short ones and whole ones, beside strangers: those of the set, and those of `others`.
 
-    The first are hard (they come from the same part of a corpus, and some were given two names), the second many.
+    The first come from the same part of a corpus, and some of them are one person under two names; the second were
+    recorded elsewhere, in another year or language. A gallery's strangers lie between.
     """
     whole = heard(archive, bundle, WHOLE, work, console)
     prints, owners = whole.voiceprints(), np.unique(whole.speakers)
-    found = []
+    own, beside = [], []
     for kind in (WHOLE,) if is_words(whole) else SHORT_AND_WHOLE:
         probes = heard(archive, bundle, kind, work, console)
-        own = all_scores(prints, probes.vectors, cohort)
-        found += [own[owners[:, None] != probes.speakers], all_scores(others, probes.vectors, cohort).ravel()]
-    return found
+        own.append(all_scores(prints, probes.vectors, cohort)[owners[:, None] != probes.speakers])
+        beside.append(all_scores(others, probes.vectors, cohort).ravel())
+    return own, beside
 
 
 def all_scores(voices: Vectors, probes: Vectors, cohort: Cohort | None) -> npt.NDArray[np.float64]:

@@ -1,0 +1,133 @@
+"""Samples → the probability that somebody speaks, for each frame of 32 ms.
+
+A small convolutional network over log-mel energies, taught by Silero's model on clean speech and asked about the same
+speech in noise (`python -m training speech`, docs/LOG.md). It sees about half a second on either side of a frame.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.errors import StorageError, printable
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+"""float32 [samples], mono, −1 to 1, at `SAMPLE_RATE_HZ`."""
+
+MODEL = Path(__file__).parent / "vad" / "speakerdb_vad_16k.onnx"
+MODEL_SHA256 = "0"
+MEND = "install it again: pip install --force-reinstall --no-deps speakerdb"
+
+SAMPLE_RATE_HZ = 16_000
+FRAME_SAMPLES = 512
+HOP_SAMPLES = FRAME_SAMPLES // 2
+"""Two feature frames begin in each frame; each is 512 samples long."""
+
+BINS = 40
+REACH_FRAMES = 15
+"""Frames on either side that the network's dilated convolutions see, beside those of its first layer."""
+FIRST_BEFORE, FIRST_AFTER = 2, 3
+"""Feature frames before a frame's first, and after it, that the first layer sees."""
+
+RUN_FRAMES = 256
+"""Frames in one call, 8 s. Runs begin at multiples of it, so that the size of blocks changes no bit."""
+
+LEAST_POWER = 1e-7
+"""Under the mel energies of samples of ±1: about −70 dBFS, the noise of a quiet room."""
+
+
+class SpeechDetector:
+    """The network over one recording, block by block; one object a recording and a thread.
+
+    Raises: StorageError where the model's file is missing or not the one that speakerdb ships.
+    """
+
+    def __init__(self, model: Path = MODEL) -> None:
+        self._session = _session(model)
+        before = REACH_FRAMES * FRAME_SAMPLES + FIRST_BEFORE * HOP_SAMPLES
+        self._held = np.zeros(before, np.float32)  # from where the next run's first features begin
+        self._samples = self._frames = 0
+
+    def detect(self, samples: Samples) -> npt.NDArray[np.float32]:
+        """The recording's next block → the probabilities of speech that are known by now, in order.
+
+        Args: samples: [any length]. Returns: float32 [frames], 0 to 1; half a second and up to a run behind.
+        Raises: ValueError for another shape.
+        """
+        if samples.ndim != 1:
+            raise ValueError(f"samples of shape {samples.shape}; [samples] is needed")
+        self._samples += len(samples)
+        self._held = np.concatenate([self._held, samples], dtype=np.float32)
+        found = []
+        while len(self._held) >= _needed(RUN_FRAMES):
+            found.append(self._run(RUN_FRAMES))
+        return np.concatenate(found) if found else np.zeros(0, np.float32)
+
+    def finish(self) -> npt.NDArray[np.float32]:
+        """The recording has ended: the probabilities of its last frames, ⌈samples / 512⌉ in all."""
+        left = -(-self._samples // FRAME_SAMPLES) - self._frames
+        if not left:
+            return np.zeros(0, np.float32)
+        self._held = np.concatenate([self._held, np.zeros(_needed(RUN_FRAMES), np.float32)])
+        found = [self._run(min(RUN_FRAMES, left - done)) for done in range(0, left, RUN_FRAMES)]
+        return np.concatenate(found)
+
+    def _run(self, frames: int) -> npt.NDArray[np.float32]:
+        features = log_mel(self._held[: _needed(frames)])
+        self._held = self._held[frames * FRAME_SAMPLES :]
+        self._frames += frames
+        probabilities: npt.NDArray[np.float32] = self._session.run(None, {"features": features.T[None]})[0][0]
+        return probabilities
+
+
+def log_mel(samples: Samples) -> npt.NDArray[np.float32]:
+    """Natural logarithms of mel energies: float32 [frames of 512 samples, a hop of 256; 40], less a level of speech."""
+    windows = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES]
+    spectrum = np.fft.rfft(windows * _window(), axis=1)
+    energies = np.square(np.abs(spectrum)).astype(np.float32) @ _filters()
+    found: npt.NDArray[np.float32] = (np.log(energies + LEAST_POWER) + 6.0) / 4.0
+    return found
+
+
+def _needed(frames: int) -> int:
+    """Samples that so many frames are computed from."""
+    features = 2 * (frames - 1) + FIRST_BEFORE + FIRST_AFTER + 4 * REACH_FRAMES
+    return features * HOP_SAMPLES + FRAME_SAMPLES
+
+
+@functools.cache
+def _window() -> npt.NDArray[np.float32]:
+    return (np.hanning(FRAME_SAMPLES) / np.sqrt(np.square(np.hanning(FRAME_SAMPLES)).sum())).astype(np.float32)
+
+
+@functools.cache
+def _filters() -> npt.NDArray[np.float32]:
+    """Triangles on the mel scale (1127 · ln(1 + f / 700)) from 60 to 7,600 Hz, their weights' sum 1: [257, 40]."""
+    mels = 1127.0 * np.log1p(np.arange(FRAME_SAMPLES // 2 + 1) * SAMPLE_RATE_HZ / FRAME_SAMPLES / 700.0)
+    edges = np.linspace(*(1127.0 * np.log1p(np.array([60.0, 7600.0]) / 700.0)), BINS + 2)
+    rising = (mels[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - mels[:, None]) / (edges[2:] - edges[1:-1])
+    found = np.clip(np.minimum(rising, falling), 0.0, None)
+    return (found / found.sum(axis=0)).astype(np.float32)
+
+
+@functools.cache
+def _session(model: Path) -> Any:
+    """One session a process and model: its `run` may be called from many threads at once."""
+    name = printable(model, 200)
+    try:
+        content = model.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{name}: cannot be read ({error.strerror}); {MEND}", path=str(model)) from error
+    if model == MODEL and hashlib.sha256(content).hexdigest() != MODEL_SHA256:
+        raise StorageError(f"{name}: not the speech detector of speakerdb; {MEND}", path=str(model))
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,137 @@
+"""Recordings to learn from: clips and pauses in a row, in a room, with noise, hum, tones or music under them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+from training.speech.teacher import Clip
+
+FRAMES = 256
+"""Of a mixture, 8.2 s."""
+
+SNR_DB = (-3.0, 25.0)
+NOISE_SHARE, CLEAN_SHARE = 0.2, 0.2
+"""Mixtures in which nobody speaks, and those with nothing but a faint floor under the speech."""
+ROOM_SHARE, RT60_S = 0.3, (0.1, 0.6)
+LEVEL_DBFS = (-45.0, -12.0)
+"""Of the speech, or of the noise where nobody speaks."""
+
+
+@dataclass
+class Mixtures:
+    """Draws recordings of `FRAMES` frames and the probability of speech in each frame."""
+
+    clips: list[Clip]
+    noises: list[Samples]
+    rng: np.random.Generator
+
+    def draw(self) -> tuple[Samples, npt.NDArray[np.float32]]:
+        """Samples [FRAMES · 512] and speech [FRAMES]."""
+        size = FRAMES * FRAME_SAMPLES
+        if self.rng.random() < NOISE_SHARE:
+            found, speech = self._background(size), np.zeros(FRAMES, np.float32)
+        else:
+            found, speech = self._spoken()
+            if self.rng.random() > CLEAN_SHARE:
+                voice = _power(found[np.repeat(speech > 0.5, FRAME_SAMPLES)])
+                noise = self._background(size)
+                snr_db = self.rng.uniform(*SNR_DB)
+                found = found + noise * np.sqrt(voice / (_power(noise) * 10.0 ** (snr_db / 10.0)))
+        level = 10.0 ** (self.rng.uniform(*LEVEL_DBFS) / 10.0)
+        found = found * np.sqrt(level / _power(found))
+        floor = 10.0 ** (self.rng.uniform(-100.0, -60.0) / 20.0)
+        found = found + floor * self.rng.standard_normal(size)
+        return np.clip(found, -1.0, 1.0).astype(np.float32), speech
+
+    def _spoken(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+        samples, speech, filled = np.zeros(FRAMES * FRAME_SAMPLES), np.zeros(FRAMES, np.float32), 0
+        while filled < FRAMES:
+            filled += int(self.rng.integers(0, 40)) if self.rng.random() < 0.6 else 0
+            clip, found = self.clips[self.rng.integers(len(self.clips))]
+            start = int(self.rng.integers(0, max(1, len(found) - FRAMES)))
+            count = min(len(found) - start, FRAMES - filled)
+            if count <= 0:
+                break
+            part = clip[start * FRAME_SAMPLES : (start + count) * FRAME_SAMPLES]
+            peak = np.abs(part).max() + 1e-6
+            gain = 10.0 ** (self.rng.uniform(-6.0, 6.0) / 20.0) / peak
+            samples[filled * FRAME_SAMPLES : (filled + count) * FRAME_SAMPLES] = part * gain
+            speech[filled : filled + count] = found[start : start + count]
+            filled += count
+        if self.rng.random() < ROOM_SHARE:
+            samples = _room(samples, self.rng)
+        return samples, speech
+
+    def _background(self, size: int) -> npt.NDArray[np.float64]:
+        """Recorded noise in most cases, else something that machines and instruments make."""
+        kind = self.rng.random()
+        if kind < 0.6:
+            noise = self.noises[self.rng.integers(len(self.noises))]
+            start = int(self.rng.integers(0, len(noise)))
+            return np.resize(np.roll(noise, -start), size).astype(np.float64) + 1e-7 * self.rng.standard_normal(size)
+        if kind < 0.75:
+            return coloured(size, self.rng)
+        if kind < 0.85:
+            return hum(size, self.rng)
+        return tones(size, self.rng)
+
+
+def coloured(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Noise whose power falls as f^−a, a between 0 and 2, swelling and falling at times."""
+    spectrum = np.fft.rfft(rng.standard_normal(size))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 30.0) ** (rng.uniform(0.0, 2.0) / 2.0)
+    found = np.fft.irfft(spectrum, size)
+    if rng.random() < 0.3:
+        found = found * (1.1 + np.sin(2 * np.pi * rng.uniform(0.2, 6.0) * _seconds(size)))
+    return found
+
+
+def hum(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Mains and motors: harmonics of one steady tone."""
+    base = rng.choice([50.0, 60.0, 100.0, 120.0, rng.uniform(40.0, 300.0)])
+    orders = np.arange(1, rng.integers(2, 20))
+    weights = rng.uniform(0.0, 1.0, len(orders)) / orders ** rng.uniform(0.3, 1.5)
+    phases = rng.uniform(0.0, 2 * np.pi, len(orders))
+    angles = 2 * np.pi * base * orders[:, None] * _seconds(size) + phases[:, None]
+    return np.asarray(weights @ np.sin(angles) + 1e-3 * rng.standard_normal(size))
+
+
+def tones(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Beeps and tunes: notes of some harmonics that begin at once and fade, one to four at a time."""
+    found = 1e-3 * rng.standard_normal(size)
+    for _ in range(rng.integers(1, 5)):
+        at = int(rng.integers(0, SAMPLE_RATE_HZ // 2))
+        fade_s, base = rng.choice([0.05, 0.3, 1.0, 5.0]), rng.uniform(80.0, 1500.0)
+        orders = np.arange(1, rng.integers(2, 10))
+        weights = rng.uniform(0.2, 1.0, len(orders)) / orders ** rng.uniform(0.5, 2.0)
+        while at < size:
+            length = min(size - at, int(rng.uniform(0.08, 1.2) * SAMPLE_RATE_HZ))
+            seconds = _seconds(length)
+            pitch = base * 2.0 ** (rng.integers(-12, 13) / 12.0)
+            wave = weights @ np.sin(2 * np.pi * pitch * orders[:, None] * seconds)
+            found[at : at + length] += wave * np.exp(-seconds / fade_s) * np.minimum(1.0, seconds / 0.005)
+            at += length + int(rng.choice([0.0, rng.uniform(0.0, 0.8)]) * SAMPLE_RATE_HZ)
+    return np.asarray(found)
+
+
+def _room(samples: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """The sound and its echoes: white noise that decays by 60 dB in RT60, 3 to 10 dB under the direct sound."""
+    rt60_s = rng.uniform(*RT60_S)
+    length = int(rt60_s * SAMPLE_RATE_HZ)
+    tail = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
+    tail *= 10.0 ** (-rng.uniform(3.0, 10.0) / 20.0) / np.sqrt(np.square(tail).sum())
+    tail[0] += 1.0
+    size = 1 << int(np.ceil(np.log2(len(samples) + length)))
+    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)[: len(samples)]
+
+
+def _power(samples: npt.NDArray[np.float64]) -> float:
+    return float(np.square(samples).mean()) + 1e-12 if len(samples) else 1e-4
+
+
+def _seconds(size: int) -> npt.NDArray[np.float64]:
+    return np.arange(size) / SAMPLE_RATE_HZ
