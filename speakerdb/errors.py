@@ -3,13 +3,15 @@
     SpeakerdbError
     ├── InputError 3      audio or an argument that cannot be used
     │   ├── AudioUnreadable     missing, not audio, damaged, wrong rate
+    │   ├── SeveralVoices       not one person's recording
     │   └── TooLittleSpeech     silence, noise, or less net speech than needed
     ├── StateError 4      what was asked does not fit what is stored
     │   ├── NoSuchSpeaker       ├── DuplicateEnrollment
     │   ├── NameTaken           ├── ConflictingEnrollment
     │   ├── NoSuchEnrollment    ├── EncoderMismatch
     │   ├── EmptyGallery        ├── NoSuchGallery
-    │   └── AudioNotKept
+    │   ├── OutlierRecording    ├── PossibleDuplicate
+    │   ├── TooFewTrials        └── AudioNotKept
     └── StorageError 5    the gallery's files cannot be used
         ├── GalleryDamaged      ├── GalleryReadOnly
         ├── GalleryLocked       ├── GalleryFull
@@ -75,6 +77,19 @@ class TooLittleSpeech(InputError):
             found_s=round(found_s, 3),
             needed_s=needed_s,
             duration_s=round(duration_s, 3),
+        )
+
+
+class SeveralVoices(InputError):
+    """A recording to enroll in which more than one person speaks."""
+
+    def __init__(self, source: str, changes_s: tuple[float, ...]) -> None:
+        shown = ", ".join(f"{second:.1f}" for second in changes_s[:5]) + (", …" if len(changes_s) > 5 else "")
+        super().__init__(
+            f"{printable(source)}: several voices; another one begins at {shown} s. Cut the recording there, or enroll "
+            "it all the same with --force",
+            source=source,
+            changes_s=list(changes_s),
         )
 
 
@@ -146,6 +161,51 @@ class ConflictingEnrollment(StateError):
             source=source,
             speaker=speaker,
             enrolled_for=enrolled_for,
+        )
+
+
+class OutlierRecording(StateError):
+    """A recording that does not sound like its speaker's others."""
+
+    def __init__(self, source: str, speaker: str, others: int, distance: float, llr: float) -> None:
+        beside = "the other recording" if others == 1 else f"the other {others} recordings"
+        super().__init__(
+            f"{printable(source)} does not sound like {beside} of {printable(speaker)!r} (distance {distance:.2f}, "
+            f"LLR {llr:+.1f}); listen to it, leave it out, or enroll it all the same with --force",
+            source=source,
+            speaker=speaker,
+            distance=distance,
+            llr=llr,
+        )
+
+
+class PossibleDuplicate(StateError):
+    """A new speaker who sounds like an enrolled one."""
+
+    def __init__(self, speaker: str, enrolled: str, distance: float, threshold: float, llr: float) -> None:
+        super().__init__(
+            f"{printable(speaker)!r} sounds like {printable(enrolled)!r}, who is enrolled (distance {distance:.2f} ≤ "
+            f"{threshold:.2f}, LLR {llr:+.1f}); enroll under that name, or with --force where they are two people",
+            speaker=speaker,
+            enrolled=enrolled,
+            distance=distance,
+            threshold=threshold,
+            llr=llr,
+        )
+
+
+class TooFewTrials(StateError):
+    """Fewer trials than a rate can be found out by: the rule of 30."""
+
+    def __init__(self, kind: str, found: int, needed: int, fmr: float | None) -> None:
+        what = f"an FMR of {100 * fmr:g} %" if fmr else "a calibration"
+        more = "enroll more people" if fmr else "enroll more recordings of each speaker"
+        less = f", ask for --fmr {30 / found:.2g}" if fmr and found >= 300 else ""
+        super().__init__(
+            f"{what} needs {needed:,} trials of {kind}, and {found:,} are here (the rule of 30: 30 errors to count); "
+            f"{more}{less}, or give --trials FILE",
+            trials=found,
+            needed=needed,
         )
 
 

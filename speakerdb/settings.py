@@ -57,6 +57,25 @@ VERIFY_FMR = 0.01
 IDENTIFY_FPIR = 0.01
 """How often `identify` may name somebody for a stranger, where nothing else is asked for."""
 
+LEAST_ERRORS = 30
+"""The rule of 30 (Doddington): with 30 errors seen, a rate is within ±30 % with 90 % confidence."""
+
+CHANGE_LLR = 0.0
+"""A recording in which two voices, one after the other, are likelier than this is not enrolled."""
+
+OUTLIER_LLR = -1.0
+"""A recording that is less like its speaker's others than this is not enrolled."""
+
+DUPLICATE_FPIR, DUPLICATE_LLR = 0.01, 4.0
+"""Two speakers are taken for one person within both: the threshold of a search, and so likely a ratio (in a small
+gallery the threshold alone is a low bar for somebody who does not claim to be anybody)."""
+
+COMPLETE_SPEECH_S = 12.0
+"""Net speech of a speaker beyond which more makes answers no surer (the calibration's own limit)."""
+
+LITTLE_SPEECH_S = 3.0
+"""Net speech of a speaker below which `doctor` asks for more."""
+
 RESCORED = 50
 """Candidates of the vector search that are scored, where fewer are asked for."""
 

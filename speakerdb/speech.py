@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -52,11 +53,15 @@ MIN_SPEECH_FRAMES = 4  # 128 ms; Silero's 250 would lose 1 word in 14 for 4 s le
 PAD_FRAMES = 1  # on both sides (Silero: 30 ms): the model sees an onset late and lets go early
 LOOKAHEAD_FRAMES = MIN_SPEECH_FRAMES - 1 + MIN_SILENCE_FRAMES - 1 + PAD_FRAMES  # that may change yet
 
-MIN_NOISE_FRAMES = 3  # with less than 0.1 s between the words a noise level is a guess
+MIN_NOISE_FRAMES = 8  # with less than a quarter of a second between the words a noise level is a guess
 NOISE_FLOOR = 1e-10  # power, −100 dBFS: 16-bit audio's own; digital silence between the words counts as this
 LEAST_VOICE = 0.01  # of the noise's power: speech no louder than what is between the words reads −20 dB
 CLIPPED = 0.999  # of full scale; converters and decoders rarely reach 1.0 exactly
 BANDWIDTH_DROP_DB = 50.0  # tells telephone (3.7 to 3.9 kHz for 90 % of clips) from wide band (4.8 to 7.8)
+
+LOW_SNR_DB, HIGH_SNR_DB = 8.0, 18.0  # below, and from which on, a recording is of low and of high quality
+LOW_CLIPPING, HIGH_CLIPPING = 1e-2, 1e-3
+LOW_BANDWIDTH_HZ, HIGH_BANDWIDTH_HZ = 3000.0, 5000.0  # a telephone's 3.8 kHz lies between
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Quality:
         duration_s: its length.
         net_speech_s: seconds of speech, 0 to `duration_s`.
         snr_db: mean power of speech less the noise's, over the median power between the words, −20 to 100;
-            None without speech or with less than 0.1 s of anything else. Steady noise is meant: the median
+            None without speech or with less than 0.25 s of anything else. Steady noise is meant: the median
             passes over a door that slams.
         clipping: share of samples at or above 0.999 of full scale, 0 to 1. Clipping that was turned down
             afterwards is not seen.
@@ -90,6 +95,17 @@ class Quality:
     clipping: float
     peak_dbfs: float | None
     bandwidth_hz: float | None
+
+    @property
+    def grade(self) -> str:
+        """`high`, `fair` or `low`: by the worst of noise, clipping and bandwidth; what is not known is not held."""
+        snr_db = math.inf if self.snr_db is None else self.snr_db
+        bandwidth_hz = math.inf if self.bandwidth_hz is None else self.bandwidth_hz
+        if snr_db < LOW_SNR_DB or self.clipping > LOW_CLIPPING or bandwidth_hz < LOW_BANDWIDTH_HZ:
+            return "low"
+        if snr_db < HIGH_SNR_DB or self.clipping > HIGH_CLIPPING or bandwidth_hz < HIGH_BANDWIDTH_HZ:
+            return "fair"
+        return "high"
 
     def to_json(self) -> dict[str, float | None]:
         """The attributes, rounded to what they are good for."""

@@ -81,8 +81,8 @@ class SpeechDetector:
         features = log_mel(self._held[: _needed(frames)])
         self._held = self._held[frames * FRAME_SAMPLES :]
         self._frames += frames
-        probabilities: npt.NDArray[np.float32] = self._session.run(None, {"features": features.T[None]})[0][0]
-        return probabilities
+        found: npt.NDArray[np.float32] = self._session.run(None, {"features": features.T[None]})[0][0]
+        return found
 
 
 def log_mel(samples: Samples) -> npt.NDArray[np.float32]:
@@ -102,18 +102,22 @@ def _needed(frames: int) -> int:
 
 @functools.cache
 def _window() -> npt.NDArray[np.float32]:
-    return (np.hanning(FRAME_SAMPLES) / np.sqrt(np.square(np.hanning(FRAME_SAMPLES)).sum())).astype(np.float32)
+    window = np.hanning(FRAME_SAMPLES)
+    found: npt.NDArray[np.float32] = (window / np.sqrt(np.square(window).sum())).astype(np.float32)
+    return found
 
 
 @functools.cache
 def _filters() -> npt.NDArray[np.float32]:
     """Triangles on the mel scale (1127 · ln(1 + f / 700)) from 60 to 7,600 Hz, their weights' sum 1: [257, 40]."""
     mels = 1127.0 * np.log1p(np.arange(FRAME_SAMPLES // 2 + 1) * SAMPLE_RATE_HZ / FRAME_SAMPLES / 700.0)
-    edges = np.linspace(*(1127.0 * np.log1p(np.array([60.0, 7600.0]) / 700.0)), BINS + 2)
+    low, high = 1127.0 * np.log1p(60.0 / 700.0), 1127.0 * np.log1p(7600.0 / 700.0)
+    edges = np.linspace(low, high, BINS + 2)
     rising = (mels[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mels[:, None]) / (edges[2:] - edges[1:-1])
-    found = np.clip(np.minimum(rising, falling), 0.0, None)
-    return (found / found.sum(axis=0)).astype(np.float32)
+    weights = np.clip(np.minimum(rising, falling), 0.0, None)
+    found: npt.NDArray[np.float32] = (weights / weights.sum(axis=0)).astype(np.float32)
+    return found
 
 
 @functools.cache

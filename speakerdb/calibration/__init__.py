@@ -7,8 +7,20 @@
 """
 
 from speakerdb.calibration.cohort import Cohort, Norms, cosine_at, normalised, unnormalised
-from speakerdb.calibration.fit import fit
+from speakerdb.calibration.fit import Trials, fit, refit
 from speakerdb.calibration.model import Calibration, LlrMap
 from speakerdb.calibration.tail import Tail
 
-__all__ = ["Calibration", "Cohort", "LlrMap", "Norms", "Tail", "cosine_at", "fit", "normalised", "unnormalised"]
+__all__ = [
+    "Calibration",
+    "Cohort",
+    "LlrMap",
+    "Norms",
+    "Tail",
+    "Trials",
+    "cosine_at",
+    "fit",
+    "normalised",
+    "refit",
+    "unnormalised",
+]

@@ -19,6 +19,11 @@ PRIOR = 0.1
 RIDGE = 1e-5
 """Pull of the weights towards 0, in trials of one condition: it decides what the trials leave open, no more."""
 
+PRIOR_LOG_ODDS = float(np.log(PRIOR / (1.0 - PRIOR)))
+
+DOUBT = 10.0
+"""Pull of a gallery's stretch and shift towards none, in trials: ten good ones weigh as much (docs/LOG.md)."""
+
 STEPS, DONE = 100, 1e-9
 
 
@@ -38,7 +43,8 @@ class Trials:
 def fit(conditions: Sequence[Trials], origin: str, search: Tail | None = None) -> Calibration:
     """The calibration under which these trials are likeliest; every condition counts the same.
 
-    Args: origin: one line that says where the trials come from; search: the tail of searches, where it is not that of these trials.
+    Args: origin: one line that says where the trials come from; search: the tail of searches, where it is not that
+        of these trials.
     Raises: ValueError for a condition of one kind of trials alone, for too few strangers, or where a higher score
         does not make one speaker likelier.
     """
@@ -47,36 +53,56 @@ def fit(conditions: Sequence[Trials], origin: str, search: Tail | None = None) -
     weights = np.concatenate([_weights(trials.target) for trials in conditions])
     # fitted to posterior odds at PRIOR; the LLR is those odds less the prior's
     found = logistic(rows, target, weights, RIDGE)
-    found[0] -= np.log(PRIOR / (1.0 - PRIOR))
+    found[0] -= PRIOR_LOG_ODDS
     llr = LlrMap.parse(found)
-    ratios = [llr(trials.scores, trials.probe_s, trials.enrolled_s) for trials in conditions]
-    steps = np.linspace(0.0, 100.0, 51)
-    quantiles = {
-        name: np.percentile(
-            np.concatenate([r[t.target == kind] for r, t in zip(ratios, conditions, strict=True)]), steps
-        )
-        for name, kind in (("target", True), ("nontarget", False))
-    }
     tail = Tail.measured([trials.scores[~trials.target] for trials in conditions])
-    shown = {name: tuple(values.tolist()) for name, values in quantiles.items()}
-    return Calibration(llr, tail, search or tail, origin, shown)
+    return Calibration(llr, tail, search or tail, origin, _quantiles(llr, conditions))
 
 
-def logistic(rows: Floats, target: npt.NDArray[np.bool_], weights: Floats, ridge: float) -> Floats:
+def refit(base: Calibration, conditions: Sequence[Trials], origin: str) -> Calibration:
+    """The encoder's calibration, moved to what few trials of a gallery show.
+
+    Its LLRs are stretched and shifted, less the fewer trials there are (`DOUBT`); its tails give way to the trials' as
+    far as these go, and follow shifted beyond.
+    Raises: ValueError as `fit`.
+    """
+    ratios = np.concatenate([base.llr(trials.scores, trials.probe_s, trials.enrolled_s) for trials in conditions])
+    target = np.concatenate([trials.target for trials in conditions])
+    weights = np.concatenate([_weights(trials.target) * _worth(trials.target) for trials in conditions])
+    rows = np.stack([np.ones(len(ratios)), ratios], axis=1)
+    shift, stretch = logistic(rows, target, weights, np.full(2, DOUBT), ratios + PRIOR_LOG_ODDS)
+    found = np.array(base.llr.weights) * (1.0 + stretch)
+    found[0] += shift
+    llr = LlrMap.parse(found)
+    measured = Tail.measured([trials.scores[~trials.target] for trials in conditions])
+    tail, search = (measured.followed_by(known) for known in (base.tail, base.search))
+    return Calibration(llr, tail, search, origin, _quantiles(llr, conditions))
+
+
+def logistic(
+    rows: Floats,
+    target: npt.NDArray[np.bool_],
+    weights: Floats,
+    ridge: float | Floats,
+    offset: float | Floats = 0.0,
+) -> Floats:
     """Weighted logistic regression by Newton's method with halved steps (Hastie et al., "Elements", 4.4.1).
 
-    Args: rows: [n, k], the first column 1; weights: positive [n]; ridge: on all but the first weight.
-    Returns: [k], log-odds of a target = rows @ it.
+    Args: rows: [n, k], the first column 1; weights: positive [n]; ridge: on all but the first weight, or [k];
+        offset: added to the log-odds.
+    Returns: [k], log-odds of a target = rows @ it + offset.
     """
     penalty = np.full(rows.shape[1], ridge)
-    penalty[0] = 0.0
+    if np.ndim(ridge) == 0:
+        penalty[0] = 0.0
     found, sign = np.zeros(rows.shape[1]), np.where(target, 1.0, -1.0)
 
     def loss(candidate: Floats) -> float:
-        return float(weights @ np.logaddexp(0.0, -sign * (rows @ candidate)) + 0.5 * penalty @ candidate**2)
+        log_odds = rows @ candidate + offset
+        return float(weights @ np.logaddexp(0.0, -sign * log_odds) + 0.5 * penalty @ candidate**2)
 
     for _ in range(STEPS):
-        share = 1.0 / (1.0 + np.exp(-np.clip(rows @ found, -500, 500)))
+        share = 1.0 / (1.0 + np.exp(-np.clip(rows @ found + offset, -500, 500)))
         gradient = rows.T @ (weights * (share - target)) + penalty * found
         curvature = (rows * (weights * share * (1.0 - share))[:, None]).T @ rows + np.diag(penalty + 1e-12)
         step = np.linalg.solve(curvature, gradient)
@@ -89,9 +115,25 @@ def logistic(rows: Floats, target: npt.NDArray[np.bool_], weights: Floats, ridge
     return found
 
 
+def _quantiles(llr: LlrMap, conditions: Sequence[Trials]) -> dict[str, tuple[float, ...]]:
+    """LLRs at 0, 2, 4, …, 100 % of the trials of either kind."""
+    ratios = [llr(trials.scores, trials.probe_s, trials.enrolled_s) for trials in conditions]
+    found = {}
+    for name, kind in (("target", True), ("nontarget", False)):
+        own = np.concatenate([r[t.target == kind] for r, t in zip(ratios, conditions, strict=True)])
+        found[name] = tuple(np.percentile(own, np.linspace(0.0, 100.0, 51)).tolist())
+    return found
+
+
 def _weights(target: npt.NDArray[np.bool_]) -> Floats:
     """One condition's trials weigh 1 together, its targets PRIOR."""
     targets = int(target.sum())
     if not 0 < targets < len(target):
         raise ValueError("a calibration needs trials of one speaker and of two")
     return np.where(target, PRIOR / targets, (1.0 - PRIOR) / (len(target) - targets))
+
+
+def _worth(target: npt.NDArray[np.bool_]) -> float:
+    """What one condition's trials weigh together so that none weighs more than 1, however many of the other kind."""
+    targets = int(target.sum())
+    return min(targets / PRIOR, (len(target) - targets) / (1.0 - PRIOR))

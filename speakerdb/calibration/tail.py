@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from speakerdb import settings
+
 RATES = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 """Rates at which a tail is measured, as far as there are strangers enough."""
-
-LEAST_ERRORS = 30
-"""The rule of 30 (Doddington): with 30 errors seen, the rate is within ±30 % with 90 % confidence."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,23 @@ class Tail:
         """
         ordered = [np.sort(scores) for scores in nontarget]
         trials = int(np.mean([len(scores) for scores in ordered]))
-        rates = [rate for rate in RATES if rate * trials >= LEAST_ERRORS]
+        rates = [rate for rate in RATES if rate * trials >= settings.LEAST_ERRORS]
         if len(rates) < 2:
-            raise ValueError(f"{trials} trials of strangers; {round(LEAST_ERRORS / RATES[1])} are needed")
+            raise ValueError(f"{trials} trials of strangers; {round(settings.LEAST_ERRORS / RATES[1])} are needed")
         every = np.unique(np.concatenate(ordered))
         reached = np.mean([1.0 - np.searchsorted(scores, every) / len(scores) for scores in ordered], axis=0)
         first = np.searchsorted(-reached, -np.array(rates))  # where no more than the rate reach it
         scores = every[first.clip(0, len(every) - 1)]
         rising = np.append(True, np.diff(scores) > 0.0)  # ties may give one score two rates
         return Tail.parse({"scores": scores[rising], "rates": np.array(rates)[rising]})
+
+    def followed_by(self, other: Tail) -> Tail:
+        """This tail as far as it goes, and beyond it the other's shape."""
+        last = self.rates[-1]
+        further = [rate for rate in other.rates if rate < last]
+        shift = self.scores[-1] - other.score_at(last)
+        scores = (*self.scores, *(other.score_at(rate) + shift for rate in further))
+        return Tail(scores, (*self.rates, *further))
 
     @staticmethod
     def between(parts: Sequence[Tail]) -> Tail:

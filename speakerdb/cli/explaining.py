@@ -55,6 +55,7 @@ def explained(found: Identification | Verification) -> list[str]:
     if len(candidates) > 1:
         second, ahead = candidates[1], found.ahead  # type: ignore[union-attr]
         lines.append(f"next       {second.speaker} at {second.distance:.2f}, {ahead:+.2f}")
+    lines.append(f"decision   {found.decision}")
     return [f"  {line}" for line in lines]
 
 

@@ -19,6 +19,11 @@ COMMANDS = {
     "rename": "speakerdb.cli.people",
     "remove": "speakerdb.cli.people",
     "remove-enrollment": "speakerdb.cli.people",
+    "merge": "speakerdb.cli.people",
+    "move-enrollment": "speakerdb.cli.people",
+    "feedback": "speakerdb.cli.learning",
+    "calibrate": "speakerdb.cli.learning",
+    "doctor": "speakerdb.cli.upkeep",
     "check": "speakerdb.cli.upkeep",
     "rebuild": "speakerdb.cli.upkeep",
     "encoder": "speakerdb.cli.encoders",
@@ -51,7 +56,7 @@ def speakerdb() -> None:
 
     \b
     Exit codes: 0 yes; 1 a clear no (rejected, unknown); 2 usage; 3 a recording that cannot be used;
-    4 it does not fit what is stored; 5 the gallery's files cannot be used; 130 interrupted.
+    4 it does not fit what is stored; 5 the gallery's files cannot be used; 6 inconclusive; 130 interrupted.
 
     \b
     Example:

@@ -17,7 +17,7 @@ import click
 from speakerdb.errors import SpeakerdbError, StorageError, printable
 
 if TYPE_CHECKING:
-    from speakerdb.gallery.gallery import Progress
+    from speakerdb.gallery.opened import Progress
     from speakerdb.gallery.results import Result
 
 YES, NO, INCONCLUSIVE, INTERRUPTED = 0, 1, 6, 130

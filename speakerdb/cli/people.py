@@ -10,7 +10,7 @@ from speakerdb.cli.options import YES, shared_options, show
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
-    from speakerdb.gallery.results import Removed, SpeakerInfo
+    from speakerdb.gallery.results import Merged, Removed, SpeakerInfo
 
 LARGEST_ID = (1 << 63) - 1  # that SQLite holds
 
@@ -77,6 +77,44 @@ def remove_enrollment(gallery: Gallery, as_json: bool, enrollment: int) -> int:
     done = gallery.remove_enrollment(enrollment)
     show(done, as_json, _removed_line(done))
     return YES
+
+
+@click.command()
+@click.argument("name")
+@click.argument("into")
+@shared_options
+def merge(gallery: Gallery, as_json: bool, name: str, into: str) -> int:
+    """Give all recordings of the speaker NAME to INTO, who is the same person; NAME is gone then.
+
+    \b
+    Example:
+      speakerdb merge ana_old ana
+    """
+    done = gallery.merge(name, into)
+    show(done, as_json, _merged_line(done))
+    return YES
+
+
+@click.command()
+@click.argument("enrollments", nargs=-1, required=True, type=click.IntRange(1, LARGEST_ID))
+@click.option("--to", "name", required=True, help="Whose they are; a new name makes a new speaker.")
+@shared_options
+def move_enrollment(gallery: Gallery, as_json: bool, enrollments: tuple[int, ...], name: str) -> int:
+    """Give single recordings, by their ids, to another speaker.
+
+    \b
+    Example:
+      speakerdb move-enrollment --to ben 7 9
+    """
+    done = gallery.move_enrollments(enrollments, name)
+    show(done, as_json, _merged_line(done))
+    return YES
+
+
+def _merged_line(done: Merged) -> str:
+    plural = "s" if done.enrollments != 1 else ""
+    gone = "".join(f"; {name} is gone" for name in done.emptied)
+    return f"Moved     {done.enrollments} recording{plural} to {done.into}, {done.total} in all{gone}"
 
 
 def _line(speaker: SpeakerInfo) -> str:

@@ -1,4 +1,4 @@
-"""check, rebuild, db: the commands about the gallery's own state."""
+"""check, doctor, rebuild, db: the commands about the gallery's own state."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from speakerdb.cli.options import (
+    NO,
     YES,
     errors_as_exit_codes,
     gallery_option,
@@ -38,6 +39,31 @@ def check(gallery: Gallery, as_json: bool) -> int:
     lines += [f"          {finding}" for finding in report.findings]
     show(report, as_json, "\n".join(lines if report.findings else [f"{lines[0]}: sound"]))
     return StorageError.exit_code if report.findings else YES
+
+
+@click.command()
+@shared_options
+def doctor(gallery: Gallery, as_json: bool) -> int:
+    """Look for profiles that are likely to give wrong answers; exit code 1 where there is any.
+
+    Recordings that do not sound like their speaker's others, two people under one name, one person under two, profiles
+    that nothing matches, too little speech. Nothing is changed: each line has the command that mends it.
+
+    \b
+    Example:
+      speakerdb doctor
+      speakerdb doctor --json | jq -r '.complaints[].mend'
+    """
+    found = gallery.doctor()
+    head = f"Examined  {found.speakers} speakers, {found.enrollments} recordings"
+    if not found.calibrated:
+        head += " (their seconds alone: the encoder is not calibrated)"
+    lines = [head if found.complaints else f"{head}: healthy"]
+    for complaint in found.complaints:
+        lines.append(f"{' and '.join(complaint.speakers)}: {complaint.message}")
+        lines.append(f"          → {complaint.mend}")
+    show(found, as_json, "\n".join(lines))
+    return NO if found.complaints else YES
 
 
 @click.command()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FILES = click.argument("files", nargs=-1, required=True)
 COUNT = click.IntRange(1, 10_000)
+GRADES = ("high", "fair", "low")
 EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": INCONCLUSIVE}
 
 
@@ -43,14 +44,22 @@ EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": IN
 @click.argument("name")
 @FILES
 @click.option("--keep-going", is_flag=True, help="Enroll what can be enrolled; report the rest.")
+@click.option("--force", is_flag=True, help="Enroll several voices, outliers and possible duplicates all the same.")
 @click.option("--keep-audio", is_flag=True, help="Keep the sounds in the gallery, so that it can change its encoder.")
 @shared_options
 def enroll(
-    gallery: Gallery, as_json: bool, name: str, files: tuple[str, ...], keep_going: bool, keep_audio: bool
+    gallery: Gallery,
+    as_json: bool,
+    name: str,
+    files: tuple[str, ...],
+    keep_going: bool,
+    force: bool,
+    keep_audio: bool,
 ) -> int:
     """Remember recordings (FILES, - for stdin) as the speaker NAME's: all of them, or none.
 
-    With --keep-going the exit code is 3 or 4 where any was refused.
+    A recording of several voices, one that does not sound like the speaker's others, and a new speaker who sounds like
+    an enrolled one are refused, before anything is written. With --keep-going the exit code is 3 or 4 where any was.
 
     \b
     Example:
@@ -58,7 +67,9 @@ def enroll(
     """
     with progress_bar(f"enroll {printable(name, 20)}") as progress:
         sources = map(_source, files)
-        done = gallery.enroll(name, sources, keep_going=keep_going, keep_audio=keep_audio, progress=progress)
+        done = gallery.enroll(
+            name, sources, keep_going=keep_going, keep_audio=keep_audio, force=force, progress=progress
+        )
     show(done, as_json, _enrolled_line(done) if done.enrolled else "")
     if not as_json:
         for refused in done.refused:
@@ -170,8 +181,11 @@ def _source(file: str) -> Source:
 
 
 def _enrolled_line(done: Enrolled) -> str:
-    count = len(done.enrolled)
-    return (
-        f"Enrolled  {done.speaker}  {count} recording{'s' if count != 1 else ''}, "
-        f"{done.net_speech_s:.1f} s of speech" + ("" if done.new_speaker else f"; {done.total} recordings in all")
+    count, complete_s = len(done.enrolled), settings.COMPLETE_SPEECH_S
+    line = f"Enrolled  {done.speaker}  {count} recording{'s' if count != 1 else ''}"
+    line += "" if done.new_speaker else f", {done.total} in all"
+    speech = (
+        f"{done.total_speech_s:.1f} s" if done.enrollment_complete else f"{done.total_speech_s:.1f} of {complete_s:g} s"
     )
+    worst = max((recording.quality for recording in done.enrolled), key=GRADES.index)
+    return f"{line}; {speech} of speech, quality {worst}"

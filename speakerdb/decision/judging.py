@@ -53,7 +53,7 @@ class Judge:
 
         Args: probe: [dimension]; probe_s, enrolled_s: seconds of net speech; voiceprints: [n, dimension].
         """
-        heard, stored = self._norms(probe[None]), self._norms(voiceprints)
+        heard, stored = self.norms(probe[None]), self.norms(voiceprints)
         apart = distances(probe, voiceprints)
         scores = normalised(distance_to_cosine(apart), heard, stored)
         limits = self._limits(heard, stored, line)
@@ -71,12 +71,28 @@ class Judge:
             for i, limit in enumerate(limits)
         ]
 
+    def beside(
+        self, voices: Vectors, voices_s: Floats, others: Vectors, others_s: Floats
+    ) -> tuple[list[float], list[float]]:
+        """Pairs of voices, row by row, without a line: distances and LLRs.
+
+        Raises: ValueError where nobody has calibrated the encoder.
+        """
+        if self.calibration is None:
+            raise ValueError("there is no calibration")
+        cosines = np.einsum("nd,nd->n", voices.astype(np.float64), others.astype(np.float64))
+        scores = normalised(cosines, self.norms(voices), self.norms(others))
+        apart: list[float] = cosine_to_distance(cosines).tolist()
+        ratios: list[float] = self.calibration.llr(scores, voices_s, others_s).tolist()
+        return apart, ratios
+
     def _ratios(self, scores: Floats, probe_s: float, enrolled_s: Sequence[float]) -> list[float | None]:
         if self.calibration is None:
             return [None] * len(scores)
         return [float(llr) for llr in self.calibration.llr(scores, probe_s, np.array(enrolled_s))]
 
-    def _norms(self, voices: Vectors) -> Norms:
+    def norms(self, voices: Vectors) -> Norms:
+        """How near voices [n, dimension] are to strangers."""
         return self.cohort.norms(voices) if self.cohort else unnormalised(len(voices))
 
     def _limits(self, heard: Norms, stored: Norms, line: Criterion) -> list[float]:

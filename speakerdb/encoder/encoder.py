@@ -11,6 +11,7 @@ from speakerdb.audio import Source
 from speakerdb.calibration import Cohort
 from speakerdb.embedding import Vector
 from speakerdb.encoder.bundle import Bundle, Card, open_bundle
+from speakerdb.encoder.change_of_voice import VoiceWatch
 from speakerdb.encoder.parallel import GoOn, in_order
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.runtime import Runtime
@@ -84,8 +85,9 @@ class Encoder:
     def enrollment(
         self, source: Source, rate_hz: int | None = None, progress: Heard | None = None, keep_audio: bool = False
     ) -> Utterance:
-        """A recording to enroll, held to the card's least net speech for that."""
-        return hear(self.runtime, source, self.card.enroll_speech_s, "enroll", rate_hz, progress, keep_audio)
+        """A recording to enroll, held to the card's least net speech for that, and listened to for other voices."""
+        least_s = self.card.enroll_speech_s
+        return hear(self.runtime, source, least_s, "enroll", rate_hz, progress, keep_audio, self._watch(self.runtime))
 
     def enrollments(
         self,
@@ -103,6 +105,11 @@ class Encoder:
         least_s = self.card.enroll_speech_s if least_speech_s is None else least_speech_s
 
         def heard(source: Source, go_on: GoOn) -> Utterance:
-            return hear(runtime, source, least_s, "enroll", rate_hz, go_on, keep_audio)
+            return hear(runtime, source, least_s, "enroll", rate_hz, go_on, keep_audio, self._watch(runtime))
 
         return in_order(heard, sources)
+
+    def _watch(self, runtime: Runtime) -> VoiceWatch | None:
+        """Where nobody has calibrated the encoder, nobody knows how far one voice strays."""
+        calibration = self.card.calibration
+        return VoiceWatch(runtime, calibration, self.cohort) if calibration else None

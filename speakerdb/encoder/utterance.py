@@ -18,6 +18,7 @@ import numpy as np
 from speakerdb import settings
 from speakerdb.audio import AudioStream, Samples, Source
 from speakerdb.embedding import Vector, average
+from speakerdb.encoder.change_of_voice import FRAME_S, VoiceWatch
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import TooLittleSpeech, printable
 from speakerdb.kept_audio import KeptAudio
@@ -29,8 +30,6 @@ Window: TypeAlias = tuple[Samples, float]
 Heard = Callable[[float, float | None], None]
 """Called with the seconds of audio done and, where the header tells, the seconds in all."""
 
-FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
-
 
 @dataclass(frozen=True)
 class Utterance:
@@ -41,6 +40,7 @@ class Utterance:
         vector: float32 [dimension], unit length.
         quality: net speech, SNR, clipping, bandwidth.
         warnings: a line each; empty where the encoder was made for such recordings.
+        changes_s: seconds at which another voice begins, where that was looked for.
         audio: the sound itself as `KeptAudio` packs it, where that was asked for.
     """
 
@@ -49,6 +49,7 @@ class Utterance:
     vector: Vector
     quality: Quality
     warnings: list[str] = field(default_factory=list)
+    changes_s: tuple[float, ...] = ()
     audio: bytes | None = field(default=None, repr=False)
 
 
@@ -60,13 +61,14 @@ def hear(
     source_rate_hz: int | None = None,
     progress: Heard | None = None,
     keep_audio: bool = False,
+    watch: VoiceWatch | None = None,
 ) -> Utterance:
     """Decode, find the speech, embed.
 
     Args:
         needed_s: least net speech, in seconds. purpose: what for, in the error's words (`enroll`).
         source_rate_hz: the rate of an array.
-        keep_audio: whether the sound itself is wanted, too.
+        keep_audio: whether the sound itself is wanted, too. watch: looks for changes of the voice.
     Raises: AudioUnreadable; TooLittleSpeech with the seconds found and needed; InputError for a recording that is
         longer than is kept.
     """
@@ -76,7 +78,7 @@ def hear(
     with AudioStream(source, source_rate_hz) as stream:
         kept = KeptAudio(stream.name, stream.source_rate_hz) if keep_audio else None
         stream.listener = kept.add if kept else None
-        for windows in _batches(_spoken(_windows(meter, stream, runtime.card.rate_hz, progress))):
+        for windows in _batches(_spoken(_windows(meter, stream, runtime.card.rate_hz, progress, watch))):
             vectors.extend(runtime.vectors([samples for samples, _ in windows]))
             weights.extend(speech_s for _, speech_s in windows)
         quality = meter.quality()
@@ -84,10 +86,13 @@ def hear(
             raise TooLittleSpeech(stream.name, quality.net_speech_s, needed_s, quality.duration_s, purpose)
         warnings = [f"{printable(stream.name, 200)}: {line}" for line in runtime.card.warnings(stream.source_rate_hz)]
         audio = kept.packed() if kept else None
-        return Utterance(stream.name, stream.sha256, average(vectors, weights), quality, warnings, audio)
+        changes_s = watch.changes_s() if watch else ()
+        return Utterance(stream.name, stream.sha256, average(vectors, weights), quality, warnings, changes_s, audio)
 
 
-def _windows(meter: SpeechMeter, stream: AudioStream, rate_hz: int, progress: Heard | None) -> Iterator[Window]:
+def _windows(
+    meter: SpeechMeter, stream: AudioStream, rate_hz: int, progress: Heard | None, watch: VoiceWatch | None
+) -> Iterator[Window]:
     """The recording whole, or in windows that are the same ones whatever the size of the stream's blocks."""
     whole, step = round(settings.WHOLE_S * rate_hz), round(settings.WINDOW_S / FRAME_S)
     frame = rate_hz * FRAME_SAMPLES // SAMPLE_RATE_HZ
@@ -95,6 +100,8 @@ def _windows(meter: SpeechMeter, stream: AudioStream, rate_hz: int, progress: He
     for block, mask in _heard(meter, stream, rate_hz):
         samples, speech = np.concatenate([samples, block]), np.concatenate([speech, mask])
         cut = cut or len(samples) > whole
+        if watch:
+            watch.listen(block, mask)
         while cut and len(speech) >= step:
             yield samples[: step * frame], _seconds(speech[:step])
             samples, speech = samples[step * frame :], speech[step:]

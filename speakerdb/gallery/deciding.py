@@ -10,26 +10,31 @@ from speakerdb.decision.criterion import Criterion
 from speakerdb.decision.judging import Judge, Judgement, order
 from speakerdb.embedding import Vector
 from speakerdb.encoder.utterance import Utterance
+from speakerdb.gallery.feedback import KEPT, Compared, Decision
 from speakerdb.gallery.results import Candidate, Identification, Verification
-from speakerdb.store.records import Enrolled
+from speakerdb.store.records import Enrolled, GalleryIdentity
 
 ACCEPTED, REJECTED, UNKNOWN, INCONCLUSIVE = "accepted", "rejected", "unknown", "inconclusive"
 
-Found = tuple[str, Enrolled, Vector]
-"""A speaker of the gallery: name, what is enrolled, voiceprint."""
+Found = tuple[str, int, Enrolled, Vector]
+"""A speaker of the gallery: name, id, what is enrolled, voiceprint."""
 
 
 def ranked(
     judge: Judge, line: Criterion, probe: Vector, probe_s: float, found: Sequence[Found]
 ) -> list[tuple[Candidate, Judgement]]:
     """Speakers of the gallery beside a probe, the likeliest first."""
-    prints = np.stack([voiceprint for _, _, voiceprint in found])
-    judged = judge.judge(probe, probe_s, prints, [enrolled.net_speech_s for _, enrolled, _ in found], line)
+    prints = np.stack([voiceprint for *_, voiceprint in found])
+    judged = judge.judge(probe, probe_s, prints, [enrolled.net_speech_s for _, _, enrolled, _ in found], line)
     return [(_candidate(found[i], judged[i]), judged[i]) for i in order(judged)]
 
 
 def identification(
-    probe: Utterance, found: Sequence[tuple[Candidate, Judgement]], margin: float, top: int
+    probe: Utterance,
+    found: Sequence[tuple[Candidate, Judgement]],
+    margin: float,
+    top: int,
+    gallery: GalleryIdentity,
 ) -> Identification:
     """The likeliest speaker is named where the probe lies within the threshold; a margin may leave it open."""
     best, judged = found[0]
@@ -37,6 +42,7 @@ def identification(
     outcome = {"near": ACCEPTED, "far": UNKNOWN}.get(judged.side, INCONCLUSIVE)
     if outcome == ACCEPTED and margin and ahead is not None and ahead < margin:
         outcome = INCONCLUSIVE
+    compared = tuple(Compared(one.id, its.score, one.net_speech_s) for one, its in found[:KEPT])
     return Identification(
         probe.name,
         outcome,
@@ -48,13 +54,17 @@ def identification(
         ahead,
         [candidate for candidate, _ in found[:top]],
         probe.quality,
+        Decision("identify", outcome, probe.quality.net_speech_s, compared).id(gallery),
         probe.warnings,
     )
 
 
-def verification(probe: Utterance, speaker: str, enrolled: Enrolled, judged: Judgement) -> Verification:
+def verification(
+    probe: Utterance, speaker: str, row: int, enrolled: Enrolled, judged: Judgement, gallery: GalleryIdentity
+) -> Verification:
     """Accepted, rejected or left open."""
     outcome = {"near": ACCEPTED, "far": REJECTED}.get(judged.side, INCONCLUSIVE)
+    compared = (Compared(row, judged.score, enrolled.net_speech_s),)
     return Verification(
         probe.name,
         speaker,
@@ -67,12 +77,13 @@ def verification(probe: Utterance, speaker: str, enrolled: Enrolled, judged: Jud
         enrolled.recordings,
         enrolled.net_speech_s,
         probe.quality,
+        Decision("verify", outcome, probe.quality.net_speech_s, compared).id(gallery),
         probe.warnings,
     )
 
 
 def _candidate(found: Found, judged: Judgement) -> Candidate:
-    name, enrolled, _ = found
+    name, row, enrolled, _ = found
     return Candidate(
-        name, judged.distance, judged.llr, judged.threshold.distance, enrolled.recordings, enrolled.net_speech_s
+        name, row, judged.distance, judged.llr, judged.threshold.distance, enrolled.recordings, enrolled.net_speech_s
     )

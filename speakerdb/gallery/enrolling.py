@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from speakerdb import settings
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import ConflictingEnrollment, DuplicateEnrollment, StateError, printable
 from speakerdb.gallery.results import Enrolled, EnrolledRecording, RefusedRecording
@@ -30,8 +31,9 @@ def write_enrollment(
             refused.append(RefusedRecording(utterance.name, error.to_json()))
     speaker = records.speaker_id(session, name)
     if not accepted:
-        total = len(records.enrollments_of(session, speaker)) if speaker is not None else 0
-        return Enrolled(name, False, [], refused, total)
+        have = records.enrolled_speech(session, [speaker])[speaker] if speaker is not None else None
+        total, total_s = (have.recordings, have.net_speech_s) if have else (0, 0.0)
+        return Enrolled(name, False, [], refused, total, total_s, _complete(total_s))
     new_speaker = speaker is None
     speaker = records.add_speaker(session, name) if speaker is None else speaker
     enrolled = []
@@ -45,11 +47,16 @@ def write_enrollment(
             utterance.audio,
         )
         row = records.add_enrollment(session, speaker, new)
-        enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s))
+        enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s, utterance.quality.grade))
     total = records.refresh_voiceprint(session, speaker, added=len(enrolled))
     records.record_change(session, [speaker])
     warnings = [line for utterance in accepted for line in utterance.warnings]
-    return Enrolled(name, new_speaker, enrolled, refused, total, warnings)
+    total_s = records.enrolled_speech(session, [speaker])[speaker].net_speech_s
+    return Enrolled(name, new_speaker, enrolled, refused, total, total_s, _complete(total_s), warnings)
+
+
+def _complete(seconds: float) -> bool:
+    return seconds >= settings.COMPLETE_SPEECH_S
 
 
 def _require_new(session: Session, name: str, utterance: Utterance, accepted: list[Utterance]) -> None:

@@ -7,7 +7,6 @@ returned is on disk.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,65 +16,34 @@ from sqlalchemy.orm import Session
 
 from speakerdb import settings
 from speakerdb.audio import Source
-from speakerdb.calibration import Calibration
-from speakerdb.decision.criterion import Asked, Criterion, criterion
-from speakerdb.decision.judging import Judge, Judgement
+from speakerdb.decision.criterion import Asked
+from speakerdb.decision.judging import Judgement
 from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.encoder.registry import find_by_hash
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import (
-    EmptyGallery,
-    EncoderMismatch,
-    InputError,
-    NameTaken,
-    NoSuchEnrollment,
-    NoSuchGallery,
-    NoSuchSpeaker,
-    printable,
-)
-from speakerdb.gallery.check import check_gallery
+from speakerdb.errors import EmptyGallery, InputError, SeveralVoices, printable
 from speakerdb.gallery.deciding import identification, ranked, verification
 from speakerdb.gallery.enrolling import write_enrollment
-from speakerdb.gallery.moving import move
+from speakerdb.gallery.learning import Learning
 from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.opened import Progress, line_for, require_same, require_speaker
 from speakerdb.gallery.results import (
     Candidate,
-    CheckReport,
     ComparedPair,
     Comparison,
     Enrolled,
-    EnrollmentInfo,
     Identification,
-    Moved,
     Neighbour,
-    Rebuilt,
     RefusedRecording,
-    Removed,
-    Renamed,
-    SpeakerInfo,
     Verification,
 )
-from speakerdb.gallery.view import IndexView
-from speakerdb.store import database, records
-from speakerdb.store.database import Database
+from speakerdb.gallery.screening import outliers, require_new
+from speakerdb.store import records
 from speakerdb.store.records import EncoderIdentity, GalleryIdentity
 
-Progress = Callable[[int, int, float, float | None], None]
-"""Called with the recording's number from 0, how many there are, its seconds done, and its seconds in all if known."""
 
-
-class Gallery:
+class Gallery(Learning):
     """People and their voices in one folder. Made by `Gallery.open`; safe for use from several threads."""
-
-    def __init__(self, folder: Path, encoder: Encoder | None, index: str) -> None:
-        self.folder = folder
-        self._path = folder / database.FILE
-        self._asked_encoder = encoder
-        self._encoder: Encoder | None = None
-        self._view = IndexView(folder, index)
-        self._database = self._opened()
-        self._lock = threading.RLock()
 
     @staticmethod
     def open(
@@ -98,47 +66,6 @@ class Gallery:
             encoder = Encoder.load(encoder)
         return Gallery(settings.gallery_folder() if folder is None else Path(folder), encoder, index)
 
-    def __enter__(self) -> Gallery:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Save the index and close the database; the gallery must not be used afterwards."""
-        with self._lock:
-            if self._database is not None:
-                try:
-                    self._view.save(self._generation)
-                finally:
-                    self._database.close()
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder in use: the one asked for, else the one that the gallery is bound to, else the shipped one.
-
-        Raises: EncoderMismatch where the gallery is bound to another one than asked for, or to none that is here.
-        """
-        bound = self._identity()  # another process may have made the gallery, or moved it
-        return self._encoder_of(bound)
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """What distances mean here; None where nobody has found out."""
-        return self.encoder.card.calibration
-
-    def _encoder_of(self, bound: GalleryIdentity | None) -> Encoder:
-        """The encoder for a gallery that is bound so."""
-        with self._lock:
-            wanted = bound.encoder.sha256 if bound else None
-            encoder = self._asked_encoder or self._encoder
-            if encoder is None or (self._asked_encoder is None and wanted not in (None, encoder.card.sha256)):
-                encoder = Encoder.load(find_by_hash(wanted) if wanted else None)
-            if bound:
-                _require_same(bound.encoder, encoder)
-            self._encoder = encoder
-            return encoder
-
     def enroll(
         self,
         name: str,
@@ -147,6 +74,7 @@ class Gallery:
         rate_hz: int | None = None,
         keep_going: bool = False,
         keep_audio: bool = False,
+        force: bool = False,
         progress: Progress | None = None,
     ) -> Enrolled:
         """Remember recordings as a speaker's, all or none; several are heard at a time, on all cores.
@@ -155,9 +83,11 @@ class Gallery:
             sources: one recording or several (path, bytes, binary file, or array with `rate_hz`).
             keep_going: enroll what can be enrolled and report the rest in `refused`.
             keep_audio: keep the sounds themselves in the gallery, too, so that it can move to another encoder.
+            force: enroll several voices, outliers and possible duplicates all the same.
         Returns: once it returns, the recordings are on disk.
-        Raises: InputError for a recording or name that cannot be used; DuplicateEnrollment, ConflictingEnrollment
-            for audio that is enrolled already; StorageError. Nothing was written then.
+        Raises: InputError for a recording or name that cannot be used, such as SeveralVoices; DuplicateEnrollment,
+            ConflictingEnrollment for audio that is enrolled already; OutlierRecording; PossibleDuplicate, with
+            `keep_going` too; StorageError. Nothing was written then.
         """
         speaker = usable_name(name)
         heard: list[Utterance] = []
@@ -168,16 +98,45 @@ class Gallery:
         encoder = self.encoder
         for get in _heard(encoder, recordings, rate_hz, keep_audio, progress):
             try:
-                heard.append(get())
+                heard.append(_one_voice(get(), force))
             except InputError as error:
                 if not keep_going:
                     raise
                 refused.append(RefusedRecording(str(error.fields.get("source", "")), error.to_json()))
         if not heard and self._found() is None:  # nothing to write is no reason to make a gallery
-            return Enrolled(speaker, False, [], refused, 0)
+            return Enrolled(speaker, False, [], refused, 0, 0.0, False)
+        if not force:
+            heard = self._screened(speaker, heard, refused, encoder, keep_going)
         with self._writable().writing() as session:
             _bind(session, encoder)
             return write_enrollment(session, speaker, heard, refused, keep_going)
+
+    def _screened(
+        self, speaker: str, heard: list[Utterance], refused: list[RefusedRecording], encoder: Encoder, keep_going: bool
+    ) -> list[Utterance]:
+        """The recordings that sound like their speaker's others, where the speaker is new or known as such.
+
+        Audio that is enrolled already is passed on: what is wrong with it is said when it is written.
+        """
+        if not heard:
+            return heard
+        if self._found() is None:
+            found = outliers(None, self._judge(encoder), speaker, heard)
+        else:
+            with self._existing().reading() as session:
+                judge = self._judge(encoder, session)
+                found = outliers(session, judge, speaker, heard)
+        if found and not keep_going:
+            raise next(iter(found.values()))
+        refused += [RefusedRecording(heard[place].name, error.to_json()) for place, error in sorted(found.items())]
+        kept = [utterance for place, utterance in enumerate(heard) if place not in found]
+        if kept and self._found() is not None:
+            with self._lock, self._existing().reading() as session:
+                identity = records.identity(session)
+                if identity is not None:
+                    require_same(identity.encoder, encoder)
+                    require_new(session, identity, self._view, self._judge(encoder, session), speaker, kept)
+        return kept
 
     def identify(
         self,
@@ -206,10 +165,10 @@ class Gallery:
         with self._existing().reading() as session:
             if not records.anybody(session):
                 raise EmptyGallery
-            _line(asked, encoder, 1)
+            line_for(asked, self._judge(encoder, session), encoder, 1)
         probe = encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-        candidates = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
-        return identification(probe, candidates, margin, top)
+        candidates, gallery = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
+        return identification(probe, candidates, margin, top, gallery)
 
     def nearest(self, vector: Vector, top: int = settings.TOP) -> list[Neighbour]:
         """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
@@ -225,17 +184,16 @@ class Gallery:
 
     def _candidates(
         self, vector: Vector, probe_s: float, top: int, encoder: Encoder, asked: Asked
-    ) -> list[tuple[Candidate, Judgement]]:
-        """The index's nearest, scored exactly, from the likeliest on."""
+    ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
+        """The index's nearest, scored exactly, from the likeliest on; and which gallery it was."""
         with self._existing().reading() as session:
-            identity = records.identity(session)
-            if identity is not None:  # the gallery may have moved to another encoder while this one listened
-                _require_same(identity.encoder, encoder)
+            identity = self._bound(session, encoder)  # it may have moved to another encoder while this one listened
             nearest = self._found_near(session, identity, vector, max(top, settings.RESCORED))
             enrolled = records.enrolled_speech(session, [speaker for speaker, _, _ in nearest])
-            line = _line(asked, encoder, records.count_speakers(session))
-        found = [(name, enrolled[speaker], voiceprint) for speaker, name, voiceprint in nearest]
-        return ranked(_judge(encoder), line, vector, probe_s, found)
+            judge = self._judge(encoder, session)
+            line = line_for(asked, judge, encoder, records.count_speakers(session))
+        found = [(name, speaker, enrolled[speaker], voiceprint) for speaker, name, voiceprint in nearest]
+        return ranked(judge, line, vector, probe_s, found), identity
 
     def _found_near(
         self, session: Session, identity: GalleryIdentity | None, vector: Vector, count: int
@@ -270,14 +228,14 @@ class Gallery:
         speaker, asked = usable_name(name), Asked(threshold, fmr, margin=margin)
         with self._existing().reading() as session:
             encoder = self._encoder_of(records.identity(session))
-            line = _line(asked, encoder, None)
-            row = _require(session, speaker)
+            identity, judge = self._bound(session, encoder), self._judge(encoder, session)
+            line = line_for(asked, judge, encoder, None)
+            row = require_speaker(session, speaker)
             stored, enrolled = records.voiceprint(session, row), records.enrolled_speech(session, [row])[row]
         probe = encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-        [judged] = _judge(encoder).judge(
-            probe.vector, probe.quality.net_speech_s, stored[None], [enrolled.net_speech_s], line
-        )
-        return verification(probe, speaker, enrolled, judged)
+        probe_s, enrolled_s = probe.quality.net_speech_s, [enrolled.net_speech_s]
+        [judged] = judge.judge(probe.vector, probe_s, stored[None], enrolled_s, line)
+        return verification(probe, speaker, row, enrolled, judged, identity)
 
     def compare(
         self,
@@ -287,9 +245,10 @@ class Gallery:
         threshold: float | None = None,
         fmr: float | None = None,
     ) -> Comparison:
-        """The distance of every pair of recordings; nothing is read from or written to the gallery but its encoder."""
+        """The distance of every pair of recordings; of the gallery its encoder and calibration are used, no voice."""
         encoder = self.encoder
-        line, judge = _line(Asked(threshold, fmr), encoder, None), _judge(encoder)
+        judge = self._judge(encoder)
+        line = line_for(Asked(threshold, fmr), judge, encoder, None)
         heard = [encoder.probe(source, rate_hz) for source in _several(sources)]
         if len(heard) < 2:
             raise InputError("a comparison needs two recordings or more")
@@ -306,139 +265,6 @@ class Gallery:
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
         return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
-
-    def speakers(self, *, enrollments: bool = False) -> list[SpeakerInfo]:
-        """Everyone enrolled, by name; with `enrollments` their recordings too. Empty before the first enrollment."""
-        if self._found() is None:
-            return []
-        with self._existing().reading() as session:
-            return [
-                SpeakerInfo(
-                    name,
-                    count,
-                    net_speech_s,
-                    created,
-                    [EnrollmentInfo(**vars(row)) for row in records.enrollments_of(session, speaker)]
-                    if enrollments
-                    else [],
-                )
-                for speaker, name, created, count, net_speech_s in records.speakers(session)
-            ]
-
-    def rename(self, before: str, after: str) -> Renamed:
-        """Give a speaker another name. Raises: NoSuchSpeaker; NameTaken; InputError for an unusable name."""
-        old, new = usable_name(before), usable_name(after)
-        with self._existing().writing() as session:
-            speaker = _require(session, old)
-            if old != new and records.speaker_id(session, new) is not None:
-                raise NameTaken(new)
-            records.rename_speaker(session, speaker, new)
-        return Renamed(old, new)
-
-    def remove(self, name: str) -> Removed:
-        """Forget a speaker: rows, vectors, index, and SQLite's log. Raises: NoSuchSpeaker."""
-        speaker_name = usable_name(name)
-        store = self._existing()
-        with self._view.erased(), store.writing() as session:
-            speaker = _require(session, speaker_name)
-            count = len(records.enrollments_of(session, speaker))
-            records.remove_speaker(session, speaker)
-            records.record_change(session, [speaker])
-        return Removed(speaker_name, count, True, store.erase_deleted())
-
-    def remove_enrollment(self, enrollment: int) -> Removed:
-        """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
-        store = self._existing()
-        with self._view.erased(), store.writing() as session:
-            owner = records.enrollment_owner(session, enrollment)
-            if owner is None:
-                raise NoSuchEnrollment(enrollment)
-            speaker, name = owner
-            records.remove_enrollment(session, enrollment)
-            left = records.refresh_voiceprint(session, speaker, added=-1)
-            if not left:
-                records.remove_speaker(session, speaker)
-            records.record_change(session, [speaker])
-        return Removed(name, 1, not left, store.erase_deleted())
-
-    def use_encoder(self, encoder: str | os.PathLike[str] | Encoder, *, progress: Progress | None = None) -> Moved:
-        """Move to another encoder: embed every kept recording anew, and change all vectors at once.
-
-        What was embedded stays where the call is interrupted; the next one goes on from there.
-        Args: encoder: a bundle's name or folder.
-        Raises: AudioNotKept where a recording was enrolled without `keep_audio`; EncoderDamaged; StorageError.
-        """
-        new = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
-
-        def told(before: int, total: int, done: int) -> None:
-            if progress:
-                progress(before + done - 1, total, 1.0, 1.0)
-
-        done = move(self._existing(), new, told)
-        with self._lock:
-            self._encoder, self._asked_encoder = new, self._asked_encoder and new
-        return done
-
-    def check(self) -> CheckReport:
-        """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts."""
-        store = self._existing()
-        with self._lock:
-            return check_gallery(self.folder, store, self._view)
-
-    def rebuild(self) -> Rebuilt:
-        """Make the index anew from the database and save it."""
-        store = self._existing()
-        with self._lock:
-            with self._view.erased(), store.reading() as session:
-                identity = records.identity(session)
-                if identity is None:
-                    raise EmptyGallery
-                self._view.forget()
-                index = self._view.caught_up(session, identity)
-            self._view.save(self._generation)
-            return Rebuilt(len(index), self._view.kind)
-
-    def _found(self) -> Database | None:
-        """The database, where there is one by now: another process may have made it."""
-        with self._lock:
-            if self._database is None:
-                self._database = self._opened()
-            return self._database
-
-    def _opened(self) -> Database | None:
-        found = database.open_existing(self._path)
-        if found is not None:
-            try:
-                with found.reading() as session:
-                    generation = records.generation(session)
-                self._view.drop_later(generation)
-            except BaseException:
-                found.close()
-                raise
-        return found
-
-    def _existing(self) -> Database:
-        found = self._found()
-        if found is None:
-            raise NoSuchGallery(str(self.folder))
-        return found
-
-    def _writable(self) -> Database:
-        with self._lock:
-            if self._found() is None:
-                self._database = database.create(self._path)
-            return self._existing()
-
-    def _identity(self) -> GalleryIdentity | None:
-        found = self._found()
-        if found is None:
-            return None
-        with found.reading() as session:
-            return records.identity(session)
-
-    def _generation(self) -> int:
-        with self._existing().reading() as session:
-            return records.generation(session)
 
 
 def _heard(
@@ -465,29 +291,13 @@ def _bind(session: Session, encoder: Encoder) -> None:
         card = encoder.card
         records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
     else:
-        _require_same(bound.encoder, encoder)
+        require_same(bound.encoder, encoder)
 
 
-def _line(asked: Asked, encoder: Encoder, searched: int | None) -> Criterion:
-    card = encoder.card
-    return criterion(asked, card.calibration, card.threshold_distance, card.threshold_origin, searched)
-
-
-def _judge(encoder: Encoder) -> Judge:
-    return Judge(encoder.cohort, encoder.card.calibration)
-
-
-def _require(session: Session, name: str) -> int:
-    speaker = records.speaker_id(session, name)
-    if speaker is None:
-        raise NoSuchSpeaker(name)
-    return speaker
-
-
-def _require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
-    card = encoder.card
-    if bound.sha256 != card.sha256:
-        raise EncoderMismatch(f"{bound.name} {bound.version} ({bound.sha256[:8]})", f"{card.id} ({card.sha256[:8]})")
+def _one_voice(utterance: Utterance, force: bool) -> Utterance:
+    if utterance.changes_s and not force:
+        raise SeveralVoices(utterance.name, utterance.changes_s)
+    return utterance
 
 
 def _several(sources: Source | Iterable[Source]) -> list[Source]:

@@ -24,11 +24,12 @@ class Result:
 
 @dataclass(frozen=True)
 class EnrolledRecording(Result):
-    """A recording that was enrolled; `id` is what `remove_enrollment` takes."""
+    """A recording that was enrolled; `id` is what `remove_enrollment` takes; quality: `high`, `fair` or `low`."""
 
     id: int
     source: str
     net_speech_s: float
+    quality: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class RefusedRecording(Result):
 class Enrolled(Result):
     """What an enrollment did.
 
-    Attributes: new_speaker: whether the name is new; total: the speaker's recordings now.
+    Attributes:
+        new_speaker: whether the name is new; total: the speaker's recordings now.
+        total_speech_s: their net speech; enrollment_complete: whether more would make answers no surer.
     """
 
     speaker: str
@@ -51,6 +54,8 @@ class Enrolled(Result):
     enrolled: list[EnrolledRecording]
     refused: list[RefusedRecording]
     total: int
+    total_speech_s: float
+    enrollment_complete: bool
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -72,6 +77,7 @@ class Candidate(Result):
     """A speaker beside the probe.
 
     Attributes:
+        id: the speaker's, which a rename does not change.
         distance: of the probe to the voiceprint, 0 to 2.
         llr: natural log-likelihood ratio of "the same person"; None where the encoder is not calibrated.
         threshold: the distance up to which this speaker would be named.
@@ -79,6 +85,7 @@ class Candidate(Result):
     """
 
     speaker: str
+    id: int
     distance: float
     llr: float | None
     threshold: float
@@ -96,6 +103,7 @@ class Identification(Result):
         distance, llr, threshold: of the likeliest, whoever that is; threshold_llr: the LLR at the threshold.
         ahead: by how much the second's distance is larger; None where there is no second.
         candidates: the likeliest speakers, one row a person, the likeliest first.
+        decision: the id that `feedback` takes.
     """
 
     source: str
@@ -108,6 +116,7 @@ class Identification(Result):
     ahead: float | None
     candidates: list[Candidate]
     quality: Quality
+    decision: str
     warnings: list[str] = field(default_factory=list)
 
 
@@ -119,6 +128,7 @@ class Verification(Result):
         outcome: `accepted`, `rejected`, or `inconclusive` where a margin was asked for.
         threshold_llr: the LLR at the threshold.
         recordings, enrolled_s: what the voiceprint is the average of, and its seconds of net speech.
+        decision: the id that `feedback` takes.
     """
 
     source: str
@@ -132,6 +142,7 @@ class Verification(Result):
     recordings: int
     enrolled_s: float
     quality: Quality
+    decision: str
     warnings: list[str] = field(default_factory=list)
 
 
@@ -211,6 +222,100 @@ class Removed(Result):
     enrollments: int
     speaker_removed: bool
     log_erased: bool
+
+
+@dataclass(frozen=True)
+class Merged(Result):
+    """Recordings that went to another speaker.
+
+    Attributes: into: whose they are now; emptied: speakers who have none left and are gone.
+    """
+
+    into: str
+    enrollments: int
+    emptied: list[str]
+    total: int
+
+
+@dataclass(frozen=True)
+class Complaint(Result):
+    """What is likely to be wrong with a profile.
+
+    Attributes:
+        kind: `outlier`, `two_people`, `never_matches`, `near_duplicates` or `little_speech`.
+        speakers, enrollments: whom and which recordings it is about. mend: the command that mends it.
+    """
+
+    kind: str
+    speakers: list[str]
+    enrollments: list[int]
+    message: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Diagnosis(Result):
+    """What `doctor` found; healthy where `complaints` is empty.
+
+    Attributes: calibrated: False where nobody has calibrated the encoder, so that only seconds could be looked at.
+    """
+
+    speakers: int
+    enrollments: int
+    calibrated: bool
+    complaints: list[Complaint]
+
+
+@dataclass(frozen=True)
+class FeedbackKept(Result):
+    """What was said of a decision: comparisons of one speaker and of two that it made known; totals of all so far."""
+
+    decision: str
+    targets: int
+    nontargets: int
+    all_targets: int
+    all_nontargets: int
+
+
+@dataclass(frozen=True)
+class CalibratedRate(Result):
+    """Error rates of a gallery's own trials at the line for an FMR, by the calibration before and by the new one."""
+
+    fmr: float
+    fmr_before: float | None
+    fmr_after: float
+    fnmr_before: float | None
+    fnmr_after: float
+
+
+@dataclass(frozen=True)
+class ChangedAnswer(Result):
+    """A recording that one calibration accepts as its speaker's and the other rejects."""
+
+    speaker: str
+    source: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Calibrated(Result):
+    """A gallery's own calibration.
+
+    Attributes:
+        applied: False after a dry run. origin: which trials, how many. targets, nontargets: of those.
+        feedback: how many answers of users were used; feedback_waiting: too few of them yet.
+        rates: at the FMR asked for, ten times it and a tenth. changed: whose recordings fare differently.
+    """
+
+    applied: bool
+    origin: str
+    targets: int
+    nontargets: int
+    feedback: int
+    feedback_waiting: int
+    rates: list[CalibratedRate]
+    changed: list[ChangedAnswer]
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class StoredEnrollment:
 def bind(session: Session, encoder: EncoderIdentity) -> None:
     """Make the gallery's one row, bound to an encoder."""
     row = add_encoder(session, encoder)
-    session.add(GalleryRow(id=1, uuid=uuid.uuid4().hex, encoder_id=row, generation=0, created=_now()))
+    session.add(GalleryRow(id=1, uuid=uuid.uuid4().hex, encoder_id=row, generation=0, created=now()))
     session.flush()
 
 
@@ -170,7 +170,7 @@ def names_of(session: Session, ids: list[int]) -> dict[int, str]:
 
 def add_speaker(session: Session, name: str) -> int:
     """A new speaker's id."""
-    row = SpeakerRow(name=name, name_crc32=0, created=_now())
+    row = SpeakerRow(name=name, name_crc32=0, created=now())
     session.add(row)
     session.flush()  # the checksum is of the id too, which is known only now
     row.name_crc32 = _name_crc32(row.id, name)
@@ -201,7 +201,7 @@ def add_enrollment(session: Session, speaker: int, new: NewEnrollment) -> int:
         quality=json.dumps(new.quality),
         vector=blob,
         vector_crc32=zlib.crc32(blob, speaker),
-        created=_now(),
+        created=now(),
     )
     session.add(row)
     session.flush()
@@ -394,5 +394,6 @@ def _quality(text: str) -> dict[str, Any]:
         raise DamagedRow("a recording's quality is not JSON") from error
 
 
-def _now() -> str:
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

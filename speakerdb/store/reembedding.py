@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
 from speakerdb.embedding import Vector
+from speakerdb.store import decisions
 from speakerdb.store.records import (
     DamagedRow,
     EncoderIdentity,
@@ -83,7 +84,8 @@ def stage(session: Session, enrollment: int, encoder_sha256: str, vector: Vector
 def switch(session: Session, encoder: EncoderIdentity) -> None:
     """Put every staged vector in its place, average them, and bind the gallery to their encoder.
 
-    All recordings must have one. Every speaker counts as changed in the new generation.
+    All recordings must have one. Every speaker counts as changed in the new generation. What was found out about the
+    other encoder's scores is forgotten.
     Raises: DamagedRow where a staged vector is not what was written.
     """
     for row in session.scalars(select(StagedVectorRow).execution_options(yield_per=1000)):
@@ -93,6 +95,7 @@ def switch(session: Session, encoder: EncoderIdentity) -> None:
     session.flush()
     for speaker in list(session.scalars(select(SpeakerRow.id))):
         refresh_voiceprint(session, speaker, added=0)
+    decisions.forget(session)
     gallery = session.get_one(GalleryRow, 1)
     before = gallery.encoder_id
     gallery.encoder_id = add_encoder(session, encoder)

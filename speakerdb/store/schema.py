@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy import Boolean, CheckConstraint, Float, ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest revision in `speakerdb/migrations/versions`, which this code reads and writes."""
 
-OLDER_REVISIONS: tuple[str, ...] = ("0001",)
+OLDER_REVISIONS: tuple[str, ...] = ("0001", "0002")
 """Revisions that `speakerdb db upgrade` can start from."""
 
 
@@ -105,3 +105,27 @@ class ChangeRow(Base):
     __table_args__ = (Index("change_generation", "generation"),)
     speaker_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     generation: Mapped[int] = mapped_column(Integer)
+
+
+class CalibrationRow(Base):
+    """What scores mean in this gallery, where `speakerdb calibrate` found it out: at most one row."""
+
+    __tablename__ = "calibration"
+    __table_args__ = (CheckConstraint("id = 1", name="calibration_has_one_row"),)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    content: Mapped[str] = mapped_column(String)
+    content_crc32: Mapped[int] = mapped_column(Integer)
+    created: Mapped[str] = mapped_column(String(32))
+
+
+class FeedbackRow(Base):
+    """One comparison of which a user said whether it was of one speaker; goes with the speaker."""
+
+    __tablename__ = "feedback"
+    decision: Mapped[str] = mapped_column(String(64), primary_key=True)
+    speaker_id: Mapped[int] = mapped_column(ForeignKey("speaker.id", ondelete="CASCADE"), primary_key=True)
+    target: Mapped[bool] = mapped_column(Boolean)
+    score: Mapped[float] = mapped_column(Float)
+    probe_s: Mapped[float] = mapped_column(Float)
+    enrolled_s: Mapped[float] = mapped_column(Float)
+    created: Mapped[str] = mapped_column(String(32))

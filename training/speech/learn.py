@@ -29,9 +29,7 @@ def learn(corpora: Path, train: tuple[str, ...], silero: Path, work: Path, out: 
     """Train and write the graph; returns the mean loss of the last tenth of the steps."""
     console, teacher = Console(stderr=True), Silero(silero)
     clips = [clip for name in train for clip in labelled(corpora / f"{name}.tar", teacher, work / "speech", console)]
-    kept = [
-        noise for found in noises(corpora / "noise.tar").values() for i, noise in enumerate(found) if i % HELD_OUT
-    ]
+    kept = [noise for found in noises(corpora / "noise.tar").values() for i, noise in enumerate(found) if i % HELD_OUT]
     network = build()
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - 200, warmup_target=RATE, warmup_steps=200)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=1.0)

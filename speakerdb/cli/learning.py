@@ -1,0 +1,102 @@
+"""feedback and calibrate: the commands by which a gallery learns from its own people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from speakerdb import settings
+from speakerdb.cli.options import YES, print_line, progress_bar, shared_options, show
+
+if TYPE_CHECKING:
+    from speakerdb.gallery.gallery import Gallery
+    from speakerdb.gallery.results import Calibrated, FeedbackKept
+
+
+@click.command()
+@click.argument("decision")
+@click.argument("answer", type=click.Choice(["correct", "wrong"]))
+@click.option("--speaker", help="With `wrong`: who it really was.")
+@click.option("--stranger", is_flag=True, help="With `wrong`: it was nobody who is enrolled.")
+@shared_options
+def feedback(
+    gallery: Gallery,
+    as_json: bool,
+    decision: str,
+    answer: Literal["correct", "wrong"],
+    speaker: str | None,
+    stranger: bool,
+) -> int:
+    """Say whether an answer was right; DECISION is the id that --explain and --json print.
+
+    No audio is kept, and nothing changes by it: `speakerdb calibrate` uses the answers once there are enough.
+
+    \b
+    Example:
+      speakerdb feedback AQEAAEAzAQAAAAAAAACamRlBZkXs0Z8 correct
+      speakerdb feedback AQEAAEAzAQAAAAAAAACamRlBZkXs0Z8 wrong --speaker ben
+    """
+    done = gallery.feedback(decision, answer, speaker=speaker, stranger=stranger)
+    show(done, as_json, _kept_line(done))
+    return YES
+
+
+@click.command()
+@click.option(
+    "--trials",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Lines of `1 NAME FILE` (the speaker says it) and `0 NAME FILE`.  [default: the enrolled recordings]",
+)
+@click.option("--fmr", type=float, default=settings.VERIFY_FMR, show_default=True, help="The rate to find out about.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and for whom; change nothing.")
+@click.option("--reset", is_flag=True, help="Decide by the encoder's own calibration again.")
+@shared_options
+def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, dry_run: bool, reset: bool) -> int:
+    """Find out what distances mean among the people of this gallery, and decide by that from now on.
+
+    Each enrolled recording is held to its speaker's others and to everybody else. An FMR of 1 % needs 3,000 comparisons
+    with others (33 speakers of three recordings each), a tenth of it ten times as many; too few are refused.
+
+    \b
+    Example:
+      speakerdb calibrate --dry-run
+      speakerdb calibrate --trials last_month.txt --fmr 0.001
+    """
+    if reset:
+        had = gallery.forget_calibration()
+        text = "Reset     the encoder's calibration decides" + ("" if had else ", as it did before")
+        print_line('{"reset": true}' if as_json else text)
+        return YES
+    with progress_bar("calibrate") as progress:
+        done = gallery.calibrate(trials=trials, fmr=fmr, dry_run=dry_run, progress=progress)
+    show(done, as_json, "\n".join(_calibrated_lines(done)))
+    return YES
+
+
+def _kept_line(done: FeedbackKept) -> str:
+    enough = min(done.all_targets, done.all_nontargets) >= settings.LEAST_ERRORS
+    after = (
+        "`speakerdb calibrate` uses them"
+        if enough
+        else f"`calibrate` uses them from {settings.LEAST_ERRORS} of either kind on"
+    )
+    return f"Kept      {done.all_targets} answers of one speaker, {done.all_nontargets} of two; {after}"
+
+
+def _calibrated_lines(done: Calibrated) -> list[str]:
+    lines = [f"{'Calibrated' if done.applied else 'Would calibrate'}  by {done.origin}"]
+    for rate in done.rates:
+        was = "" if rate.fmr_before is None else f"{100 * rate.fmr_before:.2g} → "
+        missed = "" if rate.fnmr_before is None else f"{100 * rate.fnmr_before:.2g} → "
+        lines.append(
+            f"  at FMR {100 * rate.fmr:g} %: others accepted {was}{100 * rate.fmr_after:.2g} %, "
+            f"own recordings rejected {missed}{100 * rate.fnmr_after:.2g} %"
+        )
+    lines += [f"  {one.speaker}: {one.source} {one.before} → {one.after}" for one in done.changed]
+    if done.feedback_waiting:
+        lines.append(f"  {done.feedback_waiting} answers wait: {settings.LEAST_ERRORS} of either kind are needed")
+    if not done.applied:
+        lines.append("  nothing was changed; leave --dry-run out to decide by it")
+    return lines

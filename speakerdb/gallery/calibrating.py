@@ -1,0 +1,160 @@
+"""What scores mean in one gallery: by its own recordings, a list of trials, and what users said of answers.
+
+Each recording is held to the average of its speaker's others, and to everybody else's voiceprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb import settings
+from speakerdb.calibration import Calibration, Norms, Trials, fit, normalised, refit
+from speakerdb.decision.judging import Judge
+from speakerdb.embedding import average
+from speakerdb.errors import StateError, TooFewTrials
+from speakerdb.gallery.results import CalibratedRate, ChangedAnswer
+from speakerdb.store.decisions import Said
+from speakerdb.store.recordings import Recordings
+
+MOST_RECORDINGS, MOST_PEOPLE = 3000, 3000
+"""Drawn from larger galleries: nine million comparisons say enough."""
+
+
+@dataclass(frozen=True)
+class OwnTrials:
+    """Trials of a gallery's own; `names` and `sources`: of each trial, the speaker and the recording."""
+
+    trials: Trials
+    names: Sequence[str]
+    sources: Sequence[str]
+
+    @property
+    def targets(self) -> int:
+        """Trials of one speaker."""
+        return int(self.trials.target.sum())
+
+    @property
+    def nontargets(self) -> int:
+        """Trials of two."""
+        return len(self.trials.target) - self.targets
+
+
+def left_out(judge: Judge, held: Recordings, names: dict[int, str], seed: int = 0) -> OwnTrials:
+    """Every recording beside its speaker's others, and beside the other speakers."""
+    rng = np.random.default_rng(seed)
+    probes = _drawn(len(held.ids), MOST_RECORDINGS, rng)
+    people = _drawn(len(held.people), MOST_PEOPLE, rng)
+    heard = judge.norms(held.vectors[probes])
+    own = _beside_the_others(judge, held, probes, heard)
+    stored = judge.norms(held.voiceprints[people])
+    cosines = held.vectors[probes].astype(np.float64) @ held.voiceprints[people].T.astype(np.float64)
+    by_probe = Norms(heard.mean[:, None], heard.spread[:, None])
+    scores = normalised(cosines, by_probe, stored)
+    apart = held.speakers[probes][:, None] != held.people[people]
+    of_probe, of_person = np.nonzero(apart)
+    rows, target_scores, others_s = own
+    trials = Trials(
+        np.concatenate([target_scores, scores[apart]]),
+        np.concatenate([held.speech_s[rows], held.speech_s[probes][of_probe]]),
+        np.concatenate([others_s, held.enrolled_s[people][of_person]]),
+        np.arange(len(rows) + len(of_probe)) < len(rows),
+    )
+    shown = [names[int(speaker)] for speaker in held.speakers[rows]]
+    return OwnTrials(trials, shown, [held.sources[row] for row in rows])
+
+
+def _beside_the_others(
+    judge: Judge, held: Recordings, probes: npt.NDArray[np.int64], heard: Norms
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Recordings whose speaker has others: rows, scores beside the average of those, and their net speech."""
+    place = {int(row): i for i, row in enumerate(probes)}
+    rows, prints, seconds = [], [], []
+    for own in held.rows:
+        if len(own) < 2:
+            continue
+        for row in own:
+            if int(row) in place:
+                others = own[own != row]
+                rows.append(int(row))
+                prints.append(average(held.vectors[others]))
+                seconds.append(float(held.speech_s[others].sum()))
+    if not rows:
+        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
+    at, stacked = np.array([place[row] for row in rows]), np.stack(prints)
+    stored = judge.norms(stacked)
+    cosines = np.einsum("nd,nd->n", held.vectors[rows].astype(np.float64), stacked.astype(np.float64))
+    scores = normalised(cosines, Norms(heard.mean[at], heard.spread[at]), stored)
+    return np.array(rows), scores, np.array(seconds)
+
+
+def said_trials(said: Sequence[Said]) -> Trials:
+    """What users said, as trials."""
+    return Trials(
+        np.array([one.score for one in said], np.float64),
+        np.array([one.probe_s for one in said], np.float64),
+        np.array([one.enrolled_s for one in said], np.float64),
+        np.array([one.target for one in said], np.bool_),
+    )
+
+
+def enough(said: Trials) -> bool:
+    """Whether what users said counts: thirty answers of either kind."""
+    targets = int(said.target.sum())
+    return min(targets, len(said.target) - targets) >= settings.LEAST_ERRORS
+
+
+def fitted(base: Calibration | None, conditions: Sequence[Trials], fmr: float, origin: str) -> Calibration:
+    """The gallery's calibration.
+
+    Args: base: the encoder's; conditions: trials, each of them counting the same; fmr: the rate that it shall serve.
+    Raises: TooFewTrials by the rule of 30; StateError where a higher score does not make one speaker likelier.
+    """
+    targets = min(int(trials.target.sum()) for trials in conditions)
+    strangers = int(np.mean([np.sum(~trials.target) for trials in conditions]))
+    if targets < settings.LEAST_ERRORS:
+        raise TooFewTrials("one speaker", targets, settings.LEAST_ERRORS, None)
+    needed = round(settings.LEAST_ERRORS / fmr)
+    if strangers < max(needed, 300):
+        raise TooFewTrials("two speakers", strangers, max(needed, 300), fmr)
+    try:
+        return fit(conditions, origin) if base is None else refit(base, conditions, origin)
+    except ValueError as error:
+        raise StateError(f"these trials calibrate nothing: {error}; are the names in the gallery right?") from error
+
+
+def rates(own: OwnTrials, before: Calibration | None, after: Calibration, fmr: float) -> list[CalibratedRate]:
+    """At the rate that was asked for, and at a tenth of it and ten times it: what both calibrations do."""
+    scores, target = own.trials.scores, own.trials.target
+
+    def errors(calibration: Calibration, rate: float) -> tuple[float, float]:
+        line = calibration.tail.score_at(rate)
+        return float(np.mean(scores[~target] >= line)), float(np.mean(scores[target] < line))
+
+    found = []
+    for rate in (min(0.5, 10 * fmr), fmr, fmr / 10):
+        old_fmr, old_fnmr = errors(before, rate) if before else (None, None)
+        new_fmr, new_fnmr = errors(after, rate)
+        found.append(CalibratedRate(rate, old_fmr, new_fmr, old_fnmr, new_fnmr))
+    return found
+
+
+def changed(own: OwnTrials, before: Calibration | None, after: Calibration, fmr: float) -> list[ChangedAnswer]:
+    """Recordings that would be accepted as their speaker's by one calibration and rejected by the other."""
+    if before is None:
+        return []
+    scores = own.trials.scores[own.trials.target]
+    old, new = scores >= before.tail.score_at(fmr), scores >= after.tail.score_at(fmr)
+    words = {True: "accepted", False: "rejected"}
+    return [
+        ChangedAnswer(name, source, words[bool(was)], words[bool(is_now)])
+        for name, source, was, is_now in zip(own.names, own.sources, old, new, strict=True)
+        if was != is_now
+    ]
+
+
+def _drawn(count: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    return np.sort(rng.permutation(count)[:most])

@@ -1,0 +1,149 @@
+"""`doctor`: which profiles are likely to give wrong answers, and the command that mends each.
+
+`check` asks whether the files are what was written; this asks whether what was written was wise.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from speakerdb import settings
+from speakerdb.decision.criterion import Asked, criterion
+from speakerdb.decision.judging import Judge
+from speakerdb.embedding import Vectors, average
+from speakerdb.gallery.deciding import ranked
+from speakerdb.gallery.results import Complaint
+from speakerdb.gallery.screening import Floats, beside_the_others, same_person
+from speakerdb.gallery.view import IndexView
+from speakerdb.store import records
+from speakerdb.store.recordings import Ids, Recordings
+from speakerdb.store.records import GalleryIdentity
+
+LEAST_MERGED = 4
+"""Recordings of a speaker from which two groups of two can be told apart."""
+
+NEIGHBOURS = 8
+"""Speakers nearest to each who are asked whether they are the same person."""
+
+ROUNDS = 10
+
+
+def examine(
+    session: Session, identity: GalleryIdentity, view: IndexView, judge: Judge, held: Recordings
+) -> Iterator[Complaint]:
+    """What is likely to be wrong, speaker by speaker."""
+    names = records.names_of(session, [int(speaker) for speaker in held.people])
+    for place, speaker in enumerate(held.people):
+        rows, name = held.rows[place], names[int(speaker)]
+        if held.enrolled_s[place] < settings.LITTLE_SPEECH_S:
+            yield _little(name, float(held.enrolled_s[place]))
+        if judge.calibration is not None and len(rows) > 1:
+            yield from _recordings(judge, held, rows, name)
+    if judge.calibration is not None:
+        yield from _duplicates(session, identity, view, judge, held, names)
+
+
+def _little(name: str, seconds: float) -> Complaint:
+    return Complaint(
+        "little_speech",
+        [name],
+        [],
+        f"{seconds:.1f} s of speech in all: answers about this speaker are unsure",
+        f"speakerdb enroll {shlex.quote(name)} FILE",
+    )
+
+
+def _recordings(judge: Judge, held: Recordings, rows: Ids, name: str) -> Iterator[Complaint]:
+    """Two people under one name, a profile that nothing matches, or single recordings that do not belong."""
+    vectors, seconds, ids = held.vectors[rows], held.speech_s[rows], [int(i) for i in held.ids[rows]]
+    apart, ratios = beside_the_others(judge, vectors, seconds)
+    out = [i for i, llr in enumerate(ratios) if llr < settings.OUTLIER_LLR]
+    quoted = shlex.quote(name)
+    group = _second_voice(judge, vectors, seconds) if len(rows) >= LEAST_MERGED else []
+    if len(group) > 1:
+        shown = " ".join(str(ids[i]) for i in group)
+        yield Complaint(
+            "two_people",
+            [name],
+            [ids[i] for i in group],
+            f"{len(group)} of {len(rows)} recordings sound like somebody else than the other {len(rows) - len(group)}",
+            f"speakerdb move-enrollment --to OTHER_NAME {shown}",
+        )
+    elif len(out) == len(rows):
+        yield Complaint(
+            "never_matches",
+            [name],
+            [ids[i] for i in out],
+            "no two of its recordings sound like one person: nobody will be recognised by their average",
+            f"speakerdb remove {quoted}",
+        )
+    else:
+        for i in out:
+            yield Complaint(
+                "outlier",
+                [name],
+                [ids[i]],
+                f"{held.sources[rows[i]]} does not sound like the others (distance {apart[i]:.2f}, LLR "
+                f"{ratios[i]:+.1f})",
+                f"speakerdb remove-enrollment {ids[i]}",
+            )
+
+
+def _second_voice(judge: Judge, vectors: Vectors, seconds: Floats) -> list[int]:
+    """The smaller of two groups that a speaker's recordings fall into, where these are two people's; else none."""
+    cosines = vectors @ vectors.T
+    first, second = np.unravel_index(np.argmin(cosines), cosines.shape)
+    near = cosines[first] >= cosines[second]
+    for _ in range(ROUNDS):
+        if near.all() or not near.any():
+            return []
+        one, other = average(vectors[near]), average(vectors[~near])
+        moved = vectors @ one >= vectors @ other
+        if np.array_equal(moved, near):
+            break
+        near = moved
+    if near.all() or not near.any():
+        return []
+    _, [llr] = judge.beside(one[None], seconds[near].sum()[None], other[None], seconds[~near].sum()[None])
+    if llr >= settings.OUTLIER_LLR:
+        return []
+    smaller = near if near.sum() * 2 <= len(near) else ~near
+    return [int(i) for i in np.flatnonzero(smaller)]
+
+
+def _duplicates(
+    session: Session,
+    identity: GalleryIdentity,
+    view: IndexView,
+    judge: Judge,
+    held: Recordings,
+    names: dict[int, str],
+) -> Iterator[Complaint]:
+    """Pairs of speakers of whom one would be taken for the other."""
+    line = criterion(Asked(fpir=settings.DUPLICATE_FPIR), judge.calibration, None, "", len(held.people))
+    place = {int(speaker): i for i, speaker in enumerate(held.people)}
+    seen = set()
+    for i, speaker in enumerate(held.people):
+        voice = held.voiceprints[i]
+        near = [row for row in view.nearest(session, identity, voice, NEIGHBOURS + 1) if row[0] != speaker]
+        near = [row for row in near[:NEIGHBOURS] if row[0] in place]
+        if not near:
+            continue
+        enrolled = records.enrolled_speech(session, [row[0] for row in near])
+        found = [(name, row, enrolled[row], stored) for row, name, stored in near]
+        for candidate, judged in ranked(judge, line, voice, float(held.enrolled_s[i]), found):
+            pair = tuple(sorted((names[int(speaker)], candidate.speaker)))
+            if same_person(judged) and pair not in seen:
+                seen.add(pair)
+                yield Complaint(
+                    "near_duplicates",
+                    list(pair),
+                    [],
+                    f"they sound like one person (distance {judged.distance:.2f} ≤ {judged.threshold.distance:.2f}, "
+                    f"LLR {judged.llr or 0.0:+.1f})",
+                    f"speakerdb merge {shlex.quote(pair[1])} {shlex.quote(pair[0])}",
+                )

@@ -1,0 +1,144 @@
+"""Learning from use: what users say of answers, and the gallery's own calibration."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from speakerdb import settings
+from speakerdb.calibration import Trials, normalised
+from speakerdb.decision.judging import Judge
+from speakerdb.encoder.encoder import Encoder
+from speakerdb.errors import EmptyGallery, InputError, StateError
+from speakerdb.gallery import calibrating
+from speakerdb.gallery.calibrating import OwnTrials
+from speakerdb.gallery.feedback import Answer, Decision, key, said
+from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.opened import Progress, require_speaker
+from speakerdb.gallery.results import Calibrated, FeedbackKept
+from speakerdb.gallery.upkeep import Upkeep
+from speakerdb.store import decisions, records
+from speakerdb.store.recordings import recordings
+from speakerdb.trials import read_model_trials
+
+
+class Learning(Upkeep):
+    """`feedback` and `calibrate`."""
+
+    def feedback(
+        self, decision: str, answer: Answer, *, speaker: str | None = None, stranger: bool = False
+    ) -> FeedbackKept:
+        """Remember whether an answer of `identify` or `verify` was right; no audio, and nothing changes by it.
+
+        `calibrate` uses what was said once there are thirty trials of either kind.
+        Args: decision: the answer's id; speaker: who it really was; stranger: that it was nobody enrolled.
+        Raises: InputError for what is no id, or an answer that leaves open who it was; NoSuchSpeaker; StateError for
+            a decision of another gallery or encoder, or about people who are gone.
+        """
+        if answer not in ("correct", "wrong") or (speaker is not None and stranger):
+            raise InputError("say `correct`, `wrong`, or `wrong` with --speaker NAME or --stranger")
+        with self._existing().writing() as session:
+            identity = records.identity(session)
+            if identity is None:
+                raise EmptyGallery
+            found = Decision.parse(decision, identity)
+            who = None if speaker is None else require_speaker(session, usable_name(speaker))
+            known = records.names_of(session, [one.speaker for one in found.compared])
+            told = said(found, answer, who, stranger, list(known))
+            if not told:
+                raise StateError("the people of this decision are not enrolled any more; nothing was kept")
+            decisions.keep_feedback(session, key(decision), told)
+            everything = decisions.feedback(session)
+        targets, all_targets = sum(one.target for one in told), sum(one.target for one in everything)
+        return FeedbackKept(key(decision), targets, len(told) - targets, all_targets, len(everything) - all_targets)
+
+    def calibrate(
+        self,
+        *,
+        trials: Path | None = None,
+        fmr: float = settings.VERIFY_FMR,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Calibrated:
+        """Find out what distances mean among this gallery's people, and decide by that from now on.
+
+        Args:
+            trials: lines of `1 NAME FILE` (the speaker NAME says FILE) and `0 NAME FILE`, files beside the list;
+                left out, each enrolled recording is held to its speaker's others and to everybody else.
+            fmr: the false match rate that shall be known. dry_run: change nothing.
+        Raises: TooFewTrials by the rule of 30; EmptyGallery; EncoderMismatch; InputError for a list or a recording.
+        """
+        if not 0.0 < fmr < 1.0:
+            raise InputError(f"an FMR of {fmr:g}; rates lie between 0 and 1")
+        encoder = self.encoder
+        with self._existing().reading() as session:
+            self._bound(session, encoder)
+            held = recordings(session)
+            if held is None:
+                raise EmptyGallery
+            before = self._judge(encoder, session).calibration
+            told = calibrating.said_trials(decisions.feedback(session))
+            names = records.names_of(session, [int(speaker) for speaker in held.people])
+        judge = Judge(encoder.cohort, encoder.card.calibration)
+        if trials is None:
+            own = calibrating.left_out(judge, held, names)
+            source = f"{len(held.ids):,} recordings of {len(held.people):,} speakers of this gallery, each left out"
+        else:
+            own, source = self._listed(judge, encoder, trials, progress), f"the list {trials.name}"
+        used = calibrating.enough(told)
+        conditions = [own.trials, told] if used else [own.trials]
+        answers = f" and {len(told.target):,} answers" if used else ""
+        today = datetime.datetime.now(datetime.UTC).date()
+        origin = (
+            f"{source}{answers}: {own.targets:,} trials of one speaker, {own.nontargets:,} of two, {today.isoformat()}"
+        )
+        found = calibrating.fitted(encoder.card.calibration, conditions, fmr, origin)
+        if not dry_run:
+            with self._existing().writing() as session:
+                self._bound(session, encoder)
+                decisions.keep_calibration(session, found)
+        return Calibrated(
+            not dry_run,
+            origin,
+            own.targets,
+            own.nontargets,
+            len(told.target) if used else 0,
+            0 if used else len(told.target),
+            calibrating.rates(own, before, found, fmr),
+            calibrating.changed(own, before, found, fmr),
+        )
+
+    def forget_calibration(self) -> bool:
+        """Decide by the encoder's calibration again; False where the gallery had none of its own."""
+        with self._existing().writing() as session:
+            had = decisions.calibration(session) is not None
+            decisions.keep_calibration(session, None)
+        return had
+
+    def _listed(self, judge: Judge, encoder: Encoder, file: Path, progress: Progress | None) -> OwnTrials:
+        """The list's trials, each of its files heard once."""
+        listed = read_model_trials(file)
+        with self._existing().reading() as session:
+            rows = {name: require_speaker(session, usable_name(name)) for name in {trial.model for trial in listed}}
+            prints = records.voiceprints_of(session, list(rows.values()))
+            enrolled = records.enrolled_speech(session, list(rows.values()))
+        files = list(dict.fromkeys(trial.clip for trial in listed))
+        heard = {}
+        for number, name in enumerate(files):
+            heard[name] = encoder.probe(str(file.parent / name))
+            if progress:
+                progress(number, len(files), 1.0, 1.0)
+        voices = np.stack([prints[rows[trial.model]] for trial in listed])
+        probes = np.stack([heard[trial.clip].vector for trial in listed])
+        cosines = np.einsum("nd,nd->n", voices.astype(np.float64), probes.astype(np.float64))
+        found = Trials(
+            normalised(cosines, judge.norms(voices), judge.norms(probes)),
+            np.array([heard[trial.clip].quality.net_speech_s for trial in listed]),
+            np.array([enrolled[rows[trial.model]].net_speech_s for trial in listed]),
+            np.array([trial.target for trial in listed]),
+        )
+        named: Sequence[str] = [trial.model for trial in listed if trial.target]
+        return OwnTrials(found, named, [trial.clip for trial in listed if trial.target])

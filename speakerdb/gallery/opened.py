@@ -1,0 +1,159 @@
+"""A gallery's folder, opened: its database, the view of its index, and the encoder that it is bound to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy.orm import Session
+
+from speakerdb.calibration import Calibration
+from speakerdb.decision.criterion import Asked, Criterion, criterion
+from speakerdb.decision.judging import Judge
+from speakerdb.encoder.encoder import Encoder
+from speakerdb.encoder.registry import find_by_hash
+from speakerdb.errors import EmptyGallery, EncoderMismatch, NoSuchGallery, NoSuchSpeaker
+from speakerdb.gallery.view import IndexView
+from speakerdb.store import database, decisions, records
+from speakerdb.store.database import Database
+from speakerdb.store.records import EncoderIdentity, GalleryIdentity
+
+Progress = Callable[[int, int, float, float | None], None]
+"""Called with the recording's number from 0, how many there are, its seconds done, and its seconds in all if known."""
+
+
+class OpenGallery:
+    """What all verbs stand on."""
+
+    def __init__(self, folder: Path, encoder: Encoder | None, index: str) -> None:
+        self.folder = folder
+        self._path = folder / database.FILE
+        self._asked_encoder = encoder
+        self._encoder: Encoder | None = None
+        self._view = IndexView(folder, index)
+        self._database = self._opened()
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Save the index and close the database; the gallery must not be used afterwards."""
+        with self._lock:
+            if self._database is not None:
+                try:
+                    self._view.save(self._generation)
+                finally:
+                    self._database.close()
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder in use: the one asked for, else the one that the gallery is bound to, else the shipped one.
+
+        Raises: EncoderMismatch where the gallery is bound to another one than asked for, or to none that is here.
+        """
+        bound = self._identity()  # another process may have made the gallery, or moved it
+        return self._encoder_of(bound)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What scores mean here: by this gallery's own trials, else by the encoder's; None where nobody found out."""
+        return self._judge(self.encoder).calibration
+
+    def _encoder_of(self, bound: GalleryIdentity | None) -> Encoder:
+        """The encoder for a gallery that is bound so."""
+        with self._lock:
+            wanted = bound.encoder.sha256 if bound else None
+            encoder = self._asked_encoder or self._encoder
+            if encoder is None or (self._asked_encoder is None and wanted not in (None, encoder.card.sha256)):
+                encoder = Encoder.load(find_by_hash(wanted) if wanted else None)
+            if bound:
+                require_same(bound.encoder, encoder)
+            self._encoder = encoder
+            return encoder
+
+    def _judge(self, encoder: Encoder, session: Session | None = None) -> Judge:
+        """What scores are made by and mean, as of the session's state."""
+        own = None
+        if session is not None:
+            own = decisions.calibration(session)
+        elif self._found() is not None:
+            with self._existing().reading() as fresh:
+                own = decisions.calibration(fresh)
+        return Judge(encoder.cohort, own or encoder.card.calibration)
+
+    def _found(self) -> Database | None:
+        """The database, where there is one by now: another process may have made it."""
+        with self._lock:
+            if self._database is None:
+                self._database = self._opened()
+            return self._database
+
+    def _opened(self) -> Database | None:
+        found = database.open_existing(self._path)
+        if found is not None:
+            try:
+                with found.reading() as session:
+                    generation = records.generation(session)
+                self._view.drop_later(generation)
+            except BaseException:
+                found.close()
+                raise
+        return found
+
+    def _existing(self) -> Database:
+        found = self._found()
+        if found is None:
+            raise NoSuchGallery(str(self.folder))
+        return found
+
+    def _writable(self) -> Database:
+        with self._lock:
+            if self._found() is None:
+                self._database = database.create(self._path)
+            return self._existing()
+
+    def _identity(self) -> GalleryIdentity | None:
+        found = self._found()
+        if found is None:
+            return None
+        with found.reading() as session:
+            return records.identity(session)
+
+    def _generation(self) -> int:
+        with self._existing().reading() as session:
+            return records.generation(session)
+
+    def _bound(self, session: Session, encoder: Encoder) -> GalleryIdentity:
+        """The gallery's row, where its vectors are this encoder's. Raises: EmptyGallery; EncoderMismatch."""
+        identity = records.identity(session)
+        if identity is None:
+            raise EmptyGallery
+        require_same(identity.encoder, encoder)
+        return identity
+
+
+def line_for(asked: Asked, judge: Judge, encoder: Encoder, searched: int | None) -> Criterion:
+    """The line for what is asked. Args: searched: speakers in the gallery for a search, else None."""
+    card = encoder.card
+    return criterion(asked, judge.calibration, card.threshold_distance, card.threshold_origin, searched)
+
+
+def require_speaker(session: Session, name: str) -> int:
+    """The id of a speaker. Raises: NoSuchSpeaker."""
+    speaker = records.speaker_id(session, name)
+    if speaker is None:
+        raise NoSuchSpeaker(name)
+    return speaker
+
+
+def require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
+    """Raises: EncoderMismatch where a gallery is bound to another encoder."""
+    card = encoder.card
+    if bound.sha256 != card.sha256:
+        raise EncoderMismatch(f"{bound.name} {bound.version} ({bound.sha256[:8]})", f"{card.id} ({card.sha256[:8]})")

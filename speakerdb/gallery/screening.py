@@ -1,0 +1,95 @@
+"""Before anything is enrolled: is it one voice, does it sound like its speaker's others, is the new speaker new?
+
+All of it by LLRs, so that it holds for any encoder that is calibrated; another one is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.orm import Session
+
+from speakerdb import settings
+from speakerdb.decision.criterion import Asked, criterion
+from speakerdb.decision.judging import Judge, Judgement
+from speakerdb.embedding import Vectors, average
+from speakerdb.encoder.utterance import Utterance
+from speakerdb.errors import OutlierRecording, PossibleDuplicate
+from speakerdb.gallery.deciding import ranked
+from speakerdb.gallery.view import IndexView
+from speakerdb.store import records
+from speakerdb.store.recordings import recordings
+from speakerdb.store.records import GalleryIdentity
+
+Floats = npt.NDArray[np.float64]
+
+
+def outliers(
+    session: Session | None, judge: Judge, speaker: str, heard: Sequence[Utterance]
+) -> dict[int, OutlierRecording]:
+    """New recordings that do not sound like the speaker's others, by their place in `heard`.
+
+    The worst goes first, and the rest are held to one another again. Recordings that are enrolled already are never
+    refused; the worst of them is left out of the average that the new ones are held to.
+    Args: session: None before the first enrollment.
+    """
+    if judge.calibration is None:
+        return {}
+    row = records.speaker_id(session, speaker) if session else None
+    stored = recordings(session, row) if session and row is not None else None
+    vectors = np.stack([utterance.vector for utterance in heard])
+    seconds = np.array([utterance.quality.net_speech_s for utterance in heard])
+    before = 0
+    if stored is not None:
+        before = len(stored.ids)
+        vectors, seconds = np.concatenate([stored.vectors, vectors]), np.concatenate([stored.speech_s, seconds])
+    kept, found = list(range(len(vectors))), {}
+    while len(kept) > 1:
+        apart, ratios = beside_the_others(judge, vectors[kept], seconds[kept])
+        worst = min(range(len(kept)), key=lambda i: (round(ratios[i], 6), -kept[i]))  # of two, the new one
+        if ratios[worst] >= settings.OUTLIER_LLR:
+            break
+        at = kept.pop(worst)
+        if at >= before:
+            name = heard[at - before].name
+            found[at - before] = OutlierRecording(name, speaker, len(kept), apart[worst], ratios[worst])
+    return found
+
+
+def beside_the_others(judge: Judge, vectors: Vectors, seconds: Floats) -> tuple[list[float], list[float]]:
+    """Each of a speaker's recordings beside the average of the rest: distances and LLRs. Two recordings or more."""
+    rest = [np.delete(np.arange(len(vectors)), i) for i in range(len(vectors))]
+    others = np.stack([average(vectors[rows]) for rows in rest])
+    return judge.beside(vectors, seconds, others, np.array([seconds[rows].sum() for rows in rest]))
+
+
+def require_new(
+    session: Session,
+    identity: GalleryIdentity,
+    view: IndexView,
+    judge: Judge,
+    speaker: str,
+    heard: Sequence[Utterance],
+) -> None:
+    """Raise PossibleDuplicate where a new speaker would be taken for an enrolled one."""
+    if judge.calibration is None or records.speaker_id(session, speaker) is not None or not records.anybody(session):
+        return
+    if any(records.enrolled_for(session, utterance.sha256) for utterance in heard):
+        return  # the very audio is enrolled for somebody: that is said when it is written
+    voice = average(np.stack([utterance.vector for utterance in heard]))
+    voice_s = sum(utterance.quality.net_speech_s for utterance in heard)
+    near = view.nearest(session, identity, voice, settings.RESCORED)
+    enrolled = records.enrolled_speech(session, [row for row, _, _ in near])
+    asked = Asked(fpir=settings.DUPLICATE_FPIR)
+    line = criterion(asked, judge.calibration, None, "", records.count_speakers(session))
+    found = [(name, row, enrolled[row], voiceprint) for row, name, voiceprint in near]
+    best, judged = ranked(judge, line, voice, voice_s, found)[0]
+    if same_person(judged):
+        raise PossibleDuplicate(speaker, best.speaker, judged.distance, judged.threshold.distance, judged.llr or 0.0)
+
+
+def same_person(judged: Judgement) -> bool:
+    """Whether two speakers, at the line for a search, are so alike that somebody should look."""
+    return judged.side == "near" and judged.llr is not None and judged.llr >= settings.DUPLICATE_LLR

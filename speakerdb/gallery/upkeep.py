@@ -1,0 +1,182 @@
+"""Who is enrolled, and the gallery's own state: the verbs that take no recording."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+
+from sqlalchemy.orm import Session
+
+from speakerdb.encoder.encoder import Encoder
+from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment
+from speakerdb.gallery.check import check_gallery
+from speakerdb.gallery.doctor import examine
+from speakerdb.gallery.moving import move
+from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.opened import OpenGallery, Progress, require_speaker
+from speakerdb.gallery.results import (
+    CheckReport,
+    Diagnosis,
+    EnrollmentInfo,
+    Merged,
+    Moved,
+    Rebuilt,
+    Removed,
+    Renamed,
+    SpeakerInfo,
+)
+from speakerdb.store import records
+from speakerdb.store.recordings import move_recording, recordings
+
+
+class Upkeep(OpenGallery):
+    """Listing, renaming, moving, removing; checking, examining, rebuilding."""
+
+    def speakers(self, *, enrollments: bool = False) -> list[SpeakerInfo]:
+        """Everyone enrolled, by name; with `enrollments` their recordings too. Empty before the first enrollment."""
+        if self._found() is None:
+            return []
+        with self._existing().reading() as session:
+            return [
+                SpeakerInfo(
+                    name,
+                    count,
+                    net_speech_s,
+                    created,
+                    [EnrollmentInfo(**vars(row)) for row in records.enrollments_of(session, speaker)]
+                    if enrollments
+                    else [],
+                )
+                for speaker, name, created, count, net_speech_s in records.speakers(session)
+            ]
+
+    def rename(self, before: str, after: str) -> Renamed:
+        """Give a speaker another name. Raises: NoSuchSpeaker; NameTaken; InputError for an unusable name."""
+        old, new = usable_name(before), usable_name(after)
+        with self._existing().writing() as session:
+            speaker = require_speaker(session, old)
+            if old != new and records.speaker_id(session, new) is not None:
+                raise NameTaken(new)
+            records.rename_speaker(session, speaker, new)
+        return Renamed(old, new)
+
+    def remove(self, name: str) -> Removed:
+        """Forget a speaker: rows, vectors, index, and SQLite's log. Raises: NoSuchSpeaker."""
+        speaker_name = usable_name(name)
+        store = self._existing()
+        with self._view.erased(), store.writing() as session:
+            speaker = require_speaker(session, speaker_name)
+            count = len(records.enrollments_of(session, speaker))
+            records.remove_speaker(session, speaker)
+            records.record_change(session, [speaker])
+        return Removed(speaker_name, count, True, store.erase_deleted())
+
+    def remove_enrollment(self, enrollment: int) -> Removed:
+        """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
+        store = self._existing()
+        with self._view.erased(), store.writing() as session:
+            speaker, name = _owner(session, enrollment)
+            records.remove_enrollment(session, enrollment)
+            left = records.refresh_voiceprint(session, speaker, added=-1)
+            if not left:
+                records.remove_speaker(session, speaker)
+            records.record_change(session, [speaker])
+        return Removed(name, 1, not left, store.erase_deleted())
+
+    def merge(self, name: str, into: str) -> Merged:
+        """Give all recordings of a speaker to another one, who is the same person. Raises: NoSuchSpeaker."""
+        source, target = usable_name(name), usable_name(into)
+        if source == target:
+            raise InputError("a speaker cannot be merged with itself")
+        with self._existing().reading() as session:
+            require_speaker(session, target)
+            speaker = require_speaker(session, source)
+            own = [row.id for row in records.enrollments_of(session, speaker)]
+        return self.move_enrollments(own, target)
+
+    def move_enrollments(self, enrollments: Iterable[int], to: str) -> Merged:
+        """Give recordings, by their ids, to another speaker, who may be new; all or none.
+
+        A speaker who has none left is gone. Raises: NoSuchEnrollment; InputError for an unusable name.
+        """
+        name, moved = usable_name(to), sorted(set(enrollments))
+        if not moved:
+            raise InputError("no recording was named")
+        store = self._existing()
+        with self._view.erased(), store.writing() as session:
+            owners = [_owner(session, enrollment) for enrollment in moved]
+            known = records.speaker_id(session, name)
+            target = records.add_speaker(session, name) if known is None else known
+            givers = Counter(owner for owner in owners if owner[0] != target)
+            for enrollment, (owner, _) in zip(moved, owners, strict=True):
+                if owner != target:
+                    move_recording(session, enrollment, target)
+            total = records.refresh_voiceprint(session, target, added=givers.total())
+            emptied = []
+            for (giver, giver_name), gone in givers.items():
+                if not records.refresh_voiceprint(session, giver, added=-gone):
+                    records.remove_speaker(session, giver)
+                    emptied.append(giver_name)
+            records.record_change(session, [target, *(giver for giver, _ in givers)])
+        store.erase_deleted()
+        return Merged(name, givers.total(), sorted(emptied), total)
+
+    def use_encoder(self, encoder: str | os.PathLike[str] | Encoder, *, progress: Progress | None = None) -> Moved:
+        """Move to another encoder: embed every kept recording anew, and change all vectors at once.
+
+        What was embedded stays where the call is interrupted; the next one goes on from there.
+        Args: encoder: a bundle's name or folder.
+        Raises: AudioNotKept where a recording was enrolled without `keep_audio`; EncoderDamaged; StorageError.
+        """
+        new = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
+
+        def told(before: int, total: int, done: int) -> None:
+            if progress:
+                progress(before + done - 1, total, 1.0, 1.0)
+
+        done = move(self._existing(), new, told)
+        with self._lock:
+            self._encoder, self._asked_encoder = new, self._asked_encoder and new
+        return done
+
+    def check(self) -> CheckReport:
+        """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts."""
+        store = self._existing()
+        with self._lock:
+            return check_gallery(self.folder, store, self._view)
+
+    def doctor(self) -> Diagnosis:
+        """Profiles that are likely to give wrong answers, each with the command that mends it; changes nothing.
+
+        Raises: EmptyGallery; EncoderMismatch.
+        """
+        encoder = self.encoder
+        with self._lock, self._existing().reading() as session:
+            identity = self._bound(session, encoder)
+            held = recordings(session)
+            if held is None:
+                raise EmptyGallery
+            judge = self._judge(encoder, session)
+            complaints = list(examine(session, identity, self._view, judge, held))
+        return Diagnosis(len(held.people), len(held.ids), judge.calibration is not None, complaints)
+
+    def rebuild(self) -> Rebuilt:
+        """Make the index anew from the database and save it."""
+        store = self._existing()
+        with self._lock:
+            with self._view.erased(), store.reading() as session:
+                identity = records.identity(session)
+                if identity is None:
+                    raise EmptyGallery
+                self._view.forget()
+                index = self._view.caught_up(session, identity)
+            self._view.save(self._generation)
+            return Rebuilt(len(index), self._view.kind)
+
+
+def _owner(session: Session, enrollment: int) -> tuple[int, str]:
+    found = records.enrollment_owner(session, enrollment)
+    if found is None:
+        raise NoSuchEnrollment(enrollment)
+    return found
