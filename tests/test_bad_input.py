@@ -297,7 +297,7 @@ def test_a_recording_cut_anywhere_is_heard_as_far_as_it_goes_or_refused(
             path = tmp_path / f"{name}_{kept}.{container.lower()}"
             path.write_bytes(content[:kept])
             files.append(path)
-    done = run("enroll", "zoe", *files, "--keep-going")
+    done = run("enroll", "zoe", *files, "--keep-going", "--force")
     refused = done.stderr.splitlines()
     assert all(line.startswith("speakerdb: refused ") and line.isprintable() for line in refused)
     assert refused and done.returncode == 3
@@ -394,7 +394,7 @@ def test_unusual_recordings_enroll_in_one_go_without_a_word_on_stderr(
     unusual: Path, gallery_folder: Path, run: Run
 ) -> None:
     files = sorted(path.name for path in unusual.iterdir())
-    done = run("enroll", "zoe", *files, cwd=unusual)
+    done = run("enroll", "zoe", *files, "--force", cwd=unusual)
     assert (done.returncode, done.stderr) == (0, "")
     (zoe,) = listing(gallery_folder)
     assert zoe.enrollments == len(files)
@@ -419,7 +419,7 @@ def test_an_unusual_recording_is_heard_whole_and_found_again(
     recording = audio.read(name, RATE_HZ)
     assert len(recording.samples) == pytest.approx(len(original.samples), abs=0.1 * RATE_HZ)
     with Gallery.open(enrolled) as gallery:
-        done = gallery.enroll("zoe", name)
+        done = gallery.enroll("zoe", name, force=True)
         assert done.net_speech_s == pytest.approx(len(original.samples) / RATE_HZ, abs=0.8)
     code, out, err = run_here(capfd, "identify", name, "--threshold", "2", "--json", "--gallery", enrolled)
     assert (code, err) == (0, "")
@@ -701,7 +701,7 @@ def test_a_full_disk_is_told_and_the_gallery_stays_as_it_was(
     before = listing(small_disk)
     fill(small_disk, left_kib << 10)
     clips = [EXAMPLES / f"{name}_{number}.wav" for name in ("eva", "kal", "rms") for number in (1, 2, 3, 4)]
-    done = run("enroll", "zoe", *clips)
+    done = run("enroll", "zoe", *clips, "--force")
     if done.returncode == 0:
         assert left_kib >= 64, "the last case is there to show that the disk was full before"
     else:
@@ -712,7 +712,7 @@ def test_a_full_disk_is_told_and_the_gallery_stays_as_it_was(
     if done.returncode:
         assert listing(small_disk) == before
         with Gallery.open(small_disk) as gallery:
-            assert len(gallery.enroll("zoe", clips).enrolled) == len(clips)
+            assert len(gallery.enroll("zoe", clips, force=True).enrolled) == len(clips)
 
 
 def test_a_gallery_cannot_be_begun_on_a_full_disk_and_can_once_there_is_room(small_disk: Path, run: Run) -> None:
@@ -744,7 +744,7 @@ def test_a_limit_on_the_size_of_files_is_an_error_of_the_disk(largest_bytes: int
     limited += "os.execv(sys.argv[1], sys.argv[1:])"
     before = listing(enrolled)
     clips = [EXAMPLES / f"{name}_{number}.wav" for name in ("eva", "kal", "rms") for number in (1, 2, 3, 4)]
-    done = run("enroll", "zoe", *clips, before=[sys.executable, "-c", limited])
+    done = run("enroll", "zoe", *clips, "--force", before=[sys.executable, "-c", limited])
     assert_refused(done, 5, "gallery.sqlite")
     assert listing(enrolled) == before
 

@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 import click
+import numpy as np
 import pytest
 
-from speakerdb import Gallery
+from speakerdb import Encoder, Gallery
 from speakerdb.cli.main import main, speakerdb
+from speakerdb.embedding import normalize
 from speakerdb.encoder.adding import add_encoder
 from speakerdb.encoder.registry import find_bundle
+from speakerdb.store import records
+from speakerdb.store.records import EncoderIdentity, NewEnrollment
 
 Command: TypeAlias = Callable[..., "Outcome"]
 Outcome: TypeAlias = tuple[int, str, str]
@@ -67,13 +71,36 @@ EXAMPLES = list(dict.fromkeys(example for found in ALL.values() for example in e
 
 @pytest.fixture(scope="module")
 def everyone(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery in which every example finds what it names: ana, and seven recordings."""
+    """A gallery in which every example finds what it names: ana, anna, and eight recordings."""
     folder = tmp_path_factory.mktemp("everyone") / "people"
     with Gallery.open(folder) as gallery:
         gallery.enroll("ana", examples / "ana_4.wav", keep_audio=True)
+        gallery.enroll("anna", examples / "visitor_1.wav", keep_audio=True, force=True)
         for name in ("ben", "eva"):
             gallery.enroll(name, [examples / f"{name}_{number}.wav" for number in (1, 2, 3)], keep_audio=True)
     return folder
+
+
+def provide_people(gallery_folder: Path, here: Path) -> None:
+    """As many as a calibration needs, and a list of trials of some of them by one recording."""
+    from test_store import QUALITY
+
+    shutil.rmtree(gallery_folder)
+    rng, near = np.random.default_rng(0), Encoder.load()
+    voices = normalize(rng.normal(size=(40, near.dimension)))
+    with Gallery.open(gallery_folder, encoder=near) as gallery, gallery._writable().writing() as session:
+        card = near.card
+        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        for number, voice in enumerate(voices):
+            speaker = records.add_speaker(session, f"voice{number}")
+            said = normalize(voice + rng.normal(size=(3, near.dimension)) * 0.05)
+            for part, vector in enumerate(said):
+                new = NewEnrollment(f"{part}", f"{number}-{part}", 2.5, QUALITY.to_json(), vector)
+                records.add_enrollment(session, speaker, new)
+            records.refresh_voiceprint(session, speaker, added=3)
+            records.record_change(session, [speaker])
+    lines = [f"{int(turn < 30)} voice{turn % 40} clip.wav" for turn in range(3040)]
+    (here / "last_month.txt").write_text("\n".join(lines))
 
 
 def provide_encoders(here: Path, example: str) -> None:
@@ -102,12 +129,17 @@ def test_every_example_in_a_help_text_runs(
         (here / name).symlink_to(examples / f"{clip}.wav")
     if "encoder" in example:
         provide_encoders(here, example)
+    if "calibrate" in example:
+        provide_people(gallery_folder, here)
+    if "DECISION" in example:
+        with Gallery.open(gallery_folder) as gallery:
+            example = example.replace("DECISION", gallery.verify("ana", examples / "ana_4.wav").decision)
     monkeypatch.chdir(here)
     words = shlex.split(example, comments=True)
     for shell in ("|", ">"):  # what another program does with the output
         words = words[: words.index(shell)] if shell in words else words
     code, out, err = command(*words[1:])
-    assert (code, err) == (0, "")
+    assert (code, err) == (words[1] == "doctor", "")  # ana has said little
     assert out.endswith("\n")
     assert not out.endswith("\n\n")
     if "--json" in words:
@@ -175,11 +207,15 @@ def test_json_of_every_command_is_one_object_or_list_in_one_line(
 ) -> None:
     clips = [examples / f"{name}_3.wav" for name in ("ana", "ben")]
     for words, keys in (
-        (["enroll", "zoë", clips[0]], {"speaker", "new_speaker", "enrolled", "refused", "total"}),
+        (["enroll", "zoë", clips[0], "--force"], {"speaker", "new_speaker", "enrolled", "refused", "total"}),
         (["identify", clips[0], "--top", "2"], {"source", "speaker", "distance", "threshold", "candidates", "quality"}),
         (["verify", "zoë", clips[0]], {"source", "speaker", "accepted", "distance", "threshold", "quality"}),
         (["compare", *clips], {"pairs", "origin", "fmr"}),
         (["rename", "zoë", "chloé"], {"before", "after"}),
+        (["doctor"], {"speakers", "enrollments", "calibrated", "complaints"}),
+        (["calibrate", "--reset"], {"reset"}),
+        (["move-enrollment", "2", "--to", "ben"], {"into", "enrollments", "emptied", "total"}),
+        (["move-enrollment", "2", "--to", "ana"], {"into", "enrollments", "emptied", "total"}),
         (["check"], {"gallery", "encoder", "generation", "speakers", "enrollments", "findings"}),
         (["rebuild"], {"speakers", "kind"}),
         (["encoder", "use", "speakerdb-16k"], {"before", "after", "enrollments"}),
@@ -207,7 +243,7 @@ def test_keep_going_enrolls_the_rest_and_names_each_refusal(
 ) -> None:
     files = [examples / "eva_1.wav", tmp_path / "gone.wav", examples / "ben_1.wav", examples / "eva_2.wav"]
     code, out, err = command("enroll", "zoe", *files, "--keep-going")
-    assert (code, out.startswith("Enrolled  zoe  2 recordings, ")) == (3, True)
+    assert (code, out.startswith("Enrolled  zoe  2 recordings; ")) == (3, True)
     first, second = err.splitlines()
     assert first.startswith("speakerdb: refused ") and first.endswith("gone.wav: no such file")
     assert second.startswith("speakerdb: refused ") and "is enrolled for 'ben', not 'zoe'" in second

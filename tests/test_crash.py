@@ -304,7 +304,7 @@ import soundfile
 samples, rate_hz = soundfile.read(sys.argv[3], dtype="float32")
 with Gallery.open(folder) as gallery:
     for number in range(int(sys.argv[4]), 1_000_000):
-        gallery.enroll(f"voice {number}", samples * (1.0 - 1e-4 * number), rate_hz=rate_hz)
+        gallery.enroll(f"voice {number}", samples * (1.0 - 1e-4 * number), rate_hz=rate_hz, force=True)
         said("enrolled", f"voice {number}")
 """
 

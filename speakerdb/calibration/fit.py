@@ -21,8 +21,9 @@ RIDGE = 1e-5
 
 PRIOR_LOG_ODDS = float(np.log(PRIOR / (1.0 - PRIOR)))
 
-DOUBT = 10.0
-"""Pull of a gallery's stretch and shift towards none, in trials: ten good ones weigh as much (docs/LOG.md)."""
+DOUBT = (1.0, 10.0)
+"""Pull of a gallery's shift and stretch towards none, in trials: where its trials are parted without an error, as ten
+clean recordings are, they say nothing about a stretch."""
 
 STEPS, DONE = 100, 1e-9
 
@@ -70,7 +71,7 @@ def refit(base: Calibration, conditions: Sequence[Trials], origin: str) -> Calib
     target = np.concatenate([trials.target for trials in conditions])
     weights = np.concatenate([_weights(trials.target) * _worth(trials.target) for trials in conditions])
     rows = np.stack([np.ones(len(ratios)), ratios], axis=1)
-    shift, stretch = logistic(rows, target, weights, np.full(2, DOUBT), ratios + PRIOR_LOG_ODDS)
+    shift, stretch = logistic(rows, target, weights, np.array(DOUBT), ratios + PRIOR_LOG_ODDS)
     found = np.array(base.llr.weights) * (1.0 + stretch)
     found[0] += shift
     llr = LlrMap.parse(found)

@@ -35,8 +35,8 @@ def feedback(
 
     \b
     Example:
-      speakerdb feedback AQEAAEAzAQAAAAAAAACamRlBZkXs0Z8 correct
-      speakerdb feedback AQEAAEAzAQAAAAAAAACamRlBZkXs0Z8 wrong --speaker ben
+      speakerdb feedback DECISION correct
+      speakerdb feedback DECISION wrong --stranger
     """
     done = gallery.feedback(decision, answer, speaker=speaker, stranger=stranger)
     show(done, as_json, _kept_line(done))
@@ -62,7 +62,7 @@ def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, 
     \b
     Example:
       speakerdb calibrate --dry-run
-      speakerdb calibrate --trials last_month.txt --fmr 0.001
+      speakerdb calibrate --trials last_month.txt
     """
     if reset:
         had = gallery.forget_calibration()

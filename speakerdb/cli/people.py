@@ -88,7 +88,7 @@ def merge(gallery: Gallery, as_json: bool, name: str, into: str) -> int:
 
     \b
     Example:
-      speakerdb merge ana_old ana
+      speakerdb merge anna ana
     """
     done = gallery.merge(name, into)
     show(done, as_json, _merged_line(done))
@@ -104,7 +104,7 @@ def move_enrollment(gallery: Gallery, as_json: bool, enrollments: tuple[int, ...
 
     \b
     Example:
-      speakerdb move-enrollment --to ben 7 9
+      speakerdb move-enrollment --to ben 7 8
     """
     done = gallery.move_enrollments(enrollments, name)
     show(done, as_json, _merged_line(done))

@@ -105,7 +105,7 @@ class Gallery(Learning):
                 refused.append(RefusedRecording(str(error.fields.get("source", "")), error.to_json()))
         if not heard and self._found() is None:  # nothing to write is no reason to make a gallery
             return Enrolled(speaker, False, [], refused, 0, 0.0, False)
-        if not force:
+        if heard and not force:
             heard = self._screened(speaker, heard, refused, encoder, keep_going)
         with self._writable().writing() as session:
             _bind(session, encoder)
@@ -114,29 +114,21 @@ class Gallery(Learning):
     def _screened(
         self, speaker: str, heard: list[Utterance], refused: list[RefusedRecording], encoder: Encoder, keep_going: bool
     ) -> list[Utterance]:
-        """The recordings that sound like their speaker's others, where the speaker is new or known as such.
-
-        Audio that is enrolled already is passed on: what is wrong with it is said when it is written.
-        """
-        if not heard:
-            return heard
+        """The recordings that sound like their speaker's others. Raises: OutlierRecording; PossibleDuplicate."""
         if self._found() is None:
             found = outliers(None, self._judge(encoder), speaker, heard)
         else:
-            with self._existing().reading() as session:
-                judge = self._judge(encoder, session)
-                found = outliers(session, judge, speaker, heard)
-        if found and not keep_going:
-            raise next(iter(found.values()))
-        refused += [RefusedRecording(heard[place].name, error.to_json()) for place, error in sorted(found.items())]
-        kept = [utterance for place, utterance in enumerate(heard) if place not in found]
-        if kept and self._found() is not None:
             with self._lock, self._existing().reading() as session:
-                identity = records.identity(session)
-                if identity is not None:
+                judge, identity = self._judge(encoder, session), records.identity(session)
+                found = outliers(session, judge, speaker, heard)
+                kept = [utterance for place, utterance in enumerate(heard) if place not in found]
+                if kept and identity is not None and (keep_going or not found):
                     require_same(identity.encoder, encoder)
-                    require_new(session, identity, self._view, self._judge(encoder, session), speaker, kept)
-        return kept
+                    require_new(session, identity, self._view, judge, speaker, kept)
+        if found and not keep_going:
+            raise found[min(found)]
+        refused += [RefusedRecording(heard[place].name, error.to_json()) for place, error in sorted(found.items())]
+        return [utterance for place, utterance in enumerate(heard) if place not in found]
 
     def identify(
         self,

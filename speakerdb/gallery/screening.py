@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from speakerdb import settings
 from speakerdb.decision.criterion import Asked, criterion
 from speakerdb.decision.judging import Judge, Judgement
-from speakerdb.embedding import Vectors, average
+from speakerdb.embedding import Vectors, average, normalize
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import OutlierRecording, PossibleDuplicate
 from speakerdb.gallery.deciding import ranked
@@ -32,11 +32,15 @@ def outliers(
     """New recordings that do not sound like the speaker's others, by their place in `heard`.
 
     The worst goes first, and the rest are held to one another again. Recordings that are enrolled already are never
-    refused; the worst of them is left out of the average that the new ones are held to.
+    refused; the worst of them is left out of the average that the new ones are held to. Audio that is enrolled already
+    is passed over: what is wrong with it is said when it is written.
     Args: session: None before the first enrollment.
     """
-    if judge.calibration is None:
+    known = {u.sha256 for u in heard if session and records.enrolled_for(session, u.sha256)}
+    places = [place for place, utterance in enumerate(heard) if utterance.sha256 not in known]
+    if judge.calibration is None or not places:
         return {}
+    heard = [heard[place] for place in places]
     row = records.speaker_id(session, speaker) if session else None
     stored = recordings(session, row) if session and row is not None else None
     vectors = np.stack([utterance.vector for utterance in heard])
@@ -48,21 +52,22 @@ def outliers(
     kept, found = list(range(len(vectors))), {}
     while len(kept) > 1:
         apart, ratios = beside_the_others(judge, vectors[kept], seconds[kept])
-        worst = min(range(len(kept)), key=lambda i: (round(ratios[i], 6), -kept[i]))  # of two, the new one
+        worst = int(np.argmin(ratios))
         if ratios[worst] >= settings.OUTLIER_LLR:
             break
+        if len(kept) == 2:
+            worst = 1  # of two that disagree nobody knows which is wrong: the later one is not taken in
         at = kept.pop(worst)
         if at >= before:
             name = heard[at - before].name
-            found[at - before] = OutlierRecording(name, speaker, len(kept), apart[worst], ratios[worst])
+            found[places[at - before]] = OutlierRecording(name, speaker, len(kept), apart[worst], ratios[worst])
     return found
 
 
 def beside_the_others(judge: Judge, vectors: Vectors, seconds: Floats) -> tuple[list[float], list[float]]:
     """Each of a speaker's recordings beside the average of the rest: distances and LLRs. Two recordings or more."""
-    rest = [np.delete(np.arange(len(vectors)), i) for i in range(len(vectors))]
-    others = np.stack([average(vectors[rows]) for rows in rest])
-    return judge.beside(vectors, seconds, others, np.array([seconds[rows].sum() for rows in rest]))
+    others = normalize(vectors.sum(axis=0, dtype=np.float64) - vectors)
+    return judge.beside(vectors, seconds, others, seconds.sum() - seconds)
 
 
 def require_new(

@@ -1,0 +1,290 @@
+"""Feedback and a gallery's own calibration: what is kept, what is refused, and that it is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speakerdb import Encoder, Gallery
+from speakerdb.calibration import Calibration, LlrMap, Tail, Trials, refit
+from speakerdb.embedding import normalize
+from speakerdb.encoder.registry import find_bundle
+from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials
+from speakerdb.gallery.calibrating import left_out
+from speakerdb.gallery.feedback import Compared, Decision
+from speakerdb.store import decisions, records
+from speakerdb.store.recordings import recordings
+from speakerdb.store.records import EncoderIdentity, GalleryIdentity, NewEnrollment
+
+GALLERY = GalleryIdentity("a" * 32, 1, "2026-11-24", EncoderIdentity("e", "1", "b" * 64, 192))
+
+
+@pytest.fixture
+def people(gallery_folder: Path, examples: Path):
+    with Gallery.open(gallery_folder) as gallery:
+        for name in ("ana", "ben", "kal"):
+            gallery.enroll(name, [examples / f"{name}_{part}.wav" for part in (1, 2, 3)])
+        yield gallery
+
+
+def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
+    """Made-up people, three recordings each, whose vectors are the program's to read."""
+    gallery, rng = Gallery.open(folder), np.random.default_rng(seed)
+    card = gallery.encoder.card
+    with gallery._writable().writing() as session:
+        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        for number, voice in enumerate(normalize(rng.normal(size=(count, card.dimension)) + 0.6)):
+            speaker = records.add_speaker(session, f"voice{number}")
+            for part, vector in enumerate(normalize(voice + rng.normal(size=(3, card.dimension)) * 0.07)):
+                records.add_enrollment(
+                    session,
+                    speaker,
+                    NewEnrollment(f"{number} {part}", f"{number}-{part}", 2.5, {"duration_s": 3.0}, vector),
+                )
+            records.refresh_voiceprint(session, speaker, added=3)
+            records.record_change(session, [speaker])
+    return gallery
+
+
+@given(
+    st.sampled_from(["verify", "identify"]),
+    st.sampled_from(["accepted", "rejected", "unknown", "inconclusive"]),
+    st.floats(0, 60_000, width=16),
+    st.lists(
+        st.tuples(st.integers(0, 2**63), st.floats(-50, 50, width=32), st.floats(0, 60_000, width=16)),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_a_decisions_id_holds_the_decision(purpose, outcome, probe_s, compared) -> None:
+    decision = Decision(purpose, outcome, probe_s, tuple(Compared(*one) for one in compared))
+    assert Decision.parse(decision.id(GALLERY), GALLERY) == decision
+    assert len(decision.id(GALLERY)) <= 78
+
+
+@given(st.text(max_size=120))
+def test_what_is_no_id_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises((InputError, StateError)) as error:
+        Decision.parse(text, GALLERY)
+    assert "\n" not in str(error.value)
+
+
+def test_an_id_of_another_gallery_or_encoder_is_refused() -> None:
+    token = Decision("verify", "accepted", 2.0, (Compared(1, 3.0, 5.0),)).id(GALLERY)
+    for other in (
+        GalleryIdentity("c" * 32, 1, "", GALLERY.encoder),
+        GalleryIdentity(GALLERY.uuid, 1, "", EncoderIdentity("e", "2", "d" * 64, 192)),
+    ):
+        with pytest.raises(StateError, match="another gallery's, or its encoder has changed"):
+            Decision.parse(token, other)
+
+
+def kept(gallery: Gallery) -> list[tuple[int, bool]]:
+    with gallery._existing().reading() as session:
+        return [(one.speaker, one.target) for one in decisions.feedback(session)]
+
+
+def test_what_an_answer_says_depends_on_what_was_answered(people, examples) -> None:
+    ana, ben, kal = 1, 2, 3
+    right = people.verify("ana", examples / "ana_4.wav").decision
+    wrong = people.verify("ana", examples / "ben_4.wav").decision
+    assert people.feedback(right, "correct").targets == 1
+    assert kept(people) == [(ana, True)]
+    people.feedback(right, "wrong")  # changed their mind: the last word counts
+    assert kept(people) == [(ana, False)]
+    people.feedback(right, "correct")
+    people.feedback(wrong, "correct")
+    assert sorted(kept(people)) == [(ana, False), (ana, True)]
+    named = people.identify(examples / "ana_4.wav").decision
+    done = people.feedback(named, "correct")
+    assert (done.targets, done.nontargets, done.all_targets, done.all_nontargets) == (1, 2, 2, 3)
+    assert people.feedback(named, "wrong").nontargets == 1  # it was not ana; who else is not said
+    assert people.feedback(named, "wrong", stranger=True).nontargets == 3
+    assert people.feedback(named, "wrong", speaker="ben").targets == 1
+    unknown = people.identify(examples / "stranger_1.wav").decision
+    assert people.feedback(unknown, "correct").nontargets == 3
+    assert people.feedback(unknown, "wrong", speaker="kal").targets == 1
+    assert {speaker for speaker, _ in kept(people)} == {ana, ben, kal}
+
+
+def test_an_answer_that_leaves_open_who_it_was_is_refused(people, examples) -> None:
+    named, unknown = (people.identify(examples / f"{clip}.wav").decision for clip in ("ana_4", "stranger_1"))
+    for decision, answer, more in (
+        (unknown, "wrong", {}),
+        (named, "correct", {"speaker": "ben"}),
+        (named, "wrong", {"speaker": "ana"}),
+        (named, "wrong", {"speaker": "ben", "stranger": True}),
+        (named, "perhaps", {}),
+        ("no id", "correct", {}),
+    ):
+        with pytest.raises(InputError):
+            people.feedback(decision, answer, **more)
+    with pytest.raises(NoSuchSpeaker):
+        people.feedback(named, "wrong", speaker="nobody")
+    open_one = people.verify("ana", examples / "ana_4.wav", margin=1.0).decision
+    with pytest.raises(InputError, match="inconclusive"):
+        people.feedback(open_one, "correct")
+    assert kept(people) == []
+
+
+def test_feedback_goes_with_the_speaker_and_holds_no_voice(people, examples, gallery_folder) -> None:
+    decision = people.verify("ana", examples / "ana_4.wav").decision
+    people.feedback(decision, "correct")
+    people.remove("ana")
+    assert kept(people) == []
+    with pytest.raises(StateError, match="not enrolled any more"):
+        people.feedback(decision, "correct")
+
+
+def test_leaving_each_out_is_what_a_plain_loop_finds(people) -> None:
+    with people._existing().reading() as session:
+        held = recordings(session)
+    judge = people._judge(people.encoder)
+    own = left_out(judge, held, {1: "ana", 2: "ben", 3: "kal"})
+    assert (own.targets, own.nontargets) == (9, 18)
+    found = sorted(own.trials.scores.tolist())
+    expected = []
+    for row in range(9):
+        for speaker in (1, 2, 3):
+            others = [i for i in range(9) if held.speakers[i] == speaker and i != row]
+            mean = held.vectors[others].astype(np.float64).mean(axis=0)
+            voice = (mean / np.linalg.norm(mean)).astype(np.float32)
+            (mean_a, spread_a), (mean_b, spread_b) = (
+                (float(n.mean[0]), float(n.spread[0])) for n in map(judge.norms, (held.vectors[[row]], voice[None]))
+            )
+            cosine = float(held.vectors[row].astype(float) @ voice.astype(float))
+            expected.append(((cosine - mean_a) / spread_a + (cosine - mean_b) / spread_b) / 2)
+    assert found == pytest.approx(sorted(expected), abs=1e-5)
+
+
+def test_too_few_trials_are_refused_with_the_number_needed(people) -> None:
+    with pytest.raises(TooFewTrials, match="needs 30 trials of one speaker, and 9 are here") as few:
+        people.calibrate()
+    assert few.value.fields == {"trials": 9, "needed": 30} and few.value.exit_code == 4
+
+
+def test_a_rate_asks_for_thirty_errors(gallery_folder) -> None:
+    with many_people(gallery_folder) as gallery:
+        with pytest.raises(TooFewTrials, match=r"an FMR of 0.1 % needs 30,000 trials of two speakers, and 4,680 are"):
+            gallery.calibrate(fmr=0.001)
+        assert gallery.calibrate(fmr=0.01, dry_run=True).nontargets == 4680
+
+
+def test_a_dry_run_changes_nothing_and_a_calibration_decides_until_it_is_forgotten(gallery_folder) -> None:
+    with many_people(gallery_folder) as gallery:
+        before = gallery.calibration
+        tried = gallery.calibrate(dry_run=True)
+        assert not tried.applied and gallery.calibration == before
+        done = gallery.calibrate()
+        assert (
+            done.applied and "40 speakers of this gallery" in done.origin and (done.targets, done.feedback) == (120, 0)
+        )
+        after = gallery.calibration
+        assert after.origin == done.origin and after != before
+        at = {rate.fmr: rate for rate in done.rates}[0.01]
+        assert at.fmr_after == pytest.approx(0.01, rel=0.35)
+    with Gallery.open(gallery_folder) as again:
+        assert again.calibration == after
+        assert again.forget_calibration() and not again.forget_calibration()
+        assert again.calibration == before
+
+
+def test_a_calibration_that_was_damaged_is_an_error_and_not_another_decision(gallery_folder) -> None:
+    import sqlite3
+
+    with many_people(gallery_folder) as gallery:
+        gallery.calibrate()
+    changed = sqlite3.connect(gallery_folder / "gallery.sqlite")
+    [(content,)] = changed.execute("SELECT content FROM calibration").fetchall()
+    raw = json.loads(content)
+    raw["llr_weights"][0] += 1.0
+    changed.execute("UPDATE calibration SET content = ?", (json.dumps(raw),))
+    changed.commit()
+    changed.close()
+    with Gallery.open(gallery_folder) as gallery, pytest.raises(StorageError, match="checksum"):
+        _ = gallery.calibration
+
+
+def test_moving_to_another_encoder_forgets_what_was_found_out_about_the_other(gallery_folder, examples) -> None:
+    from speakerdb.store import reembedding
+
+    with many_people(gallery_folder) as gallery:
+        gallery.calibrate()
+        with gallery._existing().writing() as session:
+            ids = reembedding.unstaged(session, "f" * 64, 1000)
+            for enrollment in ids:
+                reembedding.stage(session, enrollment, "f" * 64, normalize(np.ones(192)))
+            reembedding.switch(session, EncoderIdentity("other", "1", "f" * 64, 192))
+            assert decisions.calibration(session) is None
+
+
+def test_a_list_of_trials_calibrates_and_names_what_is_wrong_with_it(people, examples, tmp_path) -> None:
+    from speakerdb.errors import SpeakerdbError
+
+    lines = [
+        f"{int(turn % 101 == 0)} {name} {other}_4.wav"
+        for turn in range(3700)
+        for name, other in [(("ana", "ana") if turn % 101 == 0 else ("ana", ("ben", "kal", "eva", "slt")[turn % 4]))]
+    ]
+    for name in ("ana", "ben", "kal", "eva", "slt"):
+        (tmp_path / f"{name}_4.wav").symlink_to(examples / f"{name}_4.wav")
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    with pytest.raises(SpeakerdbError):  # four distances alone make no tail
+        people.calibrate(trials=tmp_path / "list.txt")
+    (tmp_path / "gone.txt").write_text("1 ana nothing.wav")
+    with pytest.raises(InputError, match="no such file"):
+        people.calibrate(trials=tmp_path / "gone.txt")
+    (tmp_path / "who.txt").write_text("1 nobody ana_4.wav")
+    with pytest.raises(NoSuchSpeaker):
+        people.calibrate(trials=tmp_path / "who.txt")
+    with pytest.raises(InputError):
+        people.calibrate(trials=tmp_path / "missing.txt")
+
+
+def test_answers_count_once_there_are_thirty_of_either_kind(gallery_folder) -> None:
+    with many_people(gallery_folder) as gallery:
+        rng = np.random.default_rng(0)
+
+        def say(count: int, start: int) -> None:
+            with gallery._existing().writing() as session:
+                for number in range(start, start + count):
+                    target = number % 2 == 0
+                    score = float(rng.normal(6.0 if target else 0.0, 1.5))
+                    decisions.keep_feedback(session, f"{number}", [decisions.Said(1, target, score, 2.0, 8.0)])
+
+        say(40, 0)
+        few = gallery.calibrate(dry_run=True)
+        assert (few.feedback, few.feedback_waiting) == (0, 40)
+        say(700, 40)
+        enough = gallery.calibrate(dry_run=True, fmr=0.05)
+        assert (enough.feedback, enough.feedback_waiting) == (740, 0) and "740 answers" in enough.origin
+
+
+def test_separated_trials_of_a_small_gallery_do_not_make_it_sure(gallery_folder) -> None:
+    base = Encoder.load().card.calibration
+    assert base is not None
+    scores = np.concatenate([np.full(40, 9.0) + np.arange(40) / 100, np.linspace(-3.0, 1.0, 4000)])
+    trials = Trials(scores, np.full(4040, 3.0), np.full(4040, 8.0), np.arange(4040) < 40)
+    found = refit(base, [trials], "separated")
+    assert 0.8 < found.llr.weights[1] / base.llr.weights[1] < 1.6
+
+
+def test_trials_that_the_encoder_is_wrong_about_move_its_ratios_towards_the_truth() -> None:
+    rng = np.random.default_rng(1)
+    tail = Tail((0.0, 4.0), (0.1, 1e-4))
+    base = Calibration(
+        LlrMap((-8.0, 1.0, 0.0, 0.0)), tail, tail, "off by 6", {"target": (0.0, 1.0), "nontarget": (-1.0, 0.0)}
+    )
+    target = rng.random(6000) < 0.3
+    scores = np.where(target, 4.0, 0.0) + 2.0 * rng.normal(size=6000)  # the true LLR is the score less 2
+    found = refit(base, [Trials(scores, np.ones(6000), np.ones(6000), target)], "truth")
+    assert found.llr([0.0, 4.0], 1.0, 1.0) == pytest.approx([-2.0, 2.0], abs=0.4)
+
+
+def test_the_shipped_encoder_is_the_one_that_these_tests_read() -> None:
+    assert find_bundle().name == "speakerdb-16k"
