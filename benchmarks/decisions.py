@@ -85,7 +85,7 @@ def main() -> None:
 def llr_figures(one: Condition, calibration: Calibration) -> dict[str, Any]:
     """What the LLRs of one condition cost, and what they would cost at best."""
     trials = one.trials
-    llr = calibration.llr(trials.scores, trials.probe_s, trials.enrolled_s)
+    llr = calibration.llr(trials.scores, trials.basis)
     target, nontarget = llr[trials.target], llr[~trials.target]
     figures: dict[str, Any] = {"set": one.name, "enrolled": one.enrolled, "probe": one.probe, "targets": len(target)}
     figures |= {"cllr": cllr(target, nontarget), "min_cllr": min_cllr(target, nontarget)}

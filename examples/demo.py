@@ -24,16 +24,16 @@ def main() -> None:
         for clip in ("ana_4.wav", "slt_4.wav", "stranger_1.wav", "visitor_1.wav"):
             found = gallery.identify(HERE / clip)
             nearest, second = found.candidates[:2]
+            measured = f"{found.threshold.distance:.2f}  LLR {found.llr:+.1f}"
             if found.speaker is None:
-                why = f"nearest: {nearest.speaker} {found.distance:.2f} > {found.threshold.distance:.2f}"
+                why = f"nearest: {nearest.speaker}  distance {found.distance:.2f} > {measured}"
             else:
-                why = f"distance {found.distance:.2f} ≤ {found.threshold.distance:.2f}    "
-                why += f"next: {second.speaker} {second.distance:.2f}"
+                why = f"distance {found.distance:.2f} ≤ {measured}    next: {second.speaker} {second.distance:.2f}"
             print(f"{'identify':<10}{clip:<17}{found.speaker or 'unknown':<14}{why}")
         for clip in ("ana_4.wav", "ben_4.wav"):
             answer = gallery.verify("ana", HERE / clip)
             verdict, sign = ("accepted", "≤") if answer.accepted else ("rejected", ">")
-            why = f"distance {answer.distance:.2f} {sign} {answer.threshold.distance:.2f}"
+            why = f"distance {answer.distance:.2f} {sign} {answer.threshold.distance:.2f}  LLR {answer.llr:+.1f}"
             print(f"{'verify':<10}{f'ana  {clip}':<17}{verdict:<14}{why}")
 
 

@@ -28,7 +28,7 @@ def main(corpora: Path, trials: Path) -> None:
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, Gallery.open(Path(folder) / "people") as gallery:
         for person in read_models(trials / f"{LIST}-gallery.txt"):
-            gallery.enroll(person.name, [clips[clip] for clip in person.clips], keep_going=True)
+            gallery.enroll(person.name, [clips[clip] for clip in person.clips], keep_going=True, force=True)
         print(f"{len(gallery.speakers())} people enrolled, 3 clips each; encoder {gallery.encoder.card.id}")
         for number, probe in enumerate(read_probes(trials / f"{LIST}-probes.txt")):
             found = gallery.identify(clips[probe.clip])

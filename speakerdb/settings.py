@@ -66,7 +66,7 @@ CHANGE_LLR = 0.0
 OUTLIER_LLR = -1.0
 """A recording that is less like its speaker's others than this is not enrolled."""
 
-DUPLICATE_FPIR, DUPLICATE_LLR = 0.01, 4.0
+DUPLICATE_FPIR, DUPLICATE_LLR = 0.01, 5.0
 """Two speakers are taken for one person within both: the threshold of a search, and so likely a ratio (in a small
 gallery the threshold alone is a low bar for somebody who does not claim to be anybody)."""
 

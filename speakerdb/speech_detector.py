@@ -1,7 +1,7 @@
 """Samples → the probability that somebody speaks, for each frame of 32 ms.
 
 A small convolutional network over log-mel energies, taught by Silero's model on clean speech and asked about the same
-speech in noise (`python -m training speech`, docs/LOG.md). It sees about half a second on either side of a frame.
+speech in noise (`python -m training speech`, docs/LOG.md). It sees a second on either side of a frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 """float32 [samples], mono, −1 to 1, at `SAMPLE_RATE_HZ`."""
 
 MODEL = Path(__file__).parent / "vad" / "speakerdb_vad_16k.onnx"
-MODEL_SHA256 = "0"
+MODEL_SHA256 = "33140785f246cce61b404c02096c2b39e0705726b0843246238d989d0d271b04"
 MEND = "install it again: pip install --force-reinstall --no-deps speakerdb"
 
 SAMPLE_RATE_HZ = 16_000
@@ -29,10 +29,13 @@ HOP_SAMPLES = FRAME_SAMPLES // 2
 """Two feature frames begin in each frame; each is 512 samples long."""
 
 BINS = 40
-REACH_FRAMES = 15
+REACH_FRAMES = 31
 """Frames on either side that the network's dilated convolutions see, beside those of its first layer."""
 FIRST_BEFORE, FIRST_AFTER = 2, 3
 """Feature frames before a frame's first, and after it, that the first layer sees."""
+
+SAMPLES_BEFORE = REACH_FRAMES * FRAME_SAMPLES + FIRST_BEFORE * HOP_SAMPLES
+"""What is computed from before a frame begins."""
 
 RUN_FRAMES = 256
 """Frames in one call, 8 s. Runs begin at multiples of it, so that the size of blocks changes no bit."""
@@ -49,14 +52,13 @@ class SpeechDetector:
 
     def __init__(self, model: Path = MODEL) -> None:
         self._session = _session(model)
-        before = REACH_FRAMES * FRAME_SAMPLES + FIRST_BEFORE * HOP_SAMPLES
-        self._held = np.zeros(before, np.float32)  # from where the next run's first features begin
+        self._held = np.zeros(SAMPLES_BEFORE, np.float32)  # from where the next run's first features begin
         self._samples = self._frames = 0
 
     def detect(self, samples: Samples) -> npt.NDArray[np.float32]:
         """The recording's next block → the probabilities of speech that are known by now, in order.
 
-        Args: samples: [any length]. Returns: float32 [frames], 0 to 1; half a second and up to a run behind.
+        Args: samples: [any length]. Returns: float32 [frames], 0 to 1; a second and up to a run behind.
         Raises: ValueError for another shape.
         """
         if samples.ndim != 1:
@@ -64,7 +66,7 @@ class SpeechDetector:
         self._samples += len(samples)
         self._held = np.concatenate([self._held, samples], dtype=np.float32)
         found = []
-        while len(self._held) >= _needed(RUN_FRAMES):
+        while len(self._held) >= samples_for(RUN_FRAMES):
             found.append(self._run(RUN_FRAMES))
         return np.concatenate(found) if found else np.zeros(0, np.float32)
 
@@ -73,12 +75,12 @@ class SpeechDetector:
         left = -(-self._samples // FRAME_SAMPLES) - self._frames
         if not left:
             return np.zeros(0, np.float32)
-        self._held = np.concatenate([self._held, np.zeros(_needed(RUN_FRAMES), np.float32)])
+        self._held = np.concatenate([self._held, np.zeros(samples_for(RUN_FRAMES), np.float32)])
         found = [self._run(min(RUN_FRAMES, left - done)) for done in range(0, left, RUN_FRAMES)]
         return np.concatenate(found)
 
     def _run(self, frames: int) -> npt.NDArray[np.float32]:
-        features = log_mel(self._held[: _needed(frames)])
+        features = log_mel(self._held[: samples_for(frames)])
         self._held = self._held[frames * FRAME_SAMPLES :]
         self._frames += frames
         found: npt.NDArray[np.float32] = self._session.run(None, {"features": features.T[None]})[0][0]
@@ -94,7 +96,7 @@ def log_mel(samples: Samples) -> npt.NDArray[np.float32]:
     return found
 
 
-def _needed(frames: int) -> int:
+def samples_for(frames: int) -> int:
     """Samples that so many frames are computed from."""
     features = 2 * (frames - 1) + FIRST_BEFORE + FIRST_AFTER + 4 * REACH_FRAMES
     return features * HOP_SAMPLES + FRAME_SAMPLES
@@ -128,7 +130,7 @@ def _session(model: Path) -> Any:
         content = model.read_bytes()
     except OSError as error:
         raise StorageError(f"{name}: cannot be read ({error.strerror}); {MEND}", path=str(model)) from error
-    if model == MODEL and hashlib.sha256(content).hexdigest() != MODEL_SHA256:
+    if hashlib.sha256(content).hexdigest() != MODEL_SHA256:
         raise StorageError(f"{name}: not the speech detector of speakerdb; {MEND}", path=str(model))
     import onnxruntime
 

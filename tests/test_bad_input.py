@@ -835,6 +835,7 @@ def peak_mib(clip: Path, gallery: Path) -> float:
         "enroll",
         clip.stem,
         str(clip),
+        "--force",  # many voices, one after the other
         "--gallery",
         str(gallery),
     ]

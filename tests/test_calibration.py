@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speakerdb.calibration import Calibration, Cohort, LlrMap, Tail, cosine_at, fit, normalised, unnormalised
+from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Tail, cosine_at, fit, normalised, unnormalised
 from speakerdb.calibration.fit import PRIOR, Trials, logistic
-from speakerdb.calibration.model import ENROLLED_S, PROBE_S, terms
+from speakerdb.calibration.model import ENROLLED_S, PROBE_S, RECORDINGS, terms
 from speakerdb.embedding import normalize
 from speakerdb.encoder.bundle import open_bundle
 from speakerdb.encoder.registry import find_bundle
@@ -36,7 +36,8 @@ def trials(count: int = 20_000, seed: int = 0) -> Trials:
     spread = 2.0
     middle = 1.0 + np.log(probe_s)
     scores = middle + np.where(target, 0.5, -0.5) * spread**2 + spread * rng.normal(size=count)
-    return Trials(scores, probe_s, rng.uniform(1.0, 20.0, count), target)
+    basis = Basis(probe_s, rng.uniform(1.0, 20.0, count), rng.integers(1, 9, count))
+    return Trials(scores, basis, target)
 
 
 def test_a_norm_is_the_mean_and_spread_of_the_nearest_of_the_cohort() -> None:
@@ -120,7 +121,7 @@ def test_what_is_no_tail_is_refused(raw: dict) -> None:
 def test_logistic_regression_is_scikit_learns() -> None:
     linear = pytest.importorskip("sklearn.linear_model", reason="scikit-learn comes with the extra train")
     drawn = trials(600)
-    rows = terms(drawn.scores, drawn.probe_s, np.random.default_rng(1).uniform(1, 30, 600))
+    rows = terms(drawn.scores, drawn.basis)
     weights = np.where(drawn.target, 0.3, 1.7)
     ours = logistic(rows, drawn.target, weights, ridge=0.5)
     model = linear.LogisticRegression(C=2.0, max_iter=10_000, tol=1e-10)
@@ -137,9 +138,9 @@ def test_classes_that_scores_part_without_error_still_have_a_fit() -> None:
 def test_a_fit_finds_the_likelihood_ratio_that_trials_were_drawn_with() -> None:
     drawn, others = trials(), trials(seed=1)
     found = fit([drawn], "made up").llr
-    true = others.scores - np.log(others.probe_s) - 1.0
-    assert found(others.scores, others.probe_s, others.enrolled_s) == pytest.approx(true, abs=0.7)
-    llr = found(others.scores, others.probe_s, others.enrolled_s)
+    true = others.scores - np.log(others.basis.probe_s) - 1.0
+    assert found(others.scores, others.basis) == pytest.approx(true, abs=1.0)
+    llr = found(others.scores, others.basis)
     target, nontarget = llr[others.target], llr[~others.target]
     assert cllr(target, nontarget) < 1.05 * min_cllr(target, nontarget)
     assert act_dcf(target, nontarget, 0.05) < 1.15 * min_dcf(target, nontarget, 0.05).cost
@@ -148,42 +149,45 @@ def test_a_fit_finds_the_likelihood_ratio_that_trials_were_drawn_with() -> None:
 def test_the_prior_that_a_fit_weighs_for_is_not_in_the_ratios() -> None:
     drawn = trials()
     few = np.flatnonzero(~drawn.target | (np.arange(20_000) % 7 == 0))
-    fewer = Trials(*(values[few] for values in vars(drawn).values()))
+    basis = Basis(*(values[few] for values in drawn.basis))
+    fewer = Trials(drawn.scores[few], basis, drawn.target[few])
     assert 0 < PRIOR < 1
     first, second = fit([fewer], "a seventh of the targets").llr, fit([drawn], "all").llr
-    assert first([-2.0, 1.0, 3.0], 3.0, 8.0) == pytest.approx(second([-2.0, 1.0, 3.0], 3.0, 8.0), abs=0.3)
+    assert first([-2.0, 1.0, 3.0], Basis(3.0, 8.0, 2)) == pytest.approx(
+        second([-2.0, 1.0, 3.0], Basis(3.0, 8.0, 2)), abs=0.3
+    )
 
 
 @pytest.mark.parametrize("target", [True, False])
 def test_trials_of_one_kind_are_refused(target: bool) -> None:
     with pytest.raises(ValueError, match="one speaker and of two"):
-        fit([Trials(np.arange(5.0), np.ones(5), np.ones(5), np.full(5, target))], "one-sided")
+        fit([Trials(np.arange(5.0), Basis(1.0, 1.0, 1), np.full(5, target))], "one-sided")
 
 
 def test_scores_that_say_the_opposite_are_refused() -> None:
     drawn = trials()
     with pytest.raises(ValueError, match="must rise"):
-        fit([Trials(-drawn.scores, drawn.probe_s, drawn.enrolled_s, drawn.target)], "upside down")
+        fit([Trials(-drawn.scores, drawn.basis, drawn.target)], "upside down")
 
 
-def test_a_map_that_falls_is_refused() -> None:
+def test_a_map_that_falls_for_some_seconds_is_refused() -> None:
     with pytest.raises(ValueError, match="must rise"):
-        LlrMap.parse([0.0, -1.0, 0.0, 0.0])
+        LlrMap.parse([0.0, 1.0, 0.0, 0.0, 0.0, 0.7, 0.0])  # 1 + 0.7·ln 0.2 < 0
     with pytest.raises(ValueError):
         LlrMap.parse([0.0, 1.0])
 
 
 def test_seconds_beyond_the_limits_count_as_the_limit() -> None:
-    found = LlrMap((0.1, 1.0, 0.2, 0.3))
-    assert found(1.0, 60.0, 600.0) == found(1.0, PROBE_S[1], ENROLLED_S[1])
-    assert found(1.0, 0.0, 0.0) == found(1.0, PROBE_S[0], ENROLLED_S[0])
+    found = LlrMap((0.1, 1.0, 0.2, 0.3, 0.4, 0.05, 0.06))
+    assert found(1.0, Basis(60.0, 600.0, 99)) == found(1.0, Basis(PROBE_S[1], ENROLLED_S[1], RECORDINGS[1]))
+    assert found(1.0, Basis(0.0, 0.0, 0)) == found(1.0, Basis(PROBE_S[0], ENROLLED_S[0], RECORDINGS[0]))
 
 
 def test_a_calibration_is_the_same_after_its_json() -> None:
     found = fit([trials()], "made up")
     again = Calibration.parse(json.loads(json.dumps(found.to_json())))
     assert again.to_json() == found.to_json()
-    assert again.llr(2.0, 3.0, 5.0) == pytest.approx(found.llr(2.0, 3.0, 5.0), abs=1e-4)
+    assert again.llr(2.0, Basis(3.0, 5.0, 2)) == pytest.approx(found.llr(2.0, Basis(3.0, 5.0, 2)), abs=1e-4)
 
 
 @pytest.mark.parametrize("change", [{"origin": ""}, {"origin": 3}, {"llr_quantiles": {"target": [1, 0]}}])

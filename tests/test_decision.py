@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speakerdb import Gallery
-from speakerdb.calibration import Calibration, Cohort, LlrMap, Tail
+from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Tail
 from speakerdb.decision.criterion import Asked, criterion, per_comparison
 from speakerdb.decision.judging import Judge, order
 from speakerdb.embedding import normalize
@@ -16,7 +16,11 @@ from speakerdb.errors import InputError, StateError
 
 TAIL = Tail((-1.0, 1.0, 2.0, 3.0), (0.3, 0.1, 0.01, 0.001))
 CALIBRATION = Calibration(
-    LlrMap((-1.0, 1.5, 0.0, 0.0)), TAIL, TAIL, "made up", {"target": (0.0, 9.0), "nontarget": (-9.0, 0.0)}
+    LlrMap((-1.0, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    TAIL,
+    TAIL,
+    "made up",
+    {"target": (0.0, 9.0), "nontarget": (-9.0, 0.0)},
 )
 
 
@@ -81,7 +85,7 @@ def test_an_encoder_that_is_not_calibrated_decides_by_its_own_threshold_and_know
 def test_two_voices_are_near_where_their_score_is_that_of_the_rate(seed: int, rate: float) -> None:
     probe, stored = voices(1, seed + 1)[0], voices(5, seed + 1000)
     line = criterion(Asked(fmr=rate), CALIBRATION, None, "", None)
-    for found in JUDGE.judge(probe, 2.0, stored, [5.0] * 5, line):
+    for found in JUDGE.judge(probe, stored, Basis(2.0, 5.0, 2), line):
         if abs(found.score - TAIL.score_at(rate)) > 1e-6:
             assert (found.side == "near") == (found.score >= TAIL.score_at(rate))
         assert found.llr == pytest.approx(1.5 * found.score - 1.0)
@@ -91,7 +95,7 @@ def test_two_voices_are_near_where_their_score_is_that_of_the_rate(seed: int, ra
 
 def test_a_margin_makes_what_is_near_the_threshold_inconclusive() -> None:
     probe, stored = voices(1, 3)[0], voices(1, 4)
-    [plain] = JUDGE.judge(probe, 2.0, stored, [5.0], criterion(Asked(threshold=1.0), None, None, "", None))
+    [plain] = JUDGE.judge(probe, stored, Basis(2.0, 5.0, 2), criterion(Asked(threshold=1.0), None, None, "", None))
     for limit, margin, side in (
         (plain.distance, 0.0, "near"),
         (plain.distance, 0.01, "inconclusive"),
@@ -100,12 +104,12 @@ def test_a_margin_makes_what_is_near_the_threshold_inconclusive() -> None:
         (plain.distance - 0.1, 0.2, "inconclusive"),
     ):
         line = criterion(Asked(threshold=limit, margin=margin), None, None, "", None)
-        assert JUDGE.judge(probe, 2.0, stored, [5.0], line)[0].side == side
+        assert JUDGE.judge(probe, stored, Basis(2.0, 5.0, 2), line)[0].side == side
 
 
 def test_candidates_are_in_the_order_of_their_scores() -> None:
     line = criterion(Asked(), CALIBRATION, None, "", 30)
-    judged = JUDGE.judge(voices(1, 9)[0], 2.0, voices(30, 10), [5.0] * 30, line)
+    judged = JUDGE.judge(voices(1, 9)[0], voices(30, 10), Basis(2.0, 5.0, 2), line)
     scores = [judged[i].score for i in order(judged)]
     assert scores == sorted(scores, reverse=True)
 
@@ -113,7 +117,7 @@ def test_candidates_are_in_the_order_of_their_scores() -> None:
 def test_a_judge_who_knows_nothing_gives_distances_alone() -> None:
     line = criterion(Asked(threshold=1.0), None, None, "", None)
     probe, stored = voices(1, 5)[0], voices(1, 6)
-    [found] = Judge(None, None).judge(probe, 2.0, stored, [5.0], line)
+    [found] = Judge(None, None).judge(probe, stored, Basis(2.0, 5.0, 2), line)
     assert found.llr is None and found.threshold_llr is None
     assert found.distance == pytest.approx(np.linalg.norm(probe.astype(float) - stored[0]), abs=1e-6)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speakerdb import Encoder, Gallery
-from speakerdb.calibration import Calibration, LlrMap, Tail, Trials, refit
+from speakerdb.calibration import Basis, Calibration, LlrMap, Tail, Trials, refit
 from speakerdb.embedding import normalize
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials
@@ -56,7 +56,9 @@ def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
     st.sampled_from(["accepted", "rejected", "unknown", "inconclusive"]),
     st.floats(0, 60_000, width=16),
     st.lists(
-        st.tuples(st.integers(0, 2**63), st.floats(-50, 50, width=32), st.floats(0, 60_000, width=16)),
+        st.tuples(
+            st.integers(0, 2**63), st.floats(-50, 50, width=32), st.floats(0, 60_000, width=16), st.integers(0, 60_000)
+        ),
         min_size=1,
         max_size=3,
     ),
@@ -75,7 +77,7 @@ def test_what_is_no_id_is_refused_in_one_line(text: str) -> None:
 
 
 def test_an_id_of_another_gallery_or_encoder_is_refused() -> None:
-    token = Decision("verify", "accepted", 2.0, (Compared(1, 3.0, 5.0),)).id(GALLERY)
+    token = Decision("verify", "accepted", 2.0, (Compared(1, 3.0, 5.0, 2),)).id(GALLERY)
     for other in (
         GalleryIdentity("c" * 32, 1, "", GALLERY.encoder),
         GalleryIdentity(GALLERY.uuid, 1, "", EncoderIdentity("e", "2", "d" * 64, 192)),
@@ -255,7 +257,7 @@ def test_answers_count_once_there_are_thirty_of_either_kind(gallery_folder) -> N
                 for number in range(start, start + count):
                     target = number % 2 == 0
                     score = float(rng.normal(6.0 if target else 0.0, 1.5))
-                    decisions.keep_feedback(session, f"{number}", [decisions.Said(1, target, score, 2.0, 8.0)])
+                    decisions.keep_feedback(session, f"{number}", [decisions.Said(1, target, score, 2.0, 8.0, 3)])
 
         say(40, 0)
         few = gallery.calibrate(dry_run=True)
@@ -269,7 +271,7 @@ def test_separated_trials_of_a_small_gallery_do_not_make_it_sure(gallery_folder)
     base = Encoder.load().card.calibration
     assert base is not None
     scores = np.concatenate([np.full(40, 9.0) + np.arange(40) / 100, np.linspace(-3.0, 1.0, 4000)])
-    trials = Trials(scores, np.full(4040, 3.0), np.full(4040, 8.0), np.arange(4040) < 40)
+    trials = Trials(scores, Basis(3.0, 8.0, 3), np.arange(4040) < 40)
     found = refit(base, [trials], "separated")
     assert 0.8 < found.llr.weights[1] / base.llr.weights[1] < 1.6
 
@@ -278,12 +280,16 @@ def test_trials_that_the_encoder_is_wrong_about_move_its_ratios_towards_the_trut
     rng = np.random.default_rng(1)
     tail = Tail((0.0, 4.0), (0.1, 1e-4))
     base = Calibration(
-        LlrMap((-8.0, 1.0, 0.0, 0.0)), tail, tail, "off by 6", {"target": (0.0, 1.0), "nontarget": (-1.0, 0.0)}
+        LlrMap((-8.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+        tail,
+        tail,
+        "off by 6",
+        {"target": (0.0, 1.0), "nontarget": (-1.0, 0.0)},
     )
     target = rng.random(6000) < 0.3
     scores = np.where(target, 4.0, 0.0) + 2.0 * rng.normal(size=6000)  # the true LLR is the score less 2
-    found = refit(base, [Trials(scores, np.ones(6000), np.ones(6000), target)], "truth")
-    assert found.llr([0.0, 4.0], 1.0, 1.0) == pytest.approx([-2.0, 2.0], abs=0.4)
+    found = refit(base, [Trials(scores, Basis(1.0, 1.0, 1), target)], "truth")
+    assert found.llr([0.0, 4.0], Basis(1.0, 1.0, 1)) == pytest.approx([-2.0, 2.0], abs=0.4)
 
 
 def test_the_shipped_encoder_is_the_one_that_these_tests_read() -> None:

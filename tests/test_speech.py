@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speakerdb import audio, speech
+from speakerdb import audio, speech, speech_detector
 from speakerdb.errors import StorageError
-from speakerdb.speech import SAMPLE_RATE_HZ, Quality, Samples, Segment, SpeechDetector, SpeechMeter
+from speakerdb.speech import Quality, Segment, SpeechMeter
+from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples, SpeechDetector
 
 PROJECT = Path(__file__).parents[1]
 SHARED = PROJECT.parent / "shared"
@@ -44,6 +45,11 @@ def listened(samples: Samples, block_samples: int = 0) -> tuple[SpeechMeter, np.
     given_out = list(meter.listen(blocks))
     assert [len(block) for block, _ in given_out] == [len(block) for block in blocks]
     return meter, np.concatenate([mask for _, mask in given_out] or [np.zeros(0, bool)])
+
+
+def probabilities(samples: Samples) -> np.ndarray:
+    detector = SpeechDetector()
+    return np.concatenate([detector.detect(samples), detector.finish()])
 
 
 def quality(samples: Samples) -> Quality:
@@ -76,40 +82,41 @@ class TestBlocks:
     @pytest.mark.parametrize("frames", [1, 7, 31, 256, 400])
     def test_blocks_of_any_length_give_exactly_what_one_call_gives(self, long_voice: Samples, frames: int) -> None:
         whole, whole_mask = listened(long_voice)
-        meter, mask = listened(long_voice, frames * speech.FRAME_SAMPLES)
+        meter, mask = listened(long_voice, frames * FRAME_SAMPLES)
         assert np.array_equal(mask, whole_mask)
         assert meter.segments() == whole.segments()
         got, expected = meter.quality(), whole.quality()
         assert (got.net_speech_s, got.snr_db) == (expected.net_speech_s, expected.snr_db)
         assert got.bandwidth_hz == expected.bandwidth_hz
 
-    def test_the_model_called_frame_by_frame_gives_the_same_probabilities(self, long_voice: Samples) -> None:
-        whole = SpeechDetector().detect(long_voice)
-        detector = SpeechDetector()
-        steps = [detector.detect(long_voice[at : at + 512]) for at in range(0, len(long_voice), 512)]
-        np.testing.assert_allclose(np.concatenate(steps), whole, rtol=0, atol=1e-5)
+    def test_blocks_of_any_length_give_the_same_probabilities_bit_by_bit(self, long_voice: Samples) -> None:
+        whole = probabilities(long_voice)
+        assert len(whole) == -(-len(long_voice) // FRAME_SAMPLES)
+        for size in (512, 7777, 200_000):
+            detector = SpeechDetector()
+            steps = [detector.detect(long_voice[at : at + size]) for at in range(0, len(long_voice), size)]
+            assert np.array_equal(np.concatenate([*steps, detector.finish()]), whole)
 
-    def test_a_block_is_given_out_once_the_next_was_heard(self, long_voice: Samples) -> None:
+    def test_a_frame_depends_on_a_second_around_it_alone(self, long_voice: Samples) -> None:
+        whole = probabilities(long_voice)
+        at = 150 + int(np.argmax(whole[150:250]))
+        reach = speech_detector.REACH_FRAMES + 3
+        changed = np.zeros_like(long_voice)
+        kept = slice((at - reach) * FRAME_SAMPLES, (at + reach + 1) * FRAME_SAMPLES)
+        changed[kept] = long_voice[kept]
+        assert probabilities(changed)[at] == pytest.approx(whole[at], abs=1e-5)
+        assert probabilities(np.zeros_like(long_voice))[at] != pytest.approx(whole[at], abs=1e-2)
+
+    def test_blocks_are_given_out_while_a_long_recording_goes_on(self, long_voice: Samples) -> None:
         heard: list[int] = []
 
         def blocks() -> Iterator[Samples]:
-            for number in range(4):
+            for number in range(30):
                 heard.append(number)
-                yield long_voice[number * 16_384 : (number + 1) * 16_384]
+                yield np.resize(long_voice, 16_384)
 
-        assert [len(heard) for _ in SpeechMeter().listen(blocks())] == [2, 3, 4, 4]
-
-    def test_reset_begins_another_recording(self, long_voice: Samples) -> None:
-        detector = SpeechDetector()
-        first = detector.detect(long_voice)
-        detector.reset()
-        assert np.array_equal(detector.detect(long_voice), first)
-
-    def test_a_block_after_the_last_one_is_refused(self) -> None:
-        detector = SpeechDetector()
-        detector.detect(np.zeros(600, np.float32))
-        with pytest.raises(ValueError, match="it was the last"):
-            detector.detect(np.zeros(512, np.float32))
+        waited = [len(heard) - given for given, _ in enumerate(SpeechMeter().listen(blocks()))]
+        assert len(waited) == 30 and max(waited) <= 11  # a run of 8 s, a second beyond it, and the hysteresis
 
     def test_channels_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"\(512, 2\)"):
@@ -185,9 +192,10 @@ class TestSpeech:
 
     @needs_corpora
     def test_recorded_noises_hold_less_than_one_percent_of_false_speech(self) -> None:
-        found = [quality(clip) for clip in clips("noise.tar", every=8)]
+        found = [quality(clip) for clip in clips("noise.tar", every=1)]
         assert sum(each.net_speech_s for each in found) < 0.01 * sum(each.duration_s for each in found)
-        assert max(each.net_speech_s for each in found) < 1.0
+        assert np.mean([each.net_speech_s >= 0.3 for each in found]) < 0.05
+        assert np.mean([each.net_speech_s >= 1.0 for each in found]) < 0.02
 
     @needs_corpora
     def test_recorded_sentences_keep_their_speech(self) -> None:
@@ -262,24 +270,23 @@ class TestQuality:
 
 class TestModelFile:
     def test_a_damaged_model_is_one_line_that_names_it(self, tmp_path: Path) -> None:
-        damaged = tmp_path / "silero_vad_16k.onnx"
-        shutil.copy(speech.MODEL, damaged)
+        damaged = tmp_path / "speakerdb_vad_16k.onnx"
+        shutil.copy(speech_detector.MODEL, damaged)
         content = bytearray(damaged.read_bytes())
         content[len(content) // 2] ^= 1
         damaged.write_bytes(content)
-        with pytest.raises(StorageError, match="not the voice activity model") as caught:
+        with pytest.raises(StorageError, match="not the speech detector") as caught:
             SpeechMeter(damaged)
         assert caught.value.exit_code == 5
         assert "\n" not in str(caught.value)
-        assert "silero_vad_16k.onnx" in str(caught.value)
+        assert "speakerdb_vad_16k.onnx" in str(caught.value)
 
     def test_a_missing_model_is_one_line_that_names_it(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="cannot be read") as caught:
             SpeechDetector(tmp_path / "gone.onnx")
         assert "\n" not in str(caught.value)
 
-    def test_its_origin_licence_and_hash_lie_beside_it(self) -> None:
-        folder = speech.MODEL.parent
-        assert speech.MODEL_SHA256 in (folder / "README.md").read_text(encoding="utf-8")
-        assert (folder / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
-        assert speech.MODEL.stat().st_size <= 1_500_000
+    def test_its_origin_and_hash_lie_beside_it(self) -> None:
+        folder = speech_detector.MODEL.parent
+        assert speech_detector.MODEL_SHA256 in (folder / "README.md").read_text(encoding="utf-8")
+        assert speech_detector.MODEL.stat().st_size <= 500_000

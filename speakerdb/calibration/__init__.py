@@ -8,10 +8,11 @@
 
 from speakerdb.calibration.cohort import Cohort, Norms, cosine_at, normalised, unnormalised
 from speakerdb.calibration.fit import Trials, fit, refit
-from speakerdb.calibration.model import Calibration, LlrMap
+from speakerdb.calibration.model import Basis, Calibration, LlrMap
 from speakerdb.calibration.tail import Tail
 
 __all__ = [
+    "Basis",
     "Calibration",
     "Cohort",
     "LlrMap",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.calibration.model import Calibration, LlrMap, terms
+from speakerdb.calibration.model import Basis, Calibration, LlrMap, terms
 from speakerdb.calibration.tail import Tail
 
 Floats = npt.NDArray[np.float64]
@@ -32,26 +32,27 @@ STEPS, DONE = 100, 1e-9
 class Trials:
     """Trials of one condition, such as three recordings enrolled and a second of speech asked about.
 
-    Attributes: scores, probe_s, enrolled_s: float64 [n]; target: bool [n], both kinds among them.
+    Attributes: scores: float64 [n]; basis: arrays of [n]; target: bool [n], both kinds among them. weight: of the
+        condition among others.
     """
 
     scores: Floats
-    probe_s: Floats
-    enrolled_s: Floats
+    basis: Basis
     target: npt.NDArray[np.bool_]
+    weight: float = 1.0
 
 
 def fit(conditions: Sequence[Trials], origin: str, search: Tail | None = None) -> Calibration:
-    """The calibration under which these trials are likeliest; every condition counts the same.
+    """The calibration under which these trials are likeliest; every condition counts as its weight says.
 
     Args: origin: one line that says where the trials come from; search: the tail of searches, where it is not that
         of these trials.
     Raises: ValueError for a condition of one kind of trials alone, for too few strangers, or where a higher score
         does not make one speaker likelier.
     """
-    rows = np.concatenate([terms(trials.scores, trials.probe_s, trials.enrolled_s) for trials in conditions])
+    rows = np.concatenate([terms(trials.scores, trials.basis) for trials in conditions])
     target = np.concatenate([trials.target for trials in conditions])
-    weights = np.concatenate([_weights(trials.target) for trials in conditions])
+    weights = np.concatenate([trials.weight * _weights(trials.target) for trials in conditions])
     # fitted to posterior odds at PRIOR; the LLR is those odds less the prior's
     found = logistic(rows, target, weights, RIDGE)
     found[0] -= PRIOR_LOG_ODDS
@@ -67,7 +68,7 @@ def refit(base: Calibration, conditions: Sequence[Trials], origin: str) -> Calib
     far as these go, and follow shifted beyond.
     Raises: ValueError as `fit`.
     """
-    ratios = np.concatenate([base.llr(trials.scores, trials.probe_s, trials.enrolled_s) for trials in conditions])
+    ratios = np.concatenate([base.llr(trials.scores, trials.basis) for trials in conditions])
     target = np.concatenate([trials.target for trials in conditions])
     weights = np.concatenate([_weights(trials.target) * _worth(trials.target) for trials in conditions])
     rows = np.stack([np.ones(len(ratios)), ratios], axis=1)
@@ -118,7 +119,7 @@ def logistic(
 
 def _quantiles(llr: LlrMap, conditions: Sequence[Trials]) -> dict[str, tuple[float, ...]]:
     """LLRs at 0, 2, 4, …, 100 % of the trials of either kind."""
-    ratios = [llr(trials.scores, trials.probe_s, trials.enrolled_s) for trials in conditions]
+    ratios = [llr(trials.scores, trials.basis) for trials in conditions]
     found = {}
     for name, kind in (("target", True), ("nontarget", False)):
         own = np.concatenate([r[t.target == kind] for r, t in zip(ratios, conditions, strict=True)])

@@ -1,16 +1,17 @@
 """Score and seconds of speech → log-likelihood ratio.
 
-    LLR = a + b·s + c·u + d·v,   u = ln(probe's net speech), v = ln(enrolled net speech)
+    LLR = a + b·s + c·u + d·v + e·w + f·s·u + g·s·w,
+    u = ln(probe's net speech), v = ln(enrolled net speech), w = ln(recordings enrolled)
 
-A logistic regression whose offset follows how much was heard on either side: the quality measures of Mandasari et al.,
-"Quality measure functions for calibration of speaker recognition systems" (2013). Seconds beyond the limits count as
-the limit, so that nothing is extrapolated. Slopes that follow the seconds too did no better on dev (docs/LOG.md).
+A logistic regression whose offset and slope follow how much was heard: the quality measures of Mandasari et al.,
+"Quality measure functions for calibration of speaker recognition systems" (2013). What is beyond the limits counts as
+the limit, so that nothing is extrapolated. Chosen on dev among forms with fewer terms (docs/LOG.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,36 +26,55 @@ PROBE_S = (0.2, 10.0)
 ENROLLED_S = (0.2, 12.0)
 """The same of all that a speaker enrolled; more than this made scores no surer on dev."""
 
-LLR_TERMS = 4
+RECORDINGS = (1.0, 8.0)
+"""Recordings that it was in: one that was made at once holds less than several."""
+
+LLR_TERMS = 7
 
 
-def terms(scores: npt.ArrayLike, probe_s: npt.ArrayLike, enrolled_s: npt.ArrayLike) -> Floats:
-    """What the weights are multiplied with: [..., 4] of scores and seconds, broadcast together."""
+class Basis(NamedTuple):
+    """What comparisons rest on: net speech of the probe and of what is enrolled, and in how many recordings that is.
+
+    Numbers or float64 arrays that can be broadcast together and with the scores.
+    """
+
+    probe_s: npt.ArrayLike
+    enrolled_s: npt.ArrayLike
+    recordings: npt.ArrayLike
+
+
+def terms(scores: npt.ArrayLike, basis: Basis) -> Floats:
+    """What the weights are multiplied with: [..., 7] of scores and their basis, broadcast together."""
     score = np.asarray(scores, np.float64)
-    probe = np.log(np.clip(np.asarray(probe_s, np.float64), *PROBE_S))
-    enrolled = np.log(np.clip(np.asarray(enrolled_s, np.float64), *ENROLLED_S))
-    return np.stack(np.broadcast_arrays(np.ones(()), score, probe, enrolled), axis=-1)
+    probe, enrolled, recordings = (
+        np.log(np.clip(np.asarray(values, np.float64), *limits))
+        for values, limits in zip(basis, (PROBE_S, ENROLLED_S, RECORDINGS), strict=True)
+    )
+    parts = (np.ones(()), score, probe, enrolled, recordings, score * probe, score * recordings)
+    return np.stack(np.broadcast_arrays(*parts), axis=-1)
 
 
 @dataclass(frozen=True)
 class LlrMap:
-    """The weights a, b, c, d; the LLR rises with the score: b > 0."""
+    """The weights a to g; the LLR rises with the score whatever it rests on."""
 
     weights: tuple[float, ...]
 
-    def __call__(self, scores: npt.ArrayLike, probe_s: npt.ArrayLike, enrolled_s: npt.ArrayLike) -> Floats:
-        """LLRs (natural logarithm) of scores and seconds of net speech, broadcast together."""
-        llr: Floats = terms(scores, probe_s, enrolled_s) @ np.array(self.weights)
+    def __call__(self, scores: npt.ArrayLike, basis: Basis) -> Floats:
+        """LLRs (natural logarithm) of scores, in their shape broadcast with the basis."""
+        llr: Floats = terms(scores, basis) @ np.array(self.weights)
         return llr
 
     @staticmethod
     def parse(raw: Any) -> LlrMap:
-        """The map of its weights. Raises: ValueError or TypeError for what is no map, or one that falls."""
+        """The map of its weights. Raises: ValueError or TypeError for what is no map, or one that falls somewhere."""
         weights = np.array(raw, np.float64)
         if weights.shape != (LLR_TERMS,) or not np.all(np.isfinite(weights)):
             raise ValueError(f"{LLR_TERMS} finite weights are needed")
-        if weights[1] <= 0.0:
-            raise ValueError("the LLR must rise with the score")
+        _, slope, _, _, _, by_probe, by_recordings = weights
+        corners = [slope + by_probe * np.log(s) + by_recordings * np.log(r) for s in PROBE_S for r in RECORDINGS]
+        if min(corners) <= 0.0:
+            raise ValueError("the LLR must rise with the score, whatever it rests on")
         return LlrMap(tuple(weights.tolist()))
 
 

@@ -201,14 +201,18 @@ def _row(folder: Path, card: Card | EncoderDamaged) -> dict[str, Any]:
         "threshold": {"distance": card.threshold_distance, "origin": card.threshold_origin}
         if card.threshold_distance is not None
         else None,
+        "calibrated": card.calibration is not None,
     }
 
 
 def _line(card: Card | EncoderDamaged) -> str:
     if isinstance(card, Exception):
         return f"cannot be used: {card}"
-    threshold = "no threshold" if card.threshold_distance is None else f"threshold {card.threshold_distance:g}"
-    return f"{card.version}, {card.dimension}-d, {card.rate_hz} Hz, {card.features['kind']}, {threshold}"
+    if card.calibration is not None:
+        decides = "calibrated"
+    else:
+        decides = "no threshold" if card.threshold_distance is None else f"threshold {card.threshold_distance:g}"
+    return f"{card.version}, {card.dimension}-d, {card.rate_hz} Hz, {card.features['kind']}, {decides}"
 
 
 def _described(card: Card, size: int, folder: Path) -> list[str]:
@@ -219,7 +223,9 @@ def _described(card: Card, size: int, folder: Path) -> list[str]:
     lines.append(f"Size        {size / 1e6:.1f} MB{counted}")
     lines.append(f"Takes       {card.features['kind']} of samples at {card.rate_hz} Hz; gives {card.dimension} numbers")
     lines.append(f"Speech      {card.enroll_speech_s:g} s to enroll, {card.probe_speech_s:g} s to compare, at least")
-    if card.threshold_distance is None:
+    if card.calibration is not None:
+        lines.append(f"Calibrated  by {card.calibration.origin}")
+    elif card.threshold_distance is None:
         lines.append("Threshold   none: commands want --threshold")
     else:
         lines.append(f"Threshold   {card.threshold_distance:g}: {card.threshold_origin}")

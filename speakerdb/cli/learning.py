@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,9 @@ from speakerdb.cli.options import YES, print_line, progress_bar, shared_options,
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
-    from speakerdb.gallery.results import Calibrated, FeedbackKept
+    from speakerdb.gallery.results import Calibrated, ChangedAnswer, FeedbackKept
+
+SHOWN = 10
 
 
 @click.command()
@@ -75,6 +78,17 @@ def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, 
     return YES
 
 
+def _changed_lines(changed: list[ChangedAnswer]) -> list[str]:
+    """For whom anything changes, a line each; the first of them."""
+    counted = Counter((one.speaker, f"{one.before} → {one.after}") for one in changed)
+    lines = [
+        f"  {speaker}: {count} recording{'s' if count != 1 else ''} {how}"
+        for (speaker, how), count in list(counted.items())[:SHOWN]
+    ]
+    more = len(counted) - len(lines)
+    return [*lines, f"  … and {more} more; --json lists every recording"] if more else lines
+
+
 def _kept_line(done: FeedbackKept) -> str:
     enough = min(done.all_targets, done.all_nontargets) >= settings.LEAST_ERRORS
     after = (
@@ -94,7 +108,7 @@ def _calibrated_lines(done: Calibrated) -> list[str]:
             f"  at FMR {100 * rate.fmr:g} %: others accepted {was}{100 * rate.fmr_after:.2g} %, "
             f"own recordings rejected {missed}{100 * rate.fnmr_after:.2g} %"
         )
-    lines += [f"  {one.speaker}: {one.source} {one.before} → {one.after}" for one in done.changed]
+    lines += _changed_lines(done.changed)
     if done.feedback_waiting:
         lines.append(f"  {done.feedback_waiting} answers wait: {settings.LEAST_ERRORS} of either kind are needed")
     if not done.applied:

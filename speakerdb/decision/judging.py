@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.calibration import Calibration, Cohort, Norms, cosine_at, normalised, unnormalised
+from speakerdb.calibration import Basis, Calibration, Cohort, Norms, cosine_at, normalised, unnormalised
 from speakerdb.decision.criterion import Criterion
 from speakerdb.decision.threshold import Threshold
 from speakerdb.embedding import Vector, Vectors, cosine_to_distance, distance_to_cosine, distances
@@ -46,19 +46,17 @@ class Judge:
     cohort: Cohort | None
     calibration: Calibration | None
 
-    def judge(
-        self, probe: Vector, probe_s: float, voiceprints: Vectors, enrolled_s: Sequence[float], line: Criterion
-    ) -> list[Judgement]:
+    def judge(self, probe: Vector, voiceprints: Vectors, basis: Basis, line: Criterion) -> list[Judgement]:
         """A probe beside each voiceprint.
 
-        Args: probe: [dimension]; probe_s, enrolled_s: seconds of net speech; voiceprints: [n, dimension].
+        Args: probe: [dimension]; voiceprints: [n, dimension]; basis: of each.
         """
         heard, stored = self.norms(probe[None]), self.norms(voiceprints)
         apart = distances(probe, voiceprints)
         scores = normalised(distance_to_cosine(apart), heard, stored)
         limits = self._limits(heard, stored, line)
-        ratios = self._ratios(scores, probe_s, enrolled_s)
-        at_limits = self._ratios(normalised(distance_to_cosine(limits), heard, stored), probe_s, enrolled_s)
+        ratios = self._ratios(scores, basis)
+        at_limits = self._ratios(normalised(distance_to_cosine(limits), heard, stored), basis)
         return [
             Judgement(
                 float(apart[i]),
@@ -71,9 +69,7 @@ class Judge:
             for i, limit in enumerate(limits)
         ]
 
-    def beside(
-        self, voices: Vectors, voices_s: Floats, others: Vectors, others_s: Floats
-    ) -> tuple[list[float], list[float]]:
+    def beside(self, voices: Vectors, others: Vectors, basis: Basis) -> tuple[list[float], list[float]]:
         """Pairs of voices, row by row, without a line: distances and LLRs.
 
         Raises: ValueError where nobody has calibrated the encoder.
@@ -83,13 +79,13 @@ class Judge:
         cosines = np.einsum("nd,nd->n", voices.astype(np.float64), others.astype(np.float64))
         scores = normalised(cosines, self.norms(voices), self.norms(others))
         apart: list[float] = cosine_to_distance(cosines).tolist()
-        ratios: list[float] = self.calibration.llr(scores, voices_s, others_s).tolist()
+        ratios: list[float] = self.calibration.llr(scores, basis).tolist()
         return apart, ratios
 
-    def _ratios(self, scores: Floats, probe_s: float, enrolled_s: Sequence[float]) -> list[float | None]:
+    def _ratios(self, scores: Floats, basis: Basis) -> list[float | None]:
         if self.calibration is None:
             return [None] * len(scores)
-        return [float(llr) for llr in self.calibration.llr(scores, probe_s, np.array(enrolled_s))]
+        return [float(llr) for llr in self.calibration.llr(scores, basis)]
 
     def norms(self, voices: Vectors) -> Norms:
         """How near voices [n, dimension] are to strangers."""

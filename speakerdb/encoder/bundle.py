@@ -21,7 +21,7 @@ from speakerdb.calibration import Calibration, Cohort
 from speakerdb.embedding import normalize
 from speakerdb.errors import EncoderDamaged, printable
 from speakerdb.features import check_features
-from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 FORMAT = "speakerdb-encoder/1"
 

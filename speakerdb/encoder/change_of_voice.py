@@ -11,16 +11,19 @@ import numpy as np
 
 from speakerdb import settings
 from speakerdb.audio import Samples
-from speakerdb.calibration import Calibration, Cohort, normalised, unnormalised
+from speakerdb.calibration import Basis, Calibration, Cohort, normalised, unnormalised
 from speakerdb.embedding import Vector, Vectors, average
 from speakerdb.encoder.runtime import Runtime
-from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpeechMask
+from speakerdb.speech import SpeechMask
+from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
 WINDOW_FRAMES, STEP_FRAMES = 64, 32
 """Two seconds and one, in frames of 32 ms."""
 LEAST_SPEECH_FRAMES = 25
 """Of a window that is held to others."""
+APART = 2
+"""Windows around a change that tell of the same one."""
 SIDE_WINDOWS = 3
 """On either side: they overlap by half, so that they hold four seconds."""
 
@@ -65,19 +68,19 @@ class VoiceWatch:
         if not sides:
             return ()
         ratios = self._ratios([side[1] for side in sides], [side[2] for side in sides])
-        found = []
-        for run in np.split(np.arange(len(ratios)), np.flatnonzero(np.diff(ratios < settings.CHANGE_LLR)) + 1):
-            if ratios[run[0]] < settings.CHANGE_LLR:
-                least = run[np.argmin(ratios[run])]
-                found.append(round(float(starts[sides[least][0]] * FRAME_S), 1))
-        return tuple(found)
+        return tuple(
+            round(float(starts[after] * FRAME_S), 1)
+            for place, (after, _, _) in enumerate(sides)
+            if ratios[place] < settings.CHANGE_LLR
+            and ratios[place] <= ratios[max(0, place - APART) : place + APART + 1].min()
+        )
 
     def _ratios(self, before: list[slice], after: list[slice]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         vectors, spoken = np.stack(self._vectors), np.array(self._spoken) * FRAME_S
         (first, first_s), (second, second_s) = (_side(vectors, spoken, parts) for parts in (before, after))
         norms = [self._cohort.norms(side) if self._cohort else unnormalised(len(side)) for side in (first, second)]
         cosines = np.einsum("nd,nd->n", first.astype(np.float64), second.astype(np.float64))
-        return self._calibration.llr(normalised(cosines, *norms), first_s, second_s)
+        return self._calibration.llr(normalised(cosines, *norms), Basis(first_s, second_s, 1))
 
     def _embed(self) -> None:
         if self._waiting:

@@ -22,7 +22,8 @@ from speakerdb.encoder.change_of_voice import FRAME_S, VoiceWatch
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import TooLittleSpeech, printable
 from speakerdb.kept_audio import KeptAudio
-from speakerdb.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Quality, SpeechMask, SpeechMeter
+from speakerdb.speech import Quality, SpeechMask, SpeechMeter
+from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 Window: TypeAlias = tuple[Samples, float]
 """A stretch to embed and its seconds of speech."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb import settings
-from speakerdb.calibration import Calibration, Norms, Trials, fit, normalised, refit
+from speakerdb.calibration import Basis, Calibration, Norms, Trials, fit, normalised, refit
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import average
 from speakerdb.errors import StateError, TooFewTrials
@@ -56,23 +56,24 @@ def left_out(judge: Judge, held: Recordings, names: dict[int, str], seed: int = 
     scores = normalised(cosines, by_probe, stored)
     apart = held.speakers[probes][:, None] != held.people[people]
     of_probe, of_person = np.nonzero(apart)
-    rows, target_scores, others_s = own
-    trials = Trials(
-        np.concatenate([target_scores, scores[apart]]),
+    rows, target_scores, others_s, others = own
+    basis = Basis(
         np.concatenate([held.speech_s[rows], held.speech_s[probes][of_probe]]),
         np.concatenate([others_s, held.enrolled_s[people][of_person]]),
-        np.arange(len(rows) + len(of_probe)) < len(rows),
+        np.concatenate([others, np.array([len(own) for own in held.rows])[people][of_person]]),
     )
+    target = np.arange(len(rows) + len(of_probe)) < len(rows)
+    trials = Trials(np.concatenate([target_scores, scores[apart]]), basis, target)
     shown = [names[int(speaker)] for speaker in held.speakers[rows]]
     return OwnTrials(trials, shown, [held.sources[row] for row in rows])
 
 
 def _beside_the_others(
     judge: Judge, held: Recordings, probes: npt.NDArray[np.int64], heard: Norms
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Recordings whose speaker has others: rows, scores beside the average of those, and their net speech."""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Recordings whose speaker has others: rows, scores beside the average of those, their net speech and number."""
     place = {int(row): i for i, row in enumerate(probes)}
-    rows, prints, seconds = [], [], []
+    rows, prints, seconds, counts = [], [], [], []
     for own in held.rows:
         if len(own) < 2:
             continue
@@ -82,23 +83,25 @@ def _beside_the_others(
                 rows.append(int(row))
                 prints.append(average(held.vectors[others]))
                 seconds.append(float(held.speech_s[others].sum()))
+                counts.append(len(others))
     if not rows:
-        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
+        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
     at, stacked = np.array([place[row] for row in rows]), np.stack(prints)
     stored = judge.norms(stacked)
     cosines = np.einsum("nd,nd->n", held.vectors[rows].astype(np.float64), stacked.astype(np.float64))
     scores = normalised(cosines, Norms(heard.mean[at], heard.spread[at]), stored)
-    return np.array(rows), scores, np.array(seconds)
+    return np.array(rows), scores, np.array(seconds), np.array(counts)
 
 
 def said_trials(said: Sequence[Said]) -> Trials:
     """What users said, as trials."""
-    return Trials(
-        np.array([one.score for one in said], np.float64),
+    basis = Basis(
         np.array([one.probe_s for one in said], np.float64),
         np.array([one.enrolled_s for one in said], np.float64),
-        np.array([one.target for one in said], np.bool_),
+        np.array([one.recordings for one in said], np.float64),
     )
+    target = np.array([one.target for one in said], np.bool_)
+    return Trials(np.array([one.score for one in said], np.float64), basis, target)
 
 
 def enough(said: Trials) -> bool:

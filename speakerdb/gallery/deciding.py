@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Criterion
 from speakerdb.decision.judging import Judge, Judgement, order
 from speakerdb.embedding import Vector
@@ -25,8 +26,14 @@ def ranked(
 ) -> list[tuple[Candidate, Judgement]]:
     """Speakers of the gallery beside a probe, the likeliest first."""
     prints = np.stack([voiceprint for *_, voiceprint in found])
-    judged = judge.judge(probe, probe_s, prints, [enrolled.net_speech_s for _, _, enrolled, _ in found], line)
+    basis = basis_of(probe_s, [enrolled for _, _, enrolled, _ in found])
+    judged = judge.judge(probe, prints, basis, line)
     return [(_candidate(found[i], judged[i]), judged[i]) for i in order(judged)]
+
+
+def basis_of(probe_s: float, enrolled: Sequence[Enrolled]) -> Basis:
+    """What comparisons of a probe with speakers rest on."""
+    return Basis(probe_s, [one.net_speech_s for one in enrolled], [one.recordings for one in enrolled])
 
 
 def identification(
@@ -42,7 +49,7 @@ def identification(
     outcome = {"near": ACCEPTED, "far": UNKNOWN}.get(judged.side, INCONCLUSIVE)
     if outcome == ACCEPTED and margin and ahead is not None and ahead < margin:
         outcome = INCONCLUSIVE
-    compared = tuple(Compared(one.id, its.score, one.net_speech_s) for one, its in found[:KEPT])
+    compared = tuple(Compared(one.id, its.score, one.net_speech_s, one.recordings) for one, its in found[:KEPT])
     return Identification(
         probe.name,
         outcome,
@@ -64,7 +71,7 @@ def verification(
 ) -> Verification:
     """Accepted, rejected or left open."""
     outcome = {"near": ACCEPTED, "far": REJECTED}.get(judged.side, INCONCLUSIVE)
-    compared = (Compared(row, judged.score, enrolled.net_speech_s),)
+    compared = (Compared(row, judged.score, enrolled.net_speech_s, enrolled.recordings),)
     return Verification(
         probe.name,
         speaker,

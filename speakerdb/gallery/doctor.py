@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from speakerdb import settings
+from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked, criterion
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import Vectors, average
@@ -108,7 +109,8 @@ def _second_voice(judge: Judge, vectors: Vectors, seconds: Floats) -> list[int]:
         near = moved
     if near.all() or not near.any():
         return []
-    _, [llr] = judge.beside(one[None], seconds[near].sum()[None], other[None], seconds[~near].sum()[None])
+    basis = Basis(seconds[near].sum(), seconds[~near].sum(), np.sum(~near))
+    _, [llr] = judge.beside(one[None], other[None], basis)
     if llr >= settings.OUTLIER_LLR:
         return []
     smaller = near if near.sum() * 2 <= len(near) else ~near

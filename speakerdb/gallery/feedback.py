@@ -23,19 +23,22 @@ Answer = Literal["correct", "wrong"]
 
 OUTCOMES = ("accepted", "rejected", "unknown", "inconclusive")
 PURPOSES = ("verify", "identify")
-HEAD, COMPARED, CHECK = struct.Struct("<BBBe"), struct.Struct("<Qfe"), struct.Struct("<I")
+HEAD, COMPARED, CHECK = struct.Struct("<BBBe"), struct.Struct("<QfeH"), struct.Struct("<I")
 VERSION = 1
+MOST = 60_000
+"""Seconds and recordings; more count as so many."""
 KEPT = 3
 """Candidates of a search that its id holds."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A speaker that a probe was held to: id, score, and net speech enrolled."""
+    """A speaker that a probe was held to: id, score, net speech enrolled, and in how many recordings."""
 
     speaker: int
     score: float
     enrolled_s: float
+    recordings: int
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ class Decision:
     compared: tuple[Compared, ...]
 
     def id(self, gallery: GalleryIdentity) -> str:
-        """Letters, digits, - and _: 40 of them for `verify`, up to 78 for `identify`."""
+        """Letters, digits, - and _: 34 of them for `verify`, up to 76 for `identify`."""
         content = HEAD.pack(
-            VERSION, PURPOSES.index(self.purpose), OUTCOMES.index(self.outcome), min(self.probe_s, 65_000.0)
+            VERSION, PURPOSES.index(self.purpose), OUTCOMES.index(self.outcome), min(self.probe_s, MOST)
         )
         for one in self.compared[:KEPT]:
-            content += COMPARED.pack(one.speaker, one.score, min(one.enrolled_s, 65_000.0))
+            content += COMPARED.pack(one.speaker, one.score, min(one.enrolled_s, MOST), min(one.recordings, MOST))
         content += CHECK.pack(zlib.crc32(content, _seed(gallery)))
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
@@ -115,7 +118,7 @@ def key(decision_id: str) -> str:
 
 def _said(decision: Decision, place: int, target: bool) -> Said:
     one = decision.compared[place]
-    return Said(one.speaker, target, one.score, decision.probe_s, one.enrolled_s)
+    return Said(one.speaker, target, one.score, decision.probe_s, one.enrolled_s, one.recordings)
 
 
 def _seed(gallery: GalleryIdentity) -> int:

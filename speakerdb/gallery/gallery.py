@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 
 from speakerdb import settings
 from speakerdb.audio import Source
+from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judgement
 from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, InputError, SeveralVoices, printable
-from speakerdb.gallery.deciding import identification, ranked, verification
+from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.learning import Learning
 from speakerdb.gallery.naming import usable_name
@@ -225,8 +226,7 @@ class Gallery(Learning):
             row = require_speaker(session, speaker)
             stored, enrolled = records.voiceprint(session, row), records.enrolled_speech(session, [row])[row]
         probe = encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-        probe_s, enrolled_s = probe.quality.net_speech_s, [enrolled.net_speech_s]
-        [judged] = judge.judge(probe.vector, probe_s, stored[None], enrolled_s, line)
+        [judged] = judge.judge(probe.vector, stored[None], basis_of(probe.quality.net_speech_s, [enrolled]), line)
         return verification(probe, speaker, row, enrolled, judged, identity)
 
     def compare(
@@ -247,13 +247,8 @@ class Gallery(Learning):
         pairs = []
         for i, first in enumerate(heard):
             for second in heard[i + 1 :]:
-                [found] = judge.judge(
-                    first.vector,
-                    first.quality.net_speech_s,
-                    second.vector[None],
-                    [second.quality.net_speech_s],
-                    line,
-                )
+                basis = Basis(first.quality.net_speech_s, [second.quality.net_speech_s], [1])
+                [found] = judge.judge(first.vector, second.vector[None], basis, line)
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
         return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from speakerdb import settings
-from speakerdb.calibration import Trials, normalised
+from speakerdb.calibration import Basis, Trials, normalised
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, StateError
@@ -134,11 +134,12 @@ class Learning(Upkeep):
         voices = np.stack([prints[rows[trial.model]] for trial in listed])
         probes = np.stack([heard[trial.clip].vector for trial in listed])
         cosines = np.einsum("nd,nd->n", voices.astype(np.float64), probes.astype(np.float64))
-        found = Trials(
-            normalised(cosines, judge.norms(voices), judge.norms(probes)),
+        basis = Basis(
             np.array([heard[trial.clip].quality.net_speech_s for trial in listed]),
             np.array([enrolled[rows[trial.model]].net_speech_s for trial in listed]),
-            np.array([trial.target for trial in listed]),
+            np.array([enrolled[rows[trial.model]].recordings for trial in listed]),
         )
+        scores = normalised(cosines, judge.norms(voices), judge.norms(probes))
+        found = Trials(scores, basis, np.array([trial.target for trial in listed]))
         named: Sequence[str] = [trial.model for trial in listed if trial.target]
         return OwnTrials(found, named, [trial.clip for trial in listed if trial.target])

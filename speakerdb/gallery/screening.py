@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from speakerdb import settings
+from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked, criterion
 from speakerdb.decision.judging import Judge, Judgement
 from speakerdb.embedding import Vectors, average, normalize
@@ -67,7 +68,7 @@ def outliers(
 def beside_the_others(judge: Judge, vectors: Vectors, seconds: Floats) -> tuple[list[float], list[float]]:
     """Each of a speaker's recordings beside the average of the rest: distances and LLRs. Two recordings or more."""
     others = normalize(vectors.sum(axis=0, dtype=np.float64) - vectors)
-    return judge.beside(vectors, seconds, others, seconds.sum() - seconds)
+    return judge.beside(vectors, others, Basis(seconds, seconds.sum() - seconds, len(vectors) - 1))
 
 
 def require_new(

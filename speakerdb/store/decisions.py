@@ -23,7 +23,7 @@ from speakerdb.store.schema import CalibrationRow, FeedbackRow
 class Said:
     """One comparison of which a user said whether it was of one speaker.
 
-    Attributes: score: of the probe beside the speaker; probe_s, enrolled_s: net speech.
+    Attributes: score: of the probe beside the speaker; probe_s, enrolled_s: net speech; recordings: enrolled.
     """
 
     speaker: int
@@ -31,6 +31,7 @@ class Said:
     score: float
     probe_s: float
     enrolled_s: float
+    recordings: int
 
 
 def calibration(session: Session) -> Calibration | None:
@@ -61,7 +62,7 @@ def keep_feedback(session: Session, decision: str, said: list[Said]) -> None:
     session.execute(delete(FeedbackRow).where(FeedbackRow.decision == decision))
     for one in said:
         values = {"target": one.target, "score": one.score, "probe_s": one.probe_s, "enrolled_s": one.enrolled_s}
-        row = {"decision": decision, "speaker_id": one.speaker, "created": now()}
+        row = {"decision": decision, "speaker_id": one.speaker, "recordings": one.recordings, "created": now()}
         session.execute(insert(FeedbackRow).values(**row, **values))
 
 
@@ -70,9 +71,10 @@ def feedback(session: Session) -> list[Said]:
     found = []
     for row in session.scalars(select(FeedbackRow).order_by(FeedbackRow.decision, FeedbackRow.speaker_id)):
         numbers = (row.score, row.probe_s, row.enrolled_s)
-        if not all(isinstance(value, float) and math.isfinite(value) for value in numbers):
+        finite = all(isinstance(value, float) and math.isfinite(value) for value in numbers)
+        if not finite or not isinstance(row.recordings, int):
             raise DamagedRow("feedback holds what is no number")
-        found.append(Said(row.speaker_id, bool(row.target), *numbers))
+        found.append(Said(row.speaker_id, bool(row.target), *numbers, row.recordings))
     return found
 
 

@@ -128,4 +128,5 @@ class FeedbackRow(Base):
     score: Mapped[float] = mapped_column(Float)
     probe_s: Mapped[float] = mapped_column(Float)
     enrolled_s: Mapped[float] = mapped_column(Float)
+    recordings: Mapped[int] = mapped_column(Integer)
     created: Mapped[str] = mapped_column(String(32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from speakerdb.calibration import Calibration, Cohort, fit
 from speakerdb.calibration.cohort import Norms, normalised
 from speakerdb.calibration.tail import Tail
 from speakerdb.embedding import Vectors
-from speakerdb.encoder.bundle import Bundle, open_bundle
+from speakerdb.encoder.bundle import Bundle, parse_card, read_model
 from training.calibration.conditions import Condition, condition, norms_of
 from training.calibration.heard import JOINED, WHOLE, Heard, heard
 
@@ -37,10 +38,13 @@ def calibrate(
     folder: Path, corpora: Path, dev: tuple[str, ...], train: tuple[str, ...], work: Path, console: Console
 ) -> Calibration:
     """Choose the cohort, fit, and write `cohort.npy` and the card."""
-    bundle = open_bundle(folder)
+    bundle = uncalibrated(folder)
     voices = {name: heard(corpora / f"{name}.tar", bundle, WHOLE, work, console).voiceprints() for name in train}
     cohort, others = choose_cohort(voices)
-    found = [one for name in dev for one in conditions(corpora / f"{name}.tar", bundle, cohort, work, console)]
+    found = []
+    for name in dev:
+        drawn = conditions(corpora / f"{name}.tar", bundle, cohort, work, console)
+        found += [replace(one, trials=replace(one.trials, weight=1.0 / len(drawn))) for one in drawn]
     hard, easy = [], []
     for name in dev:
         own, beside = strangers(corpora / f"{name}.tar", bundle, cohort, _alike(name, others), work, console)
@@ -53,6 +57,13 @@ def calibrate(
     calibration = fit([one.trials for one in found], origin, search)
     write(folder, calibration, cohort, train)
     return calibration
+
+
+def uncalibrated(folder: Path) -> Bundle:
+    """A bundle without what is to be found out, whatever its card says of it so far."""
+    raw = json.loads((folder / "card.json").read_text(encoding="utf8"))
+    card = parse_card({name: value for name, value in raw.items() if name not in ("calibration", "cohort")}, folder)
+    return Bundle(folder, card, read_model(folder / "encoder.onnx"))
 
 
 def conditions(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.calibration import Cohort, Norms, normalised, unnormalised
+from speakerdb.calibration import Basis, Cohort, Norms, normalised, unnormalised
 from speakerdb.calibration.fit import Trials
 from speakerdb.embedding import Vectors, average
 from training.calibration.heard import Heard
@@ -68,7 +68,8 @@ def condition(
     if not prints:
         raise ValueError(f"{name}: nobody has {count} recordings")
     scores = scores_of(np.stack(prints), probes.vectors, cohort, np.array(print_of), np.array(probe_of))
-    trials = Trials(scores, probes.speech_s[probe_of], np.array(enrolled_s)[print_of], np.array(target))
+    basis = Basis(probes.speech_s[probe_of], np.array(enrolled_s)[print_of], np.full(len(scores), count))
+    trials = Trials(scores, basis, np.array(target))
     return Condition(name, count, probe, trials, np.array(owners))
 
 

@@ -18,6 +18,7 @@ from speakerdb.encoder.bundle import Bundle
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.encoder.utterance import hear
 from speakerdb.errors import InputError
+from speakerdb.speech_detector import MODEL_SHA256
 from training.corpora import Clip, open_corpus
 from training.evaluation.cut import middle
 from training.evaluation.embed import watched
@@ -58,7 +59,8 @@ def heard(archive: Path, bundle: Bundle, kind: str, folder: Path, console: Conso
     Raises: ValueError or OSError for an archive that cannot be used.
     """
     corpus = open_corpus(str(archive))
-    key = hashlib.sha256(f"{corpus.fingerprint()} {bundle.card.sha256} {kind}".encode()).hexdigest()[:16]
+    heard_by = f"{bundle.card.sha256} {MODEL_SHA256}"  # the encoder, and what finds the speech
+    key = hashlib.sha256(f"{corpus.fingerprint()} {heard_by} {kind}".encode()).hexdigest()[:16]
     file = folder / f"{archive.stem}-{kind}-{key}.npz"
     if not file.exists():
         rows = corpus.rows()

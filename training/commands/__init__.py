@@ -11,6 +11,7 @@ from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.import_seed import import_seed
 from training.commands.prepare import prepare
+from training.commands.speech import speech
 from training.commands.train import train
 from training.commands.trials import trials
 
@@ -20,5 +21,5 @@ def training() -> None:
     """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
 
 
-for command in (describe, prepare, train, export, calibrate, import_seed, trials, evaluate, build):
+for command in (describe, prepare, train, export, calibrate, import_seed, trials, evaluate, build, speech):
     training.add_command(command)

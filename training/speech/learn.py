@@ -1,4 +1,4 @@
-"""Teach the speech detector: mixtures drawn in other processes, Adam, and the weights' average over the last steps."""
+"""Teach the speech detector: mixtures drawn by another process, AdamW, a rate that falls to nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 from rich.console import Console
 
-from speakerdb.speech_detector import FIRST_BEFORE, FRAME_SAMPLES, HOP_SAMPLES, REACH_FRAMES, _needed, log_mel
-from training.speech.mixtures import FRAMES, Mixtures
+from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLES_BEFORE, log_mel, samples_for
+from training.speech.mixtures import Mixtures
 from training.speech.network import build, write_onnx
-from training.speech.teacher import Silero, labelled, noises
+from training.speech.teacher import SILERO, Silero, labelled, noises
 
 BATCH = 32
 RATE = 2e-3
@@ -25,9 +24,9 @@ HELD_OUT = 5
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
-def learn(corpora: Path, train: tuple[str, ...], silero: Path, work: Path, out: Path, steps: int) -> float:
+def learn(corpora: Path, train: tuple[str, ...], work: Path, out: Path, steps: int) -> float:
     """Train and write the graph; returns the mean loss of the last tenth of the steps."""
-    console, teacher = Console(stderr=True), Silero(silero)
+    console, teacher = Console(stderr=True), Silero(SILERO)
     clips = [clip for name in train for clip in labelled(corpora / f"{name}.tar", teacher, work / "speech", console)]
     kept = [noise for found in noises(corpora / "noise.tar").values() for i, noise in enumerate(found) if i % HELD_OUT]
     network = build()
@@ -35,7 +34,9 @@ def learn(corpora: Path, train: tuple[str, ...], silero: Path, work: Path, out: 
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=1.0)
     network.compile(optimizer, loss=keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
     losses = []
-    for step, (features, speech) in zip(range(steps), _batches(Mixtures(clips, kept, np.random.default_rng(0)))):
+    for step, (features, speech) in zip(
+        range(steps), _batches(Mixtures(clips, kept, np.random.default_rng(0))), strict=False
+    ):
         losses.append(float(network.train_on_batch(features, speech)))
         if step % 100 == 99:
             console.print(f"step {step + 1} of {steps}: loss {np.mean(losses[-100:]):.4f}")
@@ -46,9 +47,8 @@ def learn(corpora: Path, train: tuple[str, ...], silero: Path, work: Path, out: 
 
 def features_of(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """As the detector computes them of a recording that begins and ends here."""
-    frames = len(samples) // FRAME_SAMPLES
-    before = REACH_FRAMES * FRAME_SAMPLES + FIRST_BEFORE * HOP_SAMPLES
-    return log_mel(np.pad(samples, (before, _needed(frames) - before - len(samples))))
+    needed = samples_for(len(samples) // FRAME_SAMPLES)
+    return log_mel(np.pad(samples, (SAMPLES_BEFORE, needed - SAMPLES_BEFORE - len(samples))))
 
 
 def _batches(mixtures: Mixtures) -> Iterator[Batch]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from training.speech.teacher import Clip
@@ -14,9 +15,11 @@ FRAMES = 256
 """Of a mixture, 8.2 s."""
 
 SNR_DB = (-3.0, 25.0)
-NOISE_SHARE, CLEAN_SHARE = 0.2, 0.2
+NOISE_SHARE, CLEAN_SHARE = 0.3, 0.2
 """Mixtures in which nobody speaks, and those with nothing but a faint floor under the speech."""
 ROOM_SHARE, RT60_S = 0.3, (0.1, 0.6)
+SPEED = (0.7, 1.4)
+"""Of recorded noise: there are few of each kind."""
 LEVEL_DBFS = (-45.0, -12.0)
 """Of the speech, or of the noise where nobody speaks."""
 
@@ -71,6 +74,7 @@ class Mixtures:
         kind = self.rng.random()
         if kind < 0.6:
             noise = self.noises[self.rng.integers(len(self.noises))]
+            noise = soxr.resample(noise, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * self.rng.uniform(*SPEED), quality="QQ")
             start = int(self.rng.integers(0, len(noise)))
             return np.resize(np.roll(noise, -start), size).astype(np.float64) + 1e-7 * self.rng.standard_normal(size)
         if kind < 0.75:

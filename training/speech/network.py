@@ -12,13 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from speakerdb.speech_detector import BINS, FIRST_AFTER, FIRST_BEFORE, REACH_FRAMES
 
-WIDTH = 64
-DILATIONS = (1, 2, 4, 8)
+WIDTH = 72
+DILATIONS = (1, 2, 4, 8, 16)
 """Their sum is `REACH_FRAMES`: three taps each."""
 
 
 def build() -> keras.Model:
-    """features [batch, frames, 40], two a frame of 32 ms → logits [batch, (frames − 64) / 2], nothing filled up."""
+    """features [batch, frames, 40], two a frame of 32 ms → logits [batch, (frames − 128) / 2], nothing filled up."""
     assert sum(DILATIONS) == REACH_FRAMES
     features = keras.Input((None, BINS), name="features")
     x = layers.Conv1D(WIDTH, FIRST_BEFORE + FIRST_AFTER + 1, strides=2, activation="relu", name="first")(features)
@@ -31,7 +31,7 @@ def build() -> keras.Model:
 
 
 def write_onnx(network: keras.Model, file: Path) -> None:
-    """The network as a graph: `features` float32 [1, 40, frames] → `speech` float32 [1, (frames − 64) / 2], 0 to 1."""
+    """The network as a graph: `features` float32 [1, 40, frames] → `speech` float32 [1, (frames − 128) / 2], 0 to 1."""
     nodes: list[onnx.NodeProto] = []
     tensors: list[onnx.TensorProto] = []
 

@@ -18,6 +18,7 @@ from training.evaluation.embed import watched
 
 CONTEXT_SAMPLES = 64
 STATE_SHAPE = (1, 1, 128)
+SILERO = Path(__file__).parent / "silero" / "silero_vad_16k.onnx"
 SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
 
 Clip = tuple[Samples, npt.NDArray[np.float32]]
@@ -25,7 +26,7 @@ Clip = tuple[Samples, npt.NDArray[np.float32]]
 
 
 class Silero:
-    """Silero's sequence model (training/speech/README.md), a recording a call."""
+    """Silero's sequence model (training/speech/silero/README.md), a recording a call."""
 
     def __init__(self, file: Path) -> None:
         content = file.read_bytes()

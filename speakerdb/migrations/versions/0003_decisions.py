@@ -29,5 +29,6 @@ def upgrade() -> None:
         sa.Column("score", sa.Float, nullable=False),
         sa.Column("probe_s", sa.Float, nullable=False),
         sa.Column("enrolled_s", sa.Float, nullable=False),
+        sa.Column("recordings", sa.Integer, nullable=False),
         sa.Column("created", sa.String(32), nullable=False),
     )
