@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from speakerdb.calibration import Calibration
+from speakerdb.calibration import Basis, Calibration
 from speakerdb.decision.criterion import per_comparison
 from speakerdb.embedding import Vectors, average
 from speakerdb.encoder.bundle import Bundle, open_bundle
@@ -49,6 +49,12 @@ def main() -> None:
     options.add_argument("bundle", help="a calibrated bundle's name or folder")
     options.add_argument("--work", type=Path, required=True)
     options.add_argument("--out", type=Path, required=True)
+    options.add_argument(
+        "--one-person",
+        nargs=2,
+        metavar="ID",
+        help="two ids that are held for one person: what is counted between them is left out of LLRs and FMRs",
+    )
     options.add_argument("--corpora", type=Path, default=Path("../shared/corpora"))
     options.add_argument("--trials", type=Path, default=Path("../shared/trials"))
     given = options.parse_args()
@@ -60,6 +66,8 @@ def main() -> None:
     work = given.work / "heard"
     found: dict[str, Any] = {"sha256": bundle.card.sha256}
     tested = {name: conditions(given.corpora / f"{name}.tar", bundle, bundle.cohort, work, console) for name in TEST}
+    if given.one_person:
+        tested = {name: [between_others(one, given.one_person) for one in found] for name, found in tested.items()}
     calibration = bundle.card.calibration
     found["llr"] = [llr_figures(one, calibration) for name in TEST for one in tested[name]]
     found["fmr"] = [fmr_figures(one, calibration) for name in TEST for one in tested[name]]
@@ -80,6 +88,15 @@ def main() -> None:
     draw_llr(given.out / "calibration.png", found["llr"])
     draw_fmr(given.out / "fmr.png", found["fmr"])
     draw_fnir(given.out / "gallery-size.png", found["searches"])
+
+
+def between_others(one: Condition, ids: list[str]) -> Condition:
+    """The condition without trials between two ids."""
+    between = (one.speakers != one.spoken_by) & np.isin(one.speakers, ids) & np.isin(one.spoken_by, ids)
+    kept, trials = ~between, one.trials
+    basis = Basis(*(np.asarray(values)[kept] for values in trials.basis))
+    trials = replace(trials, scores=trials.scores[kept], basis=basis, target=trials.target[kept])
+    return replace(one, trials=trials, speakers=one.speakers[kept], spoken_by=one.spoken_by[kept])
 
 
 def llr_figures(one: Condition, calibration: Calibration) -> dict[str, Any]:

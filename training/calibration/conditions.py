@@ -28,13 +28,17 @@ LEAST_ALIKE = 5
 
 @dataclass(frozen=True)
 class Condition:
-    """Trials under one condition: which set, how many recordings enrolled, what kind of probe."""
+    """Trials under one condition: which set, how many recordings enrolled, what kind of probe.
+
+    Attributes: speakers, spoken_by: of each trial, who is enrolled, and who speaks in the probe.
+    """
 
     name: str
     enrolled: int
     probe: str
     trials: Trials
     speakers: npt.NDArray[np.str_]
+    spoken_by: npt.NDArray[np.str_]
 
 
 def condition(
@@ -70,7 +74,7 @@ def condition(
     scores = scores_of(np.stack(prints), probes.vectors, cohort, np.array(print_of), np.array(probe_of))
     basis = Basis(probes.speech_s[probe_of], np.array(enrolled_s)[print_of], np.full(len(scores), count))
     trials = Trials(scores, basis, np.array(target))
-    return Condition(name, count, probe, trials, np.array(owners))
+    return Condition(name, count, probe, trials, np.array(owners), probes.speakers[probe_of])
 
 
 def scores_of(
