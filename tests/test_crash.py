@@ -299,6 +299,60 @@ def test_killed_right_after_a_removal_was_acknowledged_nothing_is_left_even_befo
     assert set(assert_whole(folder, encoder, said)) == {"person 1"}
 
 
+MOVE = """
+gallery.merge("person 1", "person 0")
+said("merged")
+"""
+
+STEPS_OF_MOVING = {
+    "after the first voiceprint": ("die_after(records, 'refresh_voiceprint')", False),
+    "before the giver is removed": ("die_before(records, 'remove_speaker')", False),
+    "before the change is noted": ("die_before(records, 'record_change')", False),
+    "before the commit": ("die_around_commit(before=True)", False),
+    "after the commit": ("die_around_commit(before=False)", True),
+}
+
+
+@pytest.mark.parametrize("step", STEPS_OF_MOVING)
+def test_killed_while_recordings_move_they_are_one_speakers_or_the_others(tmp_path, encoder, step):
+    hook, moved = STEPS_OF_MOVING[step]
+    with child(FIRST + hook + MOVE, tmp_path / "people") as process:
+        said = lines_of(process)
+    assert process.returncode == -9 and ["merged"] not in said
+    with Gallery.open(tmp_path / "people", encoder=encoder, index="numpy") as gallery:
+        found = {one.speaker: {row.source for row in one.recordings} for one in gallery.speakers(enrollments=True)}
+        assert gallery.check().findings == []
+    assert found == (
+        {"person 0": {"1 0", "1 1", "3 0"}} if moved else {"person 0": {"1 0", "1 1"}, "person 1": {"3 0"}}
+    )
+
+
+LEARN = """
+from speakerdb.calibration import Calibration, LlrMap, Tail
+from speakerdb.store import decisions
+tail = Tail((0.0, 1.0), (0.1, 0.01))
+shown = {"target": (0.0, 1.0), "nontarget": (-1.0, 0.0)}
+found = Calibration(LlrMap((0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)), tail, tail, "made up", shown)
+with gallery._existing().writing() as session:
+    decisions.keep_calibration(session, found)
+    decisions.keep_feedback(session, "a", [decisions.Said(1, True, 2.0, 3.0, 4.0, 2)])
+"""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_killed_while_it_learns_a_gallery_has_learnt_all_or_nothing(tmp_path, encoder, before):
+    from speakerdb.store import decisions
+
+    with child(f"{FIRST}die_around_commit(before={before})\n{LEARN}", tmp_path / "people") as process:
+        lines_of(process)
+    assert process.returncode == -9
+    with Gallery.open(tmp_path / "people", encoder=encoder, index="numpy") as gallery:
+        with gallery._existing().reading() as session:
+            assert (decisions.calibration(session) is None) == before
+            assert len(decisions.feedback(session)) == (0 if before else 1)
+        assert gallery.check().findings == []
+
+
 RECORDINGS = """
 import soundfile
 samples, rate_hz = soundfile.read(sys.argv[3], dtype="float32")
