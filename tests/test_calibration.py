@@ -41,7 +41,7 @@ def trials(count: int = 20_000, seed: int = 0) -> Trials:
 
 
 def test_a_norm_is_the_mean_and_spread_of_the_nearest_of_the_cohort() -> None:
-    cohort, found = Cohort(voices(50), 7), voices(3, seed=1)
+    cohort, found = Cohort(voices(50), 7), voices(600, seed=1)
     norms = cohort.norms(found)
     for i, voice in enumerate(found.astype(float)):
         nearest = sorted((float(voice @ other) for other in cohort.vectors.astype(float)), reverse=True)[:7]

@@ -21,6 +21,9 @@ Floats = npt.NDArray[np.float64]
 LEAST_SPREAD = 1e-3
 """Cosines to the cohort that are all alike have no spread to divide by."""
 
+AT_ONCE = 256
+"""Voices whose cosines to the cohort are in memory together: a recording of hours has thousands."""
+
 
 class Norms(NamedTuple):
     """How near voices are to their nearest strangers: mean and spread of the cosines, float64 [n] each."""
@@ -41,9 +44,15 @@ class Cohort:
 
     def norms(self, voices: Vectors) -> Norms:
         """Of unit vectors [n, dimension], each by itself."""
-        cosines = np.asarray(voices, np.float64) @ self.vectors.T.astype(np.float64)
-        nearest = -np.partition(-cosines, self.nearest - 1, axis=1)[:, : self.nearest]
-        return Norms(nearest.mean(axis=1), np.maximum(nearest.std(axis=1), LEAST_SPREAD))
+        found = Norms(np.empty(len(voices)), np.empty(len(voices)))
+        cohort = self.vectors.T.astype(np.float64)
+        for start in range(0, len(voices), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            cosines = np.asarray(voices[rows], np.float64) @ cohort
+            nearest = -np.partition(-cosines, self.nearest - 1, axis=1)[:, : self.nearest]
+            found.mean[rows] = nearest.mean(axis=1)
+            found.spread[rows] = np.maximum(nearest.std(axis=1), LEAST_SPREAD)
+        return found
 
 
 def unnormalised(count: int) -> Norms:
