@@ -246,7 +246,7 @@ if sys.argv[2] == "file":
 elif sys.argv[2] == "tables":
     Path.hardlink_to = die
 else:
-    database._fsync_folder = die
+    database.fsync_folder = die
 os.makedirs(sys.argv[1], 0o700)
 database.create(Path(sys.argv[1]) / "gallery.sqlite")
 """

@@ -25,6 +25,7 @@ COMMANDS = {
     "calibrate": "speakerdb.cli.learning",
     "doctor": "speakerdb.cli.upkeep",
     "check": "speakerdb.cli.upkeep",
+    "backup": "speakerdb.cli.upkeep",
     "rebuild": "speakerdb.cli.upkeep",
     "encoder": "speakerdb.cli.encoders",
     "db": "speakerdb.cli.upkeep",

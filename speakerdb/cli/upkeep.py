@@ -1,4 +1,4 @@
-"""check, doctor, rebuild, db: the commands about the gallery's own state."""
+"""check, doctor, backup, rebuild, db: the commands about the gallery's own state."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from speakerdb.cli.options import (
     NO,
     YES,
+    FolderPath,
     errors_as_exit_codes,
     gallery_option,
     json_option,
@@ -64,6 +65,22 @@ def doctor(gallery: Gallery, as_json: bool) -> int:
         lines.append(f"          → {complaint.mend}")
     show(found, as_json, "\n".join(lines))
     return NO if found.complaints else YES
+
+
+@click.command()
+@click.argument("target", type=FolderPath())
+@shared_options
+def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
+    """Copy the gallery, in use or not, into the new folder TARGET, which is a gallery itself then.
+
+    \b
+    Example:
+      speakerdb backup people-monday
+    """
+    done = gallery.backup(target)
+    size = f"{done.size_bytes / 1e6:.1f} MB"
+    show(done, as_json, f"Backed up {done.speakers} speakers, {done.enrollments} recordings, {size} to {done.folder}")
+    return YES
 
 
 @click.command()

@@ -331,6 +331,16 @@ class CheckReport(Result):
 
 
 @dataclass(frozen=True)
+class BackedUp(Result):
+    """A copy of a gallery: a folder that is one itself, and what is in it."""
+
+    folder: str
+    speakers: int
+    enrollments: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Rebuilt(Result):
     """An index made anew from the database."""
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment
+from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery
 from speakerdb.gallery.check import check_gallery
 from speakerdb.gallery.doctor import examine
 from speakerdb.gallery.moving import move
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, require_speaker
 from speakerdb.gallery.results import (
+    BackedUp,
     CheckReport,
     Diagnosis,
     EnrollmentInfo,
@@ -26,7 +28,8 @@ from speakerdb.gallery.results import (
     Renamed,
     SpeakerInfo,
 )
-from speakerdb.store import records
+from speakerdb.store import database, records
+from speakerdb.store.backup import backup
 from speakerdb.store.recordings import move_recording, recordings
 
 
@@ -145,6 +148,24 @@ class Upkeep(OpenGallery):
         store = self._existing()
         with self._lock:
             return check_gallery(self.folder, store, self._view)
+
+    def backup(self, folder: str | os.PathLike[str]) -> BackedUp:
+        """Copy the gallery, while it is in use, into a new folder that is a gallery then, whole or not at all.
+
+        The index is not copied: it is made anew by the first search there.
+        Raises: StateError where the folder holds a gallery already; GalleryDamaged; StorageError.
+        """
+        target = Path(folder)
+        size = backup(self._existing(), target)
+        copy = database.open_existing(target / database.FILE)
+        if copy is None:
+            raise NoSuchGallery(str(target))
+        try:
+            with copy.reading() as session:
+                listed = records.speakers(session)
+        finally:
+            copy.close()
+        return BackedUp(str(target), len(listed), sum(row[3] for row in listed), size)
 
     def doctor(self) -> Diagnosis:
         """Profiles that are likely to give wrong answers, each with the command that mends it; changes nothing.

@@ -124,6 +124,12 @@ class Database:
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
 
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the whole database as of this moment by SQLite's online backup; in WAL mode nobody waits for it."""
+        with translated(self.path), self._engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.backup(target)
+
     def integrity(self) -> list[str]:
         """What SQLite's own checks find; empty where all is well."""
         with self.reading() as session:
@@ -143,7 +149,7 @@ def create(path: Path) -> Database:
     killed or another one does the same at the same moment. A file that is empty is a damaged one, therefore.
     """
     with translated(path):
-        _make_folder(path.parent)
+        make_folder(path.parent)
         with tempfile.TemporaryDirectory(prefix=MAKING, dir=path.parent) as beside:
             draft = Path(beside) / path.name
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # -wal and -shm get the same mode
@@ -155,7 +161,7 @@ def create(path: Path) -> Database:
             except OSError:  # no hard links here
                 if not path.exists():
                     draft.rename(path)
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
     found = open_existing(path)
     if found is None:
         raise StorageError(f"{printable(path, 200)} is gone again; is somebody deleting the folder?", path=str(path))
@@ -213,17 +219,18 @@ def read_revision(database: Database) -> str | None:
         return str(row[0]) if row else None
 
 
-def _make_folder(folder: Path, mode: int = 0o700) -> None:
+def make_folder(folder: Path, mode: int = 0o700) -> None:
     """Make a folder, and those above it, on disk: what is promised inside is worth no more than its entry."""
     if folder.is_dir():
         return
     if folder.parent != folder:
-        _make_folder(folder.parent, mode=0o777)
+        make_folder(folder.parent, mode=0o777)
     folder.mkdir(mode, exist_ok=True)
-    _fsync_folder(folder.parent)
+    fsync_folder(folder.parent)
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """What was made or named in a folder is on disk."""
     if os.name == "nt":
         return  # folders cannot be opened there
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,0 +1,123 @@
+"""A copy of a gallery: whole, of one moment, and a gallery itself."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from test_crash import FIRST, child, lines_of
+from test_store import KnownVoices, posix, rows
+
+from speakerdb import Encoder, Gallery
+from speakerdb.errors import GalleryDamaged, NoSuchGallery, StateError
+from speakerdb.store.database import FILE
+
+
+@pytest.fixture(scope="module")
+def known_voices() -> KnownVoices:
+    return KnownVoices(Encoder.load()._bundle)
+
+
+TABLES = (
+    "gallery",
+    "encoder",
+    "speaker",
+    "enrollment",
+    "voiceprint",
+    "change",
+    "kept_audio",
+    "calibration",
+    "feedback",
+)
+
+
+def test_a_copy_holds_every_row_and_answers_as_the_original(enrolled: Path, examples: Path, tmp_path: Path) -> None:
+    with Gallery.open(enrolled) as gallery:
+        gallery.enroll("eva", examples / "eva_1.wav", keep_audio=True)
+        gallery.feedback(gallery.verify("ana", examples / "ana_4.wav").decision, "correct")
+        done = gallery.backup(tmp_path / "copy")
+        expected = gallery.identify(examples / "ana_4.wav")
+    assert (done.speakers, done.enrollments) == (3, 4)
+    assert done.size_bytes == (tmp_path / "copy" / FILE).stat().st_size
+    for table in TABLES:
+        assert rows(tmp_path / "copy" / FILE, f"SELECT * FROM {table}") == rows(
+            enrolled / FILE, f"SELECT * FROM {table}"
+        )
+    with Gallery.open(tmp_path / "copy") as copy:
+        assert copy.check().findings == []
+        assert copy.identify(examples / "ana_4.wav") == expected
+
+
+@posix
+def test_a_copy_is_as_private_as_a_gallery(enrolled: Path, tmp_path: Path) -> None:
+    with Gallery.open(enrolled) as gallery:
+        gallery.backup(tmp_path / "a" / "copy")
+    assert stat.S_IMODE((tmp_path / "a" / "copy").stat().st_mode) == 0o700
+    assert [path.name for path in (tmp_path / "a" / "copy").iterdir()] == [FILE]
+    assert stat.S_IMODE((tmp_path / "a" / "copy" / FILE).stat().st_mode) == 0o600
+
+
+def test_a_gallery_is_never_overwritten_and_none_is_made_of_nothing(enrolled: Path, tmp_path: Path) -> None:
+    before = (enrolled / FILE).read_bytes()
+    with Gallery.open(enrolled) as gallery, pytest.raises(StateError, match="holds a gallery already"):
+        gallery.backup(enrolled)
+    assert (enrolled / FILE).read_bytes() == before
+    with Gallery.open(tmp_path / "nothing") as nothing, pytest.raises(NoSuchGallery):
+        nothing.backup(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_copy_made_while_others_write_is_of_one_moment(known_voices: KnownVoices, tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as writer:
+            number = 0
+            while not done.is_set():
+                writer.enroll(f"person {number}", [f"{number} a", f"{number} b"])
+                number += 1
+
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("first", ["first"])
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            for turn in range(5):
+                copied = gallery.backup(tmp_path / f"copy {turn}")
+                with Gallery.open(tmp_path / f"copy {turn}", encoder=known_voices, index="numpy") as copy:
+                    assert copy.check().findings == []
+                    assert copied.enrollments == 1 + 2 * (copied.speakers - 1)  # never half an enrollment
+        finally:
+            done.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("step", ["die_before(Path, 'hardlink_to')", "die_before(backups, '_copy')"])
+def test_killed_before_it_has_its_name_a_copy_is_not_there_and_can_be_made(
+    known_voices: KnownVoices, tmp_path: Path, step: str
+) -> None:
+    script = f"{FIRST}import speakerdb.store.backup as backups\n{step}\ngallery.backup(str(folder) + ' copy')\n"
+    with child(script, tmp_path / "people") as process:
+        said = lines_of(process)
+    assert process.returncode == -9 and len(said) == 2
+    target = tmp_path / "people copy"
+    assert not (target / FILE).exists()
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        assert gallery.backup(target).enrollments == 3
+
+
+def test_a_damaged_gallery_is_told_and_leaves_no_copy(known_voices: KnownVoices, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        for number in range(60):
+            gallery.enroll(f"person {number}", [f"{number}"])
+    with Gallery.open(tmp_path / "people", encoder=known_voices) as gallery:
+        file = tmp_path / "people" / FILE
+        content = bytearray(file.read_bytes())
+        for page in range(8, len(content) // 4096):
+            content[page * 4096 : page * 4096 + 12] = b"\xff" * 12
+        file.write_bytes(content)
+        with pytest.raises(GalleryDamaged):
+            gallery.backup(tmp_path / "copy")
+    assert not (tmp_path / "copy" / FILE).exists()
