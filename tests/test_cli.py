@@ -127,6 +127,7 @@ def test_every_example_in_a_help_text_runs(
         (here / path.name).symlink_to(path)
     for name, clip in PROVIDED.items():
         (here / name).symlink_to(examples / f"{clip}.wav")
+    (here / "people.tsv").write_text("rms\trms_1.wav\nslt\tslt_1.wav\n")
     if "encoder" in example:
         provide_encoders(here, example)
     if "calibrate" in example:

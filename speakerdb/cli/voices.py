@@ -32,7 +32,7 @@ from speakerdb.errors import InputError, printable
 if TYPE_CHECKING:
     from speakerdb.audio import Source
     from speakerdb.gallery.gallery import Gallery
-    from speakerdb.gallery.results import Enrolled
+    from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 
 FILES = click.argument("files", nargs=-1, required=True)
 COUNT = click.IntRange(1, 10_000)
@@ -41,8 +41,13 @@ EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": IN
 
 
 @click.command()
-@click.argument("name")
-@FILES
+@click.argument("name", required=False)
+@click.argument("files", nargs=-1)
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="Enroll many speakers: lines of SPEAKER<tab>PATH, a Kaldi folder, or a folder with a folder a speaker.",
+)
 @click.option("--keep-going", is_flag=True, help="Enroll what can be enrolled; report the rest.")
 @click.option("--force", is_flag=True, help="Enroll several voices, outliers and possible duplicates all the same.")
 @click.option("--keep-audio", is_flag=True, help="Keep the sounds in the gallery, so that it can change its encoder.")
@@ -50,8 +55,9 @@ EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": IN
 def enroll(
     gallery: Gallery,
     as_json: bool,
-    name: str,
+    name: str | None,
     files: tuple[str, ...],
+    manifest: Path | None,
     keep_going: bool,
     force: bool,
     keep_audio: bool,
@@ -61,20 +67,30 @@ def enroll(
     A recording of several voices, one that does not sound like the speaker's others, and a new speaker who sounds like
     an enrolled one are refused, before anything is written. With --keep-going the exit code is 3 or 4 where any was.
 
+    With --manifest recordings that are enrolled under that name and path already are passed over: the same command goes
+    on where it was stopped.
+
     \b
     Example:
       speakerdb enroll ana ana_1.wav ana_2.wav ana_3.wav
+      speakerdb enroll --manifest people.tsv
     """
+    if manifest is not None:
+        if name is not None:
+            raise click.UsageError("a manifest names its speakers and files; give no others")
+        with progress_bar("enroll") as progress:
+            many = gallery.enroll_manifest(manifest, keep_audio=keep_audio, force=force, progress=progress)
+        show(many, as_json, _enrolled_many_line(many))
+        return _refusals(many.refused, as_json)
+    if name is None or not files:
+        raise click.UsageError("NAME and FILES are wanted, or --manifest")
     with progress_bar(f"enroll {printable(name, 20)}") as progress:
         sources = map(_source, files)
         done = gallery.enroll(
             name, sources, keep_going=keep_going, keep_audio=keep_audio, force=force, progress=progress
         )
     show(done, as_json, _enrolled_line(done) if done.enrolled else "")
-    if not as_json:
-        for refused in done.refused:
-            click.echo(f"speakerdb: refused {refused.error['message']}", err=True)
-    return YES if not done.refused else int(done.refused[0].error["exit_code"])
+    return _refusals(done.refused, as_json)
 
 
 @click.command()
@@ -178,6 +194,20 @@ def _source(file: str) -> Source:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("-: stdin is closed or a terminal; pipe a recording into it")
     return sys.stdin.buffer
+
+
+def _refusals(refused: list[RefusedRecording], as_json: bool) -> int:
+    """A line each on stderr; the first one's exit code."""
+    if not as_json:
+        for one in refused:
+            click.echo(f"speakerdb: refused {one.error['message']}", err=True)
+    return YES if not refused else int(refused[0].error["exit_code"])
+
+
+def _enrolled_many_line(many: EnrolledMany) -> str:
+    line = f"Enrolled  {many.speakers} speakers, {many.recordings} recordings, {many.net_speech_s:.0f} s of speech"
+    line += f"; {many.known} were enrolled before" if many.known else ""
+    return line + (f"; {len(many.refused)} refused" if many.refused else "")
 
 
 def _enrolled_line(done: Enrolled) -> str:

@@ -7,7 +7,7 @@ returned is on disk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -21,29 +21,24 @@ from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judgement
 from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import EmptyGallery, InputError, SeveralVoices, printable
+from speakerdb.errors import EmptyGallery, InputError, printable
 from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
-from speakerdb.gallery.enrolling import write_enrollment
-from speakerdb.gallery.learning import Learning
+from speakerdb.gallery.enrollment import Enrollment, several
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, line_for, require_same, require_speaker
+from speakerdb.gallery.opened import Progress, line_for, require_speaker
 from speakerdb.gallery.results import (
     Candidate,
     ComparedPair,
     Comparison,
-    Enrolled,
     Identification,
     Neighbour,
-    RefusedRecording,
     Verification,
 )
-from speakerdb.gallery.screening import outliers, require_new
 from speakerdb.store import records
-from speakerdb.store.records import EncoderIdentity, GalleryIdentity
+from speakerdb.store.records import GalleryIdentity
 
 
-class Gallery(Learning):
+class Gallery(Enrollment):
     """People and their voices in one folder. Made by `Gallery.open`; safe for use from several threads."""
 
     @staticmethod
@@ -66,70 +61,6 @@ class Gallery(Learning):
         if encoder is not None and not isinstance(encoder, Encoder):
             encoder = Encoder.load(encoder)
         return Gallery(settings.gallery_folder() if folder is None else Path(folder), encoder, index)
-
-    def enroll(
-        self,
-        name: str,
-        sources: Source | Iterable[Source],
-        *,
-        rate_hz: int | None = None,
-        keep_going: bool = False,
-        keep_audio: bool = False,
-        force: bool = False,
-        progress: Progress | None = None,
-    ) -> Enrolled:
-        """Remember recordings as a speaker's, all or none; several are heard at a time, on all cores.
-
-        Args:
-            sources: one recording or several (path, bytes, binary file, or array with `rate_hz`).
-            keep_going: enroll what can be enrolled and report the rest in `refused`.
-            keep_audio: keep the sounds themselves in the gallery, too, so that it can move to another encoder.
-            force: enroll several voices, outliers and possible duplicates all the same.
-        Returns: once it returns, the recordings are on disk.
-        Raises: InputError for a recording or name that cannot be used, such as SeveralVoices; DuplicateEnrollment,
-            ConflictingEnrollment for audio that is enrolled already; OutlierRecording; PossibleDuplicate, with
-            `keep_going` too; StorageError. Nothing was written then.
-        """
-        speaker = usable_name(name)
-        heard: list[Utterance] = []
-        refused: list[RefusedRecording] = []
-        recordings = _several(sources)
-        if not recordings:
-            raise InputError("no recording was given")
-        encoder = self.encoder
-        for get in _heard(encoder, recordings, rate_hz, keep_audio, progress):
-            try:
-                heard.append(_one_voice(get(), force))
-            except InputError as error:
-                if not keep_going:
-                    raise
-                refused.append(RefusedRecording(str(error.fields.get("source", "")), error.to_json()))
-        if not heard and self._found() is None:  # nothing to write is no reason to make a gallery
-            return Enrolled(speaker, False, [], refused, 0, 0.0, False)
-        if heard and not force:
-            heard = self._screened(speaker, heard, refused, encoder, keep_going)
-        with self._writable().writing() as session:
-            _bind(session, encoder)
-            return write_enrollment(session, speaker, heard, refused, keep_going)
-
-    def _screened(
-        self, speaker: str, heard: list[Utterance], refused: list[RefusedRecording], encoder: Encoder, keep_going: bool
-    ) -> list[Utterance]:
-        """The recordings that sound like their speaker's others. Raises: OutlierRecording; PossibleDuplicate."""
-        if self._found() is None:
-            found = outliers(None, self._judge(encoder), speaker, heard)
-        else:
-            with self._lock, self._existing().reading() as session:
-                judge, identity = self._judge(encoder, session), records.identity(session)
-                found = outliers(session, judge, speaker, heard)
-                kept = [utterance for place, utterance in enumerate(heard) if place not in found]
-                if kept and identity is not None and (keep_going or not found):
-                    require_same(identity.encoder, encoder)
-                    require_new(session, identity, self._view, judge, speaker, kept)
-        if found and not keep_going:
-            raise found[min(found)]
-        refused += [RefusedRecording(heard[place].name, error.to_json()) for place, error in sorted(found.items())]
-        return [utterance for place, utterance in enumerate(heard) if place not in found]
 
     def identify(
         self,
@@ -241,7 +172,7 @@ class Gallery(Learning):
         encoder = self.encoder
         judge = self._judge(encoder)
         line = line_for(Asked(threshold, fmr), judge, encoder, None)
-        heard = [encoder.probe(source, rate_hz) for source in _several(sources)]
+        heard = [encoder.probe(source, rate_hz) for source in several(sources)]
         if len(heard) < 2:
             raise InputError("a comparison needs two recordings or more")
         pairs = []
@@ -252,42 +183,3 @@ class Gallery(Learning):
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
         return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
-
-
-def _heard(
-    encoder: Encoder, recordings: list[Source], rate_hz: int | None, keep_audio: bool, progress: Progress | None
-) -> Iterator[Callable[[], Utterance]]:
-    """What gives each recording's utterance, or raises what is wrong with it, in order."""
-    if len(recordings) == 1:
-        told = partial(progress, 0, 1) if progress else None
-        yield partial(encoder.enrollment, recordings[0], rate_hz, told, keep_audio)
-        return
-    for number, future in enumerate(encoder.enrollments(recordings, rate_hz, keep_audio)):
-        if progress:
-            progress(number, len(recordings), 1.0, 1.0)
-        yield future.result
-
-
-def _bind(session: Session, encoder: Encoder) -> None:
-    """Bind a new gallery to the encoder that has heard its first recordings; of another one, be sure that it did.
-
-    Raises: EncoderMismatch where the gallery moved to another encoder meanwhile.
-    """
-    bound = records.identity(session)
-    if bound is None:
-        card = encoder.card
-        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
-    else:
-        require_same(bound.encoder, encoder)
-
-
-def _one_voice(utterance: Utterance, force: bool) -> Utterance:
-    if utterance.changes_s and not force:
-        raise SeveralVoices(utterance.name, utterance.changes_s)
-    return utterance
-
-
-def _several(sources: Source | Iterable[Source]) -> list[Source]:
-    single = isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray)
-    single = single or hasattr(sources, "read")
-    return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]

@@ -65,6 +65,21 @@ class Enrolled(Result):
 
 
 @dataclass(frozen=True)
+class EnrolledMany(Result):
+    """What enrolling by a manifest did.
+
+    Attributes: speakers, recordings: that were enrolled; net_speech_s: of these. known: recordings that were enrolled
+        before, under that name and path, and were not heard again.
+    """
+
+    speakers: int
+    recordings: int
+    net_speech_s: float
+    known: int
+    refused: list[RefusedRecording]
+
+
+@dataclass(frozen=True)
 class Neighbour(Result):
     """A speaker and the distance of a vector to the voiceprint, 0 to 2."""
 

@@ -18,11 +18,11 @@ from speakerdb.decision.judging import Judge, Judgement
 from speakerdb.embedding import Vectors, average, normalize
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import OutlierRecording, PossibleDuplicate
-from speakerdb.gallery.deciding import ranked
+from speakerdb.gallery.deciding import Found, ranked
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import records
 from speakerdb.store.recordings import recordings
-from speakerdb.store.records import GalleryIdentity
+from speakerdb.store.records import Enrolled, GalleryIdentity
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,27 +71,38 @@ def beside_the_others(judge: Judge, vectors: Vectors, seconds: Floats) -> tuple[
     return judge.beside(vectors, others, Basis(seconds, seconds.sum() - seconds, len(vectors) - 1))
 
 
+def pending(speaker: str, heard: Sequence[Utterance]) -> Found:
+    """Somebody who is about to be enrolled, as the gallery would find them."""
+    seconds = sum(utterance.quality.net_speech_s for utterance in heard)
+    return speaker, 0, Enrolled(len(heard), seconds), average(np.stack([utterance.vector for utterance in heard]))
+
+
 def require_new(
-    session: Session,
-    identity: GalleryIdentity,
+    session: Session | None,
+    identity: GalleryIdentity | None,
     view: IndexView,
     judge: Judge,
-    speaker: str,
-    heard: Sequence[Utterance],
+    newcomer: Found,
+    waiting: Sequence[Found],
 ) -> None:
-    """Raise PossibleDuplicate where a new speaker would be taken for an enrolled one."""
-    if judge.calibration is None or records.speaker_id(session, speaker) is not None or not records.anybody(session):
+    """Raise PossibleDuplicate where a new speaker would be taken for an enrolled one, or one of those `waiting`.
+
+    Args: session, identity: None before the first enrollment.
+    """
+    speaker, _, enrolled, voice = newcomer
+    found = [other for other in waiting if other[0] != speaker]
+    searched = len(found)
+    if session is not None and identity is not None and records.anybody(session):
+        if records.speaker_id(session, speaker) is not None:
+            return
+        near = view.nearest(session, identity, voice, settings.RESCORED)
+        known = records.enrolled_speech(session, [row for row, _, _ in near])
+        found += [(name, row, known[row], voiceprint) for row, name, voiceprint in near]
+        searched += records.count_speakers(session)
+    if judge.calibration is None or not found:
         return
-    if any(records.enrolled_for(session, utterance.sha256) for utterance in heard):
-        return  # the very audio is enrolled for somebody: that is said when it is written
-    voice = average(np.stack([utterance.vector for utterance in heard]))
-    voice_s = sum(utterance.quality.net_speech_s for utterance in heard)
-    near = view.nearest(session, identity, voice, settings.RESCORED)
-    enrolled = records.enrolled_speech(session, [row for row, _, _ in near])
-    asked = Asked(fpir=settings.DUPLICATE_FPIR)
-    line = criterion(asked, judge.calibration, None, "", records.count_speakers(session))
-    found = [(name, row, enrolled[row], voiceprint) for row, name, voiceprint in near]
-    best, judged = ranked(judge, line, voice, voice_s, found)[0]
+    line = criterion(Asked(fpir=settings.DUPLICATE_FPIR), judge.calibration, None, "", searched)
+    best, judged = ranked(judge, line, voice, enrolled.net_speech_s, found)[0]
     if same_person(judged):
         raise PossibleDuplicate(speaker, best.speaker, judged.distance, judged.threshold.distance, judged.llr or 0.0)
 

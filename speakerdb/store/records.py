@@ -217,6 +217,12 @@ def enrolled_for(session: Session, audio_sha256: str) -> str | None:
     return _checked_name(*found) if found else None
 
 
+def enrolled_sources(session: Session) -> set[tuple[str, str]]:
+    """Speaker's name and source of every recording."""
+    statement = select(SpeakerRow.name, EnrollmentRow.source).join(EnrollmentRow)
+    return {(name, source) for name, source in session.execute(statement)}
+
+
 def enrollment_owner(session: Session, enrollment: int) -> tuple[int, str] | None:
     """Id and name of the speaker of an enrollment, None where there is no such enrollment."""
     if not 0 < enrollment <= LARGEST_ID:

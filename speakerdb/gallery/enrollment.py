@@ -1,0 +1,218 @@
+"""Remembering voices: one speaker's recordings, or thousands of speakers' by a manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from speakerdb.audio import Source
+from speakerdb.encoder.encoder import Encoder
+from speakerdb.encoder.utterance import Utterance
+from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, printable
+from speakerdb.gallery.bulk import Batch, batches
+from speakerdb.gallery.deciding import Found
+from speakerdb.gallery.enrolling import write_enrollment
+from speakerdb.gallery.learning import Learning
+from speakerdb.gallery.manifest import read_manifest
+from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.opened import Progress, require_same
+from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
+from speakerdb.gallery.screening import outliers, pending, require_new
+from speakerdb.store import records
+from speakerdb.store.records import EncoderIdentity
+
+
+class Enrollment(Learning):
+    """`enroll` and `enroll_manifest`."""
+
+    def enroll(
+        self,
+        name: str,
+        sources: Source | Iterable[Source],
+        *,
+        rate_hz: int | None = None,
+        keep_going: bool = False,
+        keep_audio: bool = False,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Enrolled:
+        """Remember recordings as a speaker's, all or none; several are heard at a time, on all cores.
+
+        Args:
+            sources: one recording or several (path, bytes, binary file, or array with `rate_hz`).
+            keep_going: enroll what can be enrolled and report the rest in `refused`.
+            keep_audio: keep the sounds themselves in the gallery, too, so that it can move to another encoder.
+            force: enroll several voices, outliers and possible duplicates all the same.
+        Returns: once it returns, the recordings are on disk.
+        Raises: InputError for a recording or name that cannot be used, such as SeveralVoices; DuplicateEnrollment,
+            ConflictingEnrollment for audio that is enrolled already; OutlierRecording; PossibleDuplicate, with
+            `keep_going` too; StorageError. Nothing was written then.
+        """
+        speaker = usable_name(name)
+        heard: list[Utterance] = []
+        refused: list[RefusedRecording] = []
+        recordings = several(sources)
+        if not recordings:
+            raise InputError("no recording was given")
+        encoder = self.encoder
+        for get in _heard(encoder, recordings, rate_hz, keep_audio, progress):
+            try:
+                heard.append(_one_voice(get(), force))
+            except InputError as error:
+                if not keep_going:
+                    raise
+                refused.append(RefusedRecording(str(error.fields.get("source", "")), error.to_json()))
+        if not heard and self._found() is None:  # nothing to write is no reason to make a gallery
+            return Enrolled(speaker, False, [], refused, 0, 0.0, False)
+        if heard and not force:
+            heard = self._screened(speaker, heard, refused, encoder, keep_going)
+        with self._writable().writing() as session:
+            _bind(session, encoder)
+            return write_enrollment(session, speaker, heard, refused, keep_going)
+
+    def enroll_manifest(
+        self,
+        manifest: str | os.PathLike[str],
+        *,
+        keep_audio: bool = False,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> EnrolledMany:
+        """Enroll many speakers: all cores, some speakers to a transaction; another call goes on where one was stopped.
+
+        Args:
+            manifest: a file of `SPEAKER<tab>PATH` lines, a Kaldi folder, or a folder a speaker (`read_manifest`).
+            keep_audio, force: as `enroll`.
+        Returns: what is on disk then, and each recording that is not, with its error.
+        Raises: InputError for the manifest itself; StorageError. What was written before stays.
+        """
+        listed, refused = read_manifest(Path(manifest)), list[RefusedRecording]()
+        total, encoder = len(listed), self.encoder
+        if self._found() is not None:
+            with self._existing().reading() as session:
+                known = records.enrolled_sources(session)
+            listed = [one for one in listed if (one.speaker, printable(one.path, 1000)) not in known]
+        speakers: set[str] = set()
+        recordings, seconds, heard_before = 0, 0.0, total - len(listed)
+        futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio)
+        told = _counted(futures, heard_before, total, progress)
+        for batch in batches(listed, told, refused):
+            fit = self._fit(batch, refused, encoder, force)
+            if not fit:
+                continue
+            with self._writable().writing() as session:
+                _bind(session, encoder)
+                done = [write_enrollment(session, name, heard, refused, True) for name, heard in fit]
+            speakers.update(one.speaker for one in done if one.enrolled)
+            recordings += sum(len(one.enrolled) for one in done)
+            seconds += sum(one.net_speech_s for one in done)
+        return EnrolledMany(len(speakers), recordings, seconds, heard_before, refused)
+
+    def _fit(
+        self, batch: Batch, refused: list[RefusedRecording], encoder: Encoder, force: bool
+    ) -> list[tuple[str, list[Utterance]]]:
+        """Speakers and those of their recordings that may be enrolled; the others are added to `refused`."""
+        if force:
+            return batch.heard
+        fit: list[tuple[str, list[Utterance]]] = []
+        for speaker, heard in batch.heard:
+            several = [utterance for utterance in heard if utterance.changes_s]
+            refused += [RefusedRecording(u.name, SeveralVoices(u.name, u.changes_s).to_json()) for u in several]
+            single = [utterance for utterance in heard if not utterance.changes_s]
+            try:
+                waiting = [pending(name, kept) for name, kept in fit]
+                kept = self._screened(speaker, single, refused, encoder, True, waiting) if single else []
+            except PossibleDuplicate as error:
+                refused += [RefusedRecording(utterance.name, error.to_json()) for utterance in single]
+                continue
+            if kept:
+                fit.append((speaker, kept))
+        return fit
+
+    def _screened(
+        self,
+        speaker: str,
+        heard: list[Utterance],
+        refused: list[RefusedRecording],
+        encoder: Encoder,
+        keep_going: bool,
+        waiting: Sequence[Found] = (),
+    ) -> list[Utterance]:
+        """The recordings that sound like their speaker's others. Raises: OutlierRecording; PossibleDuplicate.
+
+        Args: waiting: other speakers who will be enrolled in the same transaction.
+        """
+        with contextlib.ExitStack() as stack:
+            session, identity = None, None
+            if self._found() is not None:
+                stack.enter_context(self._lock)
+                session = stack.enter_context(self._existing().reading())
+                identity = records.identity(session)
+                if identity is not None:
+                    require_same(identity.encoder, encoder)
+            judge = self._judge(encoder, session)
+            found = outliers(session, judge, speaker, heard)
+            if found and not keep_going:
+                raise found[min(found)]
+            kept = [utterance for place, utterance in enumerate(heard) if place not in found]
+            new = [u for u in kept if session is None or not records.enrolled_for(session, u.sha256)]
+            if new and len(new) == len(kept):  # of audio that is enrolled already it is said when it is written
+                require_new(session, identity, self._view, judge, pending(speaker, kept), waiting)
+        refused += [RefusedRecording(heard[place].name, error.to_json()) for place, error in sorted(found.items())]
+        return kept
+
+
+def _heard(
+    encoder: Encoder, recordings: list[Source], rate_hz: int | None, keep_audio: bool, progress: Progress | None
+) -> Iterator[Callable[[], Utterance]]:
+    """What gives each recording's utterance, or raises what is wrong with it, in order."""
+    if len(recordings) == 1:
+        told = partial(progress, 0, 1) if progress else None
+        yield partial(encoder.enrollment, recordings[0], rate_hz, told, keep_audio)
+        return
+    for number, future in enumerate(encoder.enrollments(recordings, rate_hz, keep_audio)):
+        if progress:
+            progress(number, len(recordings), 1.0, 1.0)
+        yield future.result
+
+
+def _counted(
+    futures: Iterator[Future[Utterance]], before: int, total: int, progress: Progress | None
+) -> Iterator[Future[Utterance]]:
+    for number, future in enumerate(futures, before):
+        if progress:
+            progress(number, total, 1.0, 1.0)
+        yield future
+
+
+def _bind(session: Session, encoder: Encoder) -> None:
+    """Bind a new gallery to the encoder that has heard its first recordings; of another one, be sure that it did.
+
+    Raises: EncoderMismatch where the gallery moved to another encoder meanwhile.
+    """
+    bound = records.identity(session)
+    if bound is None:
+        card = encoder.card
+        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+    else:
+        require_same(bound.encoder, encoder)
+
+
+def _one_voice(utterance: Utterance, force: bool) -> Utterance:
+    if utterance.changes_s and not force:
+        raise SeveralVoices(utterance.name, utterance.changes_s)
+    return utterance
+
+
+def several(sources: Source | Iterable[Source]) -> list[Source]:
+    """One recording or several, as a list."""
+    single = isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray)
+    single = single or hasattr(sources, "read")
+    return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]

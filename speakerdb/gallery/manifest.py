@@ -1,0 +1,89 @@
+"""Who says what, for many recordings at once: a table, a Kaldi folder, or a folder a speaker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from speakerdb.errors import InputError, printable
+from speakerdb.gallery.naming import usable_name
+
+HEADER = ("speaker", "path")
+HIDDEN = "."
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A recording and its speaker's name."""
+
+    speaker: str
+    path: str
+
+
+def read_manifest(source: Path) -> list[Listed]:
+    """Recordings by speaker, each once, a speaker's one after the other.
+
+    Args: source: a file of `SPEAKER<tab>PATH` lines (paths beside the file, a line `speaker<tab>path` at the top or
+        not); a folder with Kaldi's `wav.scp` and `utt2spk`; or a folder with a folder for each speaker.
+    Raises: InputError for a file or folder that is none of these, with the line; for a name that cannot be used.
+    """
+    try:
+        if source.is_dir():
+            kaldi = (source / "wav.scp").is_file() and (source / "utt2spk").is_file()
+            found = list(_kaldi(source) if kaldi else _folders(source))
+        else:
+            found = list(_table(source))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
+    if not found:
+        raise InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
+    return sorted(dict.fromkeys(found), key=lambda one: one.speaker)
+
+
+def _table(file: Path) -> Iterator[Listed]:
+    for number, line in enumerate(file.read_text(encoding="utf8").splitlines(), 1):
+        fields = line.split("\t")
+        if not line.strip() or (number == 1 and tuple(fields[:2]) == HEADER):
+            continue
+        if len(fields) < 2 or not fields[1].strip():
+            raise _malformed(file, number, "SPEAKER<tab>PATH")
+        yield Listed(_name(file, number, fields[0]), str(file.parent / fields[1].strip()))
+
+
+def _kaldi(folder: Path) -> Iterator[Listed]:
+    speakers = dict(_pairs(folder / "utt2spk"))
+    for number, (utterance, path) in enumerate(_pairs(folder / "wav.scp"), 1):
+        if path.endswith("|"):
+            raise _malformed(folder / "wav.scp", number, "UTTERANCE PATH; commands are not run")
+        if utterance not in speakers:
+            raise InputError(f"{printable(utterance)} of wav.scp has no speaker in utt2spk")
+        yield Listed(_name(folder / "utt2spk", number, speakers[utterance]), str(folder / path))
+
+
+def _pairs(file: Path) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(file.read_text(encoding="utf8").splitlines(), 1):
+        fields = line.strip().split(maxsplit=1)
+        if not fields:
+            continue
+        if len(fields) < 2:
+            raise _malformed(file, number, "two fields")
+        yield fields[0], fields[1]
+
+
+def _folders(source: Path) -> Iterator[Listed]:
+    for folder in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(HIDDEN)):
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(HIDDEN)):
+            yield Listed(usable_name(folder.name), str(path))
+
+
+def _name(file: Path, number: int, text: str) -> str:
+    try:
+        return usable_name(text)
+    except InputError as error:
+        raise InputError(f"{printable(file, 200)}, line {number}: {error}", path=str(file), line=number) from error
+
+
+def _malformed(file: Path, number: int, wanted: str) -> InputError:
+    return InputError(f"{printable(file, 200)}, line {number}: {wanted} is wanted", path=str(file), line=number)
