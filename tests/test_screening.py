@@ -192,3 +192,18 @@ def test_moving_recordings_is_all_or_none_and_keeps_the_gallery_sound(gallery, c
     assert gallery.move_enrollments([second], "ana").enrollments == 0
     assert gallery.check().findings == []
     assert gallery.identify(clips("ana_2")[0], threshold=2.0).speaker == "ana"
+
+
+def test_where_nobody_has_calibrated_the_encoder_nothing_is_screened_and_the_doctor_says_so(
+    gallery_folder: Path,
+) -> None:
+    from test_store import KnownVoices
+
+    from speakerdb import Encoder
+
+    with Gallery.open(gallery_folder, encoder=KnownVoices(Encoder.load()._bundle)) as known:
+        known.enroll("ana", ["any", "other"])  # vectors that have nothing to do with one another
+        known.enroll("anna", ["one more"])
+        found = known.doctor()
+    assert not found.calibrated
+    assert [complaint.kind for complaint in found.complaints] == ["little_speech"]
