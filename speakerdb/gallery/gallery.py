@@ -52,7 +52,7 @@ class Gallery(Enrollment):
         Args:
             folder: where it lies; `SPEAKERDB_GALLERY` or the user's data folder where left out.
             encoder: a bundle's name or folder; left out, the one that the gallery is bound to.
-            index: `auto`, `faiss-flat` or `numpy`.
+            index: `auto`, `faiss-flat`, `faiss-ivf` or `numpy`.
         Raises: StorageError where the database is damaged or newer than the program; EncoderDamaged where there is no
             such bundle; InputError for what is no path; ValueError for another index.
         """

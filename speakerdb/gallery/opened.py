@@ -32,7 +32,7 @@ class OpenGallery:
         self._path = folder / database.FILE
         self._asked_encoder = encoder
         self._encoder: Encoder | None = None
-        self._view = IndexView(folder, index)
+        self._view = IndexView(folder, index, lambda: self._existing().reading())
         self._database = self._opened()
         self._lock = threading.RLock()
 

@@ -193,7 +193,7 @@ class Upkeep(OpenGallery):
                 self._view.forget()
                 index = self._view.caught_up(session, identity)
             self._view.save(self._generation)
-            return Rebuilt(len(index), self._view.kind)
+            return Rebuilt(len(index), index.kind)
 
 
 def _owner(session: Session, enrollment: int) -> tuple[int, str]:

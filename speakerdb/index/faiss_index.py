@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.protocol import Ids, check_batch, check_search
+from speakerdb.index.protocol import EXACT_SPARE, Ids, check_batch, check_search
 
 
 class FaissIndex:
     """`IDMap2` around `Flat`: removal keeps the ids right (it would not around an inverted file)."""
 
     kind = "faiss-flat"
+    spare = EXACT_SPARE
 
     def __init__(self, dimension: int, index: Any = None) -> None:
         import faiss
@@ -43,11 +44,12 @@ class FaissIndex:
         cosines[found < 0] = -np.inf
         return found, cosines
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> memoryview:
         """FAISS's own format."""
         import faiss
 
-        return bytes(faiss.serialize_index(self._index).tobytes())
+        written: Any = faiss.serialize_index(self._index)
+        return memoryview(written)
 
 
 def from_bytes(content: bytes, dimension: int) -> FaissIndex:

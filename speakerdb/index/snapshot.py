@@ -84,11 +84,11 @@ def load(folder: Path, binding: Binding) -> tuple[VectorIndex, int] | None:
     try:
         with (folder / FILE).open("rb") as file:
             fields = _header(file)
-            content = file.read()
-        claimed = fields.pop("sha256")
-        agrees = fields.get("format") == FORMAT and all(
-            fields.get(name) == value for name, value in asdict(binding).items()
-        )
+            claimed = fields.pop("sha256")
+            agrees = fields.get("format") == FORMAT and all(
+                fields.get(name) == value for name, value in asdict(binding).items()
+            )
+            content = file.read() if agrees else b""
         if not agrees or claimed != _digest(fields, content):
             return None
         index = load_index(binding.kind, content, binding.dimension)
@@ -138,7 +138,7 @@ def _header(file: IO[bytes]) -> dict[str, Any]:
     return fields
 
 
-def _digest(fields: dict[str, Any], content: bytes) -> str:
+def _digest(fields: dict[str, Any], content: bytes | memoryview) -> str:
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     digest.update(content)
     return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""The index for many: an inverted file in FAISS, 8 bits a number, with ids of its own.
+
+Voices lie in lists around centres that were found in the gallery itself; a search goes through the nearest lists
+alone. Cosines are of vectors rounded to 8 bits: they choose candidates, whose exact distances come from the database.
+`IDMap2` around an inverted file gives wrong ids after a removal, and HNSW cannot remove at all; this can both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.embedding import Vectors
+from speakerdb.index.protocol import Ids, check_batch, check_search
+
+TRAINED_ON = 64
+"""Voices for each list from which the centres are found; FAISS asks for 39 at least."""
+
+ROUNDS = 10
+"""Of k-means; more find no more neighbours (measured at a million)."""
+
+SEARCHED = 4
+"""Lists that are searched, times the root of their number: a query's cost grows with the root of the gallery, and
+recall@1 stays above 0.999 from 100,000 voices to a million (benchmarks/README.md)."""
+
+LONGER = 2
+"""Times as many lists would be made for the gallery now: it is four times as large as it was."""
+
+HASHTABLE = 2
+"""`faiss::DirectMap::Hashtable`, which FAISS's stubs do not know: an id is found without going through all lists."""
+
+
+class InvertedFile:
+    """Made for a number of voices, and trained before anything is added."""
+
+    kind = "faiss-ivf"
+    spare = 50
+
+    def __init__(self, dimension: int, index: Any) -> None:
+        self.dimension = dimension
+        self._index = index
+        index.nprobe = min(index.nlist, round(SEARCHED * math.sqrt(index.nlist)))
+        index.parallel_mode = 1  # a query's lists on all cores; by default only queries are shared out
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether it holds so many that other centres would do better."""
+        return lists_for(len(self)) >= LONGER * int(self._index.nlist)
+
+    def add(self, ids: Ids, vectors: Vectors) -> None:
+        """See `VectorIndex.add`."""
+        check_batch(ids, vectors, self.dimension)
+        self.remove(ids)  # FAISS would keep both
+        self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
+
+    def remove(self, ids: Ids) -> int:
+        """See `VectorIndex.remove`."""
+        import faiss
+
+        if not len(self) or not len(ids):
+            return 0
+        wanted = np.ascontiguousarray(ids, np.int64)
+        return int(self._index.remove_ids(faiss.IDSelectorArray(len(wanted), faiss.swig_ptr(wanted))))
+
+    def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
+        """See `VectorIndex.search`; the cosines are of the rounded vectors."""
+        check_search(queries, count, self.dimension)
+        cosines, found = self._index.search(np.ascontiguousarray(queries, np.float32), count)
+        cosines[found < 0] = -np.inf
+        return found, cosines
+
+    def to_bytes(self) -> memoryview:
+        """FAISS's own format."""
+        import faiss
+
+        written: Any = faiss.serialize_index(self._index)
+        return memoryview(written)
+
+
+def lists_for(size: int) -> int:
+    """How many lists a gallery of this size gets: the power of two nearest to four times its root."""
+    return int(2 ** round(math.log2(4 * math.sqrt(max(size, 1)))))
+
+
+def training_size(size: int) -> int:
+    """How many voices of a gallery the centres are found in."""
+    return min(size, TRAINED_ON * lists_for(size))
+
+
+def trained(sample: Vectors, size: int) -> InvertedFile:
+    """An empty index for a gallery of some size.
+
+    Args: sample: float32 [n, dimension], voices of the gallery, about `training_size(size)`, unit length.
+    Raises: ValueError where the sample is smaller than the number of lists.
+    """
+    import faiss
+
+    lists, dimension = lists_for(size), sample.shape[1]
+    if len(sample) < lists:
+        raise ValueError(f"{len(sample)} voices are too few for {lists} lists")
+    index = faiss.IndexIVFScalarQuantizer(
+        faiss.IndexFlatIP(dimension),
+        dimension,
+        lists,
+        faiss.ScalarQuantizer.QT_8bit,
+        faiss.METRIC_INNER_PRODUCT,
+        False,  # of the vectors themselves, not of what is left of them beside their centre
+    )
+    index.cp.spherical = True
+    index.cp.niter = ROUNDS
+    index.cp.min_points_per_centroid = 1  # or it speaks of it on stderr
+    index.cp.max_points_per_centroid = 2 * TRAINED_ON  # that the sample is the whole sample
+    index.train(np.ascontiguousarray(sample, np.float32))
+    index.set_direct_map_type(HASHTABLE)
+    return InvertedFile(dimension, index)
+
+
+def from_bytes(content: bytes, dimension: int) -> InvertedFile:
+    """The index that `to_bytes` wrote. Raises: ValueError where FAISS cannot read it or it is of another kind."""
+    import faiss
+
+    try:
+        index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError("FAISS cannot read it") from error
+    if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.d != dimension:
+        raise ValueError("not an index of this kind and dimension")
+    if not index.is_trained or index.direct_map.type != HASHTABLE:
+        raise ValueError("an inverted file that cannot remove")
+    return InvertedFile(dimension, index)
