@@ -76,7 +76,7 @@ COMPLETE_SPEECH_S = 12.0
 LITTLE_SPEECH_S = 3.0
 """Net speech of a speaker below which `doctor` asks for more."""
 
-RESCORED = 50
+RESCORED = 20
 """Candidates of the vector search that are scored, where fewer are asked for."""
 
 REWRITE_BELOW_BYTES = 256 << 20

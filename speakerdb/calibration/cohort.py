@@ -9,6 +9,7 @@ score it does not raise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -42,16 +43,19 @@ class Cohort:
     vectors: Vectors
     nearest: int
 
+    @cached_property
+    def _columns(self) -> Vectors:
+        return np.ascontiguousarray(self.vectors.T, np.float32)
+
     def norms(self, voices: Vectors) -> Norms:
         """Of unit vectors [n, dimension], each by itself."""
         found = Norms(np.empty(len(voices)), np.empty(len(voices)))
-        cohort = self.vectors.T.astype(np.float64)
         for start in range(0, len(voices), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
-            cosines = np.asarray(voices[rows], np.float64) @ cohort
-            nearest = -np.partition(-cosines, self.nearest - 1, axis=1)[:, : self.nearest]
-            found.mean[rows] = nearest.mean(axis=1)
-            found.spread[rows] = np.maximum(nearest.std(axis=1), LEAST_SPREAD)
+            cosines = np.asarray(voices[rows], np.float32) @ self._columns
+            nearest = np.partition(cosines, -self.nearest, axis=1)[:, -self.nearest :]
+            found.mean[rows] = nearest.mean(axis=1, dtype=np.float64)
+            found.spread[rows] = np.maximum(nearest.std(axis=1, dtype=np.float64), LEAST_SPREAD)
         return found
 
 

@@ -13,12 +13,10 @@ from speakerdb.embedding import Vector
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.gallery.feedback import KEPT, Compared, Decision
 from speakerdb.gallery.results import Candidate, Identification, Verification
+from speakerdb.store.found import Found
 from speakerdb.store.records import Enrolled, GalleryIdentity
 
 ACCEPTED, REJECTED, UNKNOWN, INCONCLUSIVE = "accepted", "rejected", "unknown", "inconclusive"
-
-Found = tuple[str, int, Enrolled, Vector]
-"""A speaker of the gallery: name, id, what is enrolled, voiceprint."""
 
 
 def ranked(

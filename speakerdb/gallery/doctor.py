@@ -131,13 +131,11 @@ def _duplicates(
     seen = set()
     for i, speaker in enumerate(held.people):
         voice = held.voiceprints[i]
-        near = [row for row in view.nearest(session, identity, voice, NEIGHBOURS + 1) if row[0] != speaker]
-        near = [row for row in near[:NEIGHBOURS] if row[0] in place]
+        near = [other for other in view.nearest(session, identity, voice, NEIGHBOURS + 1)[0] if other.id != speaker]
+        near = [other for other in near[:NEIGHBOURS] if other.id in place]
         if not near:
             continue
-        enrolled = records.enrolled_speech(session, [row[0] for row in near])
-        found = [(name, row, enrolled[row], stored) for row, name, stored in near]
-        for candidate, judged in ranked(judge, line, voice, float(held.enrolled_s[i]), found):
+        for candidate, judged in ranked(judge, line, voice, float(held.enrolled_s[i]), near):
             pair = tuple(sorted((names[int(speaker)], candidate.speaker)))
             if same_person(judged) and pair not in seen:
                 seen.add(pair)

@@ -17,7 +17,6 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, printable
 from speakerdb.gallery.bulk import Batch, batches
-from speakerdb.gallery.deciding import Found
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.learning import Learning
 from speakerdb.gallery.manifest import read_manifest
@@ -26,6 +25,7 @@ from speakerdb.gallery.opened import Progress, require_same
 from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 from speakerdb.gallery.screening import outliers, pending, require_new
 from speakerdb.store import records
+from speakerdb.store.found import Found
 from speakerdb.store.records import EncoderIdentity
 
 

@@ -21,6 +21,7 @@ from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judgement
 from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
+from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, InputError, printable
 from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
 from speakerdb.gallery.enrollment import Enrollment, several
@@ -35,7 +36,11 @@ from speakerdb.gallery.results import (
     Verification,
 )
 from speakerdb.store import records
+from speakerdb.store.found import Found
 from speakerdb.store.records import GalleryIdentity
+
+UNIT_TOLERANCE = 1e-3
+"""Of the length of a vector that was not made here."""
 
 
 class Gallery(Enrollment):
@@ -64,7 +69,7 @@ class Gallery(Enrollment):
 
     def identify(
         self,
-        source: Source,
+        source: Source | Utterance,
         *,
         rate_hz: int | None = None,
         top: int = settings.TOP,
@@ -76,6 +81,7 @@ class Gallery(Enrollment):
         """Who speaks here? Nobody known, where nobody is within the threshold.
 
         Args:
+            source: a recording, or what `Encoder.probe` of the gallery's encoder has heard of one.
             top: how many candidates to list.
             threshold: a distance 0 to 2; or fpir: how often a stranger may be given a name, whatever the gallery's
                 size; left out, an FPIR of 1 %, or the threshold of an encoder that is not calibrated.
@@ -86,13 +92,18 @@ class Gallery(Enrollment):
             raise InputError(f"{top} candidates; at least 1")
         asked = Asked(threshold, fpir=fpir, margin=margin)
         encoder = self.encoder
+        if not isinstance(source, Utterance):
+            self._answerable(asked, encoder)
+        probe = _heard(encoder, source, rate_hz, progress)
+        candidates, gallery = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
+        return identification(probe, candidates, margin, top, gallery)
+
+    def _answerable(self, asked: Asked, encoder: Encoder) -> None:
+        """Raise, before a recording is heard, what would be raised after it."""
         with self._existing().reading() as session:
             if not records.anybody(session):
                 raise EmptyGallery
             line_for(asked, self._judge(encoder, session), encoder, 1)
-        probe = encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-        candidates, gallery = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
-        return identification(probe, candidates, margin, top, gallery)
 
     def nearest(self, vector: Vector, top: int = settings.TOP) -> list[Neighbour]:
         """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
@@ -100,40 +111,37 @@ class Gallery(Enrollment):
         Args: vector: float32 [dimension], unit length, of this gallery's encoder.
         Raises: EmptyGallery; NoSuchGallery.
         """
-        with self._existing().reading() as session:
-            found = self._found_near(session, records.identity(session), vector, top)
-        apart = distances(vector, np.stack([voiceprint for _, _, voiceprint in found]))
-        neighbours = [Neighbour(name, float(apart[i])) for i, (_, name, _) in enumerate(found)]
+        with self._lock, self._existing().reading() as session:
+            found, _ = self._found_near(session, records.identity(session), vector, top)
+        apart = distances(vector, np.stack([near.voiceprint for near in found]))
+        neighbours = [Neighbour(near.speaker, float(apart[i])) for i, near in enumerate(found)]
         return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:top]
 
     def _candidates(
         self, vector: Vector, probe_s: float, top: int, encoder: Encoder, asked: Asked
     ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
         """The index's nearest, scored exactly, from the likeliest on; and which gallery it was."""
-        with self._existing().reading() as session:
+        with self._lock, self._existing().reading() as session:  # in this order no state is older than the index's
             identity = self._bound(session, encoder)  # it may have moved to another encoder while this one listened
-            nearest = self._found_near(session, identity, vector, max(top, settings.RESCORED))
-            enrolled = records.enrolled_speech(session, [speaker for speaker, _, _ in nearest])
+            nearest, searched = self._found_near(session, identity, vector, max(top, settings.RESCORED))
             judge = self._judge(encoder, session)
-            line = line_for(asked, judge, encoder, records.count_speakers(session))
-        found = [(name, speaker, enrolled[speaker], voiceprint) for speaker, name, voiceprint in nearest]
-        return ranked(judge, line, vector, probe_s, found), identity
+        line = line_for(asked, judge, encoder, searched)
+        return ranked(judge, line, vector, probe_s, nearest), identity
 
     def _found_near(
         self, session: Session, identity: GalleryIdentity | None, vector: Vector, count: int
-    ) -> list[tuple[int, str, Vector]]:
+    ) -> tuple[list[Found], int]:
         if identity is None:
             raise EmptyGallery
-        with self._lock:
-            nearest = self._view.nearest(session, identity, vector, count)
+        nearest, searched = self._view.nearest(session, identity, vector, count)
         if not nearest:
             raise EmptyGallery
-        return nearest
+        return nearest, searched
 
     def verify(
         self,
         name: str,
-        source: Source,
+        source: Source | Utterance,
         *,
         rate_hz: int | None = None,
         threshold: float | None = None,
@@ -144,6 +152,7 @@ class Gallery(Enrollment):
         """Is it who they say? Reads the one voiceprint; no index is needed.
 
         Args:
+            source: as `identify`.
             threshold: a distance 0 to 2; or fmr: how often a stranger may be accepted; left out, an FMR of 1 %, or the
                 threshold of an encoder that is not calibrated.
             margin: distances this near to the threshold are inconclusive.
@@ -156,7 +165,7 @@ class Gallery(Enrollment):
             line = line_for(asked, judge, encoder, None)
             row = require_speaker(session, speaker)
             stored, enrolled = records.voiceprint(session, row), records.enrolled_speech(session, [row])[row]
-        probe = encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
+        probe = _heard(encoder, source, rate_hz, progress)
         [judged] = judge.judge(probe.vector, stored[None], basis_of(probe.quality.net_speech_s, [enrolled]), line)
         return verification(probe, speaker, row, enrolled, judged, identity)
 
@@ -183,3 +192,13 @@ class Gallery(Enrollment):
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
         return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
+
+
+def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, progress: Progress | None) -> Utterance:
+    """A recording as the encoder hears it, or as it has heard it already."""
+    if not isinstance(source, Utterance):
+        return encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
+    length = float(np.linalg.norm(source.vector))
+    if source.vector.shape != (encoder.card.dimension,) or not abs(length - 1.0) < UNIT_TOLERANCE:
+        raise InputError(f"{printable(source.name, 200)}: its vector is not one of {encoder.card.id}")
+    return source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from speakerdb.decision.criterion import Asked, Criterion, criterion
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
-from speakerdb.errors import EmptyGallery, EncoderMismatch, NoSuchGallery, NoSuchSpeaker
+from speakerdb.errors import EmptyGallery, EncoderMismatch, NoSuchGallery, NoSuchSpeaker, StorageError
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import database, decisions, records
 from speakerdb.store.database import Database
@@ -32,7 +33,7 @@ class OpenGallery:
         self._path = folder / database.FILE
         self._asked_encoder = encoder
         self._encoder: Encoder | None = None
-        self._view = IndexView(folder, index, lambda: self._existing().reading())
+        self._view = IndexView(folder, index, self._existing)
         self._database = self._opened()
         self._lock = threading.RLock()
 
@@ -47,9 +48,17 @@ class OpenGallery:
         with self._lock:
             if self._database is not None:
                 try:
+                    self._settle()
                     self._view.save(self._generation)
                 finally:
                     self._database.close()
+
+    def _settle(self) -> None:
+        """The index as of now, where there is one in memory; what cannot be read now is told by who needs it."""
+        with contextlib.suppress(StorageError), self._existing().reading() as session:
+            identity = records.identity(session)
+            if identity is not None:
+                self._view.settle(session, identity)
 
     @property
     def encoder(self) -> Encoder:

@@ -18,9 +18,10 @@ from speakerdb.decision.judging import Judge, Judgement
 from speakerdb.embedding import Vectors, average, normalize
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import OutlierRecording, PossibleDuplicate
-from speakerdb.gallery.deciding import Found, ranked
+from speakerdb.gallery.deciding import ranked
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import records
+from speakerdb.store.found import Found
 from speakerdb.store.recordings import recordings
 from speakerdb.store.records import Enrolled, GalleryIdentity
 
@@ -74,7 +75,8 @@ def beside_the_others(judge: Judge, vectors: Vectors, seconds: Floats) -> tuple[
 def pending(speaker: str, heard: Sequence[Utterance]) -> Found:
     """Somebody who is about to be enrolled, as the gallery would find them."""
     seconds = sum(utterance.quality.net_speech_s for utterance in heard)
-    return speaker, 0, Enrolled(len(heard), seconds), average(np.stack([utterance.vector for utterance in heard]))
+    voice = average(np.stack([utterance.vector for utterance in heard]))
+    return Found(speaker, 0, Enrolled(len(heard), seconds), voice)
 
 
 def require_new(
@@ -90,15 +92,14 @@ def require_new(
     Args: session, identity: None before the first enrollment.
     """
     speaker, _, enrolled, voice = newcomer
-    found = [other for other in waiting if other[0] != speaker]
+    found = [other for other in waiting if other.speaker != speaker]
     searched = len(found)
     if session is not None and identity is not None and records.anybody(session):
         if records.speaker_id(session, speaker) is not None:
             return
-        near = view.nearest(session, identity, voice, settings.RESCORED)
-        known = records.enrolled_speech(session, [row for row, _, _ in near])
-        found += [(name, row, known[row], voiceprint) for row, name, voiceprint in near]
-        searched += records.count_speakers(session)
+        near, size = view.nearest(session, identity, voice, settings.RESCORED)
+        found += near
+        searched += size
     if judge.calibration is None or not found:
         return
     line = criterion(Asked(fpir=settings.DUPLICATE_FPIR), judge.calibration, None, "", searched)

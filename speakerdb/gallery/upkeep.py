@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -68,7 +69,7 @@ class Upkeep(OpenGallery):
         """Forget a speaker: rows, vectors, index, and SQLite's log. Raises: NoSuchSpeaker."""
         speaker_name = usable_name(name)
         store = self._existing()
-        with self._view.erased(), store.writing() as session:
+        with self._erased(), store.writing() as session:
             speaker = require_speaker(session, speaker_name)
             count = len(records.enrollments_of(session, speaker))
             records.remove_speaker(session, speaker)
@@ -78,7 +79,7 @@ class Upkeep(OpenGallery):
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
         store = self._existing()
-        with self._view.erased(), store.writing() as session:
+        with self._erased(), store.writing() as session:
             speaker, name = _owner(session, enrollment)
             records.remove_enrollment(session, enrollment)
             left = records.refresh_voiceprint(session, speaker, added=-1)
@@ -107,7 +108,7 @@ class Upkeep(OpenGallery):
         if not moved:
             raise InputError("no recording was named")
         store = self._existing()
-        with self._view.erased(), store.writing() as session:
+        with self._erased(), store.writing() as session:
             owners = [_owner(session, enrollment) for enrollment in moved]
             known = records.speaker_id(session, name)
             target = records.add_speaker(session, name) if known is None else known
@@ -181,6 +182,13 @@ class Upkeep(OpenGallery):
             judge = self._judge(encoder, session)
             complaints = list(examine(session, identity, self._view, judge, held))
         return Diagnosis(len(held.people), len(held.ids), judge.calibration is not None, complaints)
+
+    @contextlib.contextmanager
+    def _erased(self) -> Iterator[None]:
+        """Somebody's voice goes inside: no snapshot may hold it."""
+        identity = self._identity()
+        with self._lock, self._view.erased(identity):
+            yield
 
     def rebuild(self) -> Rebuilt:
         """Make the index anew from the database and save it."""

@@ -16,24 +16,34 @@ from sqlalchemy.orm import Session
 from speakerdb import settings
 from speakerdb.embedding import Vector
 from speakerdb.errors import StorageError
-from speakerdb.gallery.building import Reading, Successor, build
+from speakerdb.gallery.building import Successor, build
 from speakerdb.index import snapshot
 from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
 from speakerdb.store import records
-from speakerdb.store.database import translated
+from speakerdb.store.database import Database, translated
+from speakerdb.store.found import Found, found
 from speakerdb.store.records import DamagedRow, GalleryIdentity
 
 FOLDER = "index"
+KEPT_FROM_BYTES = 16 << 20
+"""A snapshot beyond this is sooner loaded than made anew."""
+
+WAITED_FOR, WAIT_S = 100_000, 5.0
+"""Closing waits for the new index of a gallery up to this size, which takes seconds, and at most so long."""
+
+SPARE = 8
+"""Searched beyond what is asked for: float32 cosines confuse voices whose distances differ by less than 0.0005, and
+8-bit ones those whose cosines differ by less than 0.001."""
 
 
 class IndexView:
     """The index of one gallery in memory. Not safe for use from several threads at once: the gallery locks."""
 
-    def __init__(self, gallery_folder: Path, kind: str, reading: Reading) -> None:
+    def __init__(self, gallery_folder: Path, kind: str, store: Callable[[], Database]) -> None:
         resolve(kind)  # a kind that is not known is refused here
         self._asked = kind
-        self._reading = reading
+        self._store = store
         self._folder = gallery_folder / FOLDER
         self._index: VectorIndex | None = None
         self._binding: snapshot.Binding | None = None
@@ -43,21 +53,22 @@ class IndexView:
 
     def nearest(
         self, session: Session, identity: GalleryIdentity, query: Vector, count: int
-    ) -> list[tuple[int, str, Vector]]:
-        """Id, name and voiceprint of the speakers nearest to a unit vector as of the session's state, and a few more.
+    ) -> tuple[list[Found], int]:
+        """The speakers nearest to a unit vector as of the session's state, a few more, and how many were searched.
 
         Raises: DamagedRow where the database has lost a row.
         """
         for index in (self.caught_up, self.rebuild):  # the second where the first knows somebody who is not there
-            found = _search(index(session, identity), query, count)
-            names, prints = records.names_of(session, found), records.voiceprints_of(session, found)
-            if names.keys() == prints.keys() == set(found):
-                return [(speaker, names[speaker], prints[speaker]) for speaker in found]
+            searched = index(session, identity)
+            ids = _search(searched, query, count)
+            near = found(session, ids)
+            if len(near) == len(ids):
+                return near, len(searched)
         raise DamagedRow("a voiceprint has no speaker")
 
     def caught_up(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
         """The index at the session's generation: loaded, replayed from the change log, or built from SQL."""
-        binding = snapshot.Binding(identity.uuid, identity.encoder.sha256, identity.encoder.dimension, "")
+        binding = _binding(identity)
         if self._index is None or self._binding != binding or self._generation > identity.generation:
             self._binding, self._successor = binding, None
             loaded = self._loaded(binding)
@@ -68,7 +79,7 @@ class IndexView:
         self._succeed(binding, identity.generation)
         self._replay(self._index, session, identity.generation)
         if self._successor is None and outgrown(self._asked, self._index):
-            self._successor = Successor(self._reading, self._asked)
+            self._successor = Successor(self._store().reading, self._asked)
         return self._index
 
     def rebuild(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
@@ -129,18 +140,43 @@ class IndexView:
             snapshot.drop_later(self._folder, generation)
 
     @contextlib.contextmanager
-    def erased(self) -> Iterator[None]:
-        """No snapshot on disk, nor a new one, until the block ends. Raises: StorageError where the disk refuses."""
-        with translated(self._folder), snapshot.erased(self._folder):
-            yield
+    def erased(self, identity: GalleryIdentity | None = None) -> Iterator[None]:
+        """No snapshot on disk, nor a new one, until the block ends. Raises: StorageError where the disk refuses.
+
+        What took long to make is not thrown away: a large snapshot is loaded first, and `save` writes it again without
+        whoever is removed in the block.
+        """
+        with translated(self._folder):
+            if identity and self._index is None and snapshot.size_bytes(self._folder) > KEPT_FROM_BYTES:
+                self._binding = _binding(identity)
+                loaded = self._loaded(self._binding)
+                if loaded is not None and loaded[1] <= identity.generation:
+                    self._index, self._generation = loaded
+            with snapshot.erased(self._folder):
+                if self._index is not None:
+                    self._changed_since_saved = max(1, len(self._index))
+                yield
+
+    def settle(self, session: Session, identity: GalleryIdentity) -> None:
+        """Catch up before the last `save`; an index that is about to be there is waited for."""
+        if self._index is None:
+            return
+        if self._successor is not None and len(self._index) <= WAITED_FOR:
+            self._successor.wait(WAIT_S)
+        self.caught_up(session, identity)
 
     def forget(self) -> None:
         """Drop the index in memory; the next search loads or builds it."""
         self._index, self._generation, self._successor = None, -1, None
 
 
+def _binding(identity: GalleryIdentity) -> snapshot.Binding:
+    """What a snapshot of the gallery must agree with; of which kind it is, is open."""
+    return snapshot.Binding(identity.uuid, identity.encoder.sha256, identity.encoder.dimension, "")
+
+
 def _search(index: VectorIndex, query: Vector, count: int) -> list[int]:
     if not len(index):
         return []
-    found, _ = index.search(query[None], min(count + index.spare, len(index)))
-    return [int(speaker) for speaker in found[0] if speaker != MISSING]
+    ids, _ = index.search(query[None], min(count + SPARE, len(index)))
+    return [int(speaker) for speaker in ids[0] if speaker != MISSING]

@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.protocol import EXACT_SPARE, Ids, check_batch, check_search
+from speakerdb.index.protocol import Ids, check_batch, check_search
 
 
 class FaissIndex:
     """`IDMap2` around `Flat`: removal keeps the ids right (it would not around an inverted file)."""
 
     kind = "faiss-flat"
-    spare = EXACT_SPARE
 
     def __init__(self, dimension: int, index: Any = None) -> None:
         import faiss

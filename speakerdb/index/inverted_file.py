@@ -37,13 +37,11 @@ class InvertedFile:
     """Made for a number of voices, and trained before anything is added."""
 
     kind = "faiss-ivf"
-    spare = 50
 
     def __init__(self, dimension: int, index: Any) -> None:
         self.dimension = dimension
         self._index = index
         index.nprobe = min(index.nlist, round(SEARCHED * math.sqrt(index.nlist)))
-        index.parallel_mode = 1  # a query's lists on all cores; by default only queries are shared out
 
     def __len__(self) -> int:
         return int(self._index.ntotal)

@@ -6,14 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.protocol import EXACT_SPARE, MISSING, Ids, check_batch, check_search
+from speakerdb.index.protocol import MISSING, Ids, check_batch, check_search
 
 
 class NumpyIndex:
     """Rows in one array with room to grow; a removed row is filled by the last one."""
 
     kind = "numpy"
-    spare = EXACT_SPARE
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension

@@ -15,21 +15,15 @@ Ids: TypeAlias = npt.NDArray[np.int64]
 MISSING = -1
 """The id in a result's place for which nobody is left."""
 
-EXACT_SPARE = 8
-"""`spare` of an exact scan: float32 cosines confuse voices whose distances differ by less than 0.0005."""
-
 
 class VectorIndex(Protocol):
     """Unit vectors under ids, searched by inner product. Not safe for use from several threads at once.
 
-    Attributes:
-        kind: the engine's name, in snapshots. dimension: of all vectors.
-        spare: how many more than are wanted have to be found, so that none of the wanted is missed but by chance.
+    Attributes: kind: the engine's name, in snapshots. dimension: of all vectors.
     """
 
     kind: str
     dimension: int
-    spare: int
 
     def __len__(self) -> int:
         """How many ids are in it."""

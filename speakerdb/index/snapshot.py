@@ -97,6 +97,14 @@ def load(folder: Path, binding: Binding) -> tuple[VectorIndex, int] | None:
         return None
 
 
+def size_bytes(folder: Path) -> int:
+    """Of the snapshot; 0 where there is none."""
+    try:
+        return (folder / FILE).stat().st_size
+    except OSError:
+        return 0
+
+
 def drop_later(folder: Path, generation: int) -> None:
     """Delete a snapshot that stands at a later generation than the gallery.
 

@@ -18,6 +18,8 @@ from speakerdb.calibration import Calibration
 from speakerdb.store.records import DamagedRow, now
 from speakerdb.store.schema import CalibrationRow, FeedbackRow
 
+KEPT = select(CalibrationRow.content, CalibrationRow.content_crc32)
+
 
 @dataclass(frozen=True)
 class Said:
@@ -36,7 +38,7 @@ class Said:
 
 def calibration(session: Session) -> Calibration | None:
     """The gallery's own; None where it has none. Raises: DamagedRow where it is not what was written."""
-    row = session.get(CalibrationRow, 1)
+    row = session.execute(KEPT).first()
     if row is None:
         return None
     try:

@@ -33,6 +33,15 @@ STORED = np.dtype("<f4")
 BATCH_ROWS = 4096
 NAMES = select(SpeakerRow.id, SpeakerRow.name, SpeakerRow.name_crc32)
 PRINTS = select(VoiceprintRow.speaker_id, VoiceprintRow.vector, VoiceprintRow.vector_crc32)
+IDENTITY = select(
+    GalleryRow.uuid,
+    GalleryRow.generation,
+    GalleryRow.created,
+    EncoderRow.name,
+    EncoderRow.version,
+    EncoderRow.sha256,
+    EncoderRow.dimension,
+).join(EncoderRow, GalleryRow.encoder_id == EncoderRow.id)
 LARGEST_ID = (1 << 63) - 1
 """SQLite's; a larger number cannot even be asked for."""
 
@@ -100,20 +109,18 @@ def add_encoder(session: Session, encoder: EncoderIdentity) -> int:
 
 def identity(session: Session) -> GalleryIdentity | None:
     """The gallery's row, None before the first enrollment."""
-    statement = select(GalleryRow, EncoderRow).join(EncoderRow, GalleryRow.encoder_id == EncoderRow.id)
-    found = session.execute(statement).first()
+    found = session.execute(IDENTITY).first()
     if found is None:
         return None
-    gallery, encoder = found
     return GalleryIdentity(
-        _typed(gallery.uuid, str),
-        _typed(gallery.generation, int),
-        _typed(gallery.created, str),
+        _typed(found.uuid, str),
+        _typed(found.generation, int),
+        _typed(found.created, str),
         EncoderIdentity(
-            _typed(encoder.name, str),
-            _typed(encoder.version, str),
-            _typed(encoder.sha256, str),
-            _typed(encoder.dimension, int),
+            _typed(found.name, str),
+            _typed(found.version, str),
+            _typed(found.sha256, str),
+            _typed(found.dimension, int),
         ),
     )
 
@@ -145,7 +152,7 @@ def speaker_id(session: Session, name: str) -> int | None:
     if found is None:
         return None
     speaker, stored, crc32 = found
-    _checked_name(speaker, stored, crc32)
+    checked_name(speaker, stored, crc32)
     return speaker
 
 
@@ -164,7 +171,7 @@ def names_of(session: Session, ids: list[int]) -> dict[int, str]:
     result: dict[int, str] = {}
     for start in range(0, len(ids), BATCH_ROWS):
         for row in session.execute(NAMES.where(SpeakerRow.id.in_(ids[start : start + BATCH_ROWS]))):
-            result[row.id] = _checked_name(*row)
+            result[row.id] = checked_name(*row)
     return result
 
 
@@ -214,7 +221,7 @@ def add_enrollment(session: Session, speaker: int, new: NewEnrollment) -> int:
 def enrolled_for(session: Session, audio_sha256: str) -> str | None:
     """The name of the speaker for whom this very audio is enrolled."""
     found = session.execute(NAMES.join(EnrollmentRow).where(EnrollmentRow.audio_sha256 == audio_sha256)).first()
-    return _checked_name(*found) if found else None
+    return checked_name(*found) if found else None
 
 
 def enrolled_sources(session: Session) -> set[tuple[str, str]]:
@@ -228,7 +235,7 @@ def enrollment_owner(session: Session, enrollment: int) -> tuple[int, str] | Non
     if not 0 < enrollment <= LARGEST_ID:
         return None
     found = session.execute(NAMES.join(EnrollmentRow).where(EnrollmentRow.id == enrollment)).first()
-    return (found.id, _checked_name(*found)) if found else None
+    return (found.id, checked_name(*found)) if found else None
 
 
 def remove_enrollment(session: Session, enrollment: int) -> None:
@@ -337,7 +344,7 @@ def speakers(session: Session) -> list[tuple[int, str, str, int, float]]:
         .order_by(SpeakerRow.name)
     )
     return [
-        (speaker, _checked_name(speaker, name, crc32), _typed(created, str), count, float(net_speech_s))
+        (speaker, checked_name(speaker, name, crc32), _typed(created, str), count, float(net_speech_s))
         for speaker, name, crc32, created, count, net_speech_s in session.execute(statement)
     ]
 
@@ -395,7 +402,8 @@ def _name_crc32(speaker: int, name: str) -> int:
     return zlib.crc32(name.encode(), speaker)
 
 
-def _checked_name(speaker: int, name: str, crc32: int) -> str:
+def checked_name(speaker: int, name: str, crc32: int) -> str:
+    """A speaker's name as it was written. Raises: DamagedRow where its checksum does not agree."""
     if _name_crc32(speaker, _typed(name, str)) != crc32:
         raise DamagedRow("a name's checksum does not agree")
     return name
