@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from speakerdb.embedding import Vectors, average
-from speakerdb.store.records import from_blob
+from speakerdb.store.records import blob_crc32, from_blob
 from speakerdb.store.schema import EnrollmentRow
 
 Ids = npt.NDArray[np.int64]
@@ -83,5 +82,5 @@ def move_recording(session: Session, enrollment: int, speaker: int) -> None:
     """Give a recording to another speaker; both voiceprints are made anew by `refresh_voiceprint`."""
     row = session.get_one(EnrollmentRow, enrollment)
     from_blob(row.vector, row.vector_crc32, row.speaker_id)
-    row.speaker_id, row.vector_crc32 = speaker, zlib.crc32(row.vector, speaker)
+    row.speaker_id, row.vector_crc32 = speaker, blob_crc32(row.vector, speaker)
     session.flush()

@@ -180,7 +180,7 @@ def add_speaker(session: Session, name: str) -> int:
     row = SpeakerRow(name=name, name_crc32=0, created=now())
     session.add(row)
     session.flush()  # the checksum is of the id too, which is known only now
-    row.name_crc32 = _name_crc32(row.id, name)
+    row.name_crc32 = name_crc32(row.id, name)
     session.flush()
     return row.id
 
@@ -188,7 +188,7 @@ def add_speaker(session: Session, name: str) -> int:
 def rename_speaker(session: Session, speaker: int, name: str) -> None:
     """Give a speaker another name; that it is free was checked."""
     row = session.get_one(SpeakerRow, speaker)
-    row.name, row.name_crc32 = name, _name_crc32(speaker, name)
+    row.name, row.name_crc32 = name, name_crc32(speaker, name)
     session.flush()
 
 
@@ -207,7 +207,7 @@ def add_enrollment(session: Session, speaker: int, new: NewEnrollment) -> int:
         net_speech_s=new.net_speech_s,
         quality=json.dumps(new.quality),
         vector=blob,
-        vector_crc32=zlib.crc32(blob, speaker),
+        vector_crc32=blob_crc32(blob, speaker),
         created=now(),
     )
     session.add(row)
@@ -259,7 +259,7 @@ def refresh_voiceprint(session: Session, speaker: int, added: int) -> int:
             session.delete(row)
         return 0
     blob = to_blob(average(np.stack(vectors)))
-    crc32 = zlib.crc32(blob, speaker)
+    crc32 = blob_crc32(blob, speaker)
     if row:
         row.vector, row.vector_crc32, row.count = blob, crc32, len(vectors)
     else:
@@ -388,7 +388,7 @@ def from_blob(blob: bytes, crc32: int, speaker: int) -> Vector:
     The checksum starts from the speaker's id, so a vector that strayed to another speaker's row does not agree.
     Raises: DamagedRow where it does not: a bit that flipped would be a wrong distance.
     """
-    if zlib.crc32(_typed(blob, bytes), speaker) != crc32:
+    if blob_crc32(_typed(blob, bytes), speaker) != crc32:
         raise DamagedRow("a vector's checksum does not agree")
     return np.frombuffer(blob, STORED).astype(np.float32)
 
@@ -397,14 +397,19 @@ class DamagedRow(Exception):
     """A row that is not what was written; `translated` turns it into GalleryDamaged."""
 
 
-def _name_crc32(speaker: int, name: str) -> int:
+def blob_crc32(blob: bytes, speaker: int) -> int:
+    """The checksum of a vector's bytes, started from its speaker's id: no vector strays to another's row unseen."""
+    return zlib.crc32(blob, speaker)
+
+
+def name_crc32(speaker: int, name: str) -> int:
     """As for vectors, from the speaker's id on: a bit that flipped would be a wrong person."""
     return zlib.crc32(name.encode(), speaker)
 
 
 def checked_name(speaker: int, name: str, crc32: int) -> str:
     """A speaker's name as it was written. Raises: DamagedRow where its checksum does not agree."""
-    if _name_crc32(speaker, _typed(name, str)) != crc32:
+    if name_crc32(speaker, _typed(name, str)) != crc32:
         raise DamagedRow("a name's checksum does not agree")
     return name
 

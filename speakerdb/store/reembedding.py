@@ -18,6 +18,7 @@ from speakerdb.store.records import (
     DamagedRow,
     EncoderIdentity,
     add_encoder,
+    blob_crc32,
     from_blob,
     refresh_voiceprint,
     to_blob,
@@ -76,7 +77,7 @@ def stage(session: Session, enrollment: int, encoder_sha256: str, vector: Vector
     if speaker is None:
         return
     blob = to_blob(vector)
-    values = {"encoder_sha256": encoder_sha256, "vector": blob, "vector_crc32": zlib.crc32(blob, speaker)}
+    values = {"encoder_sha256": encoder_sha256, "vector": blob, "vector_crc32": blob_crc32(blob, speaker)}
     statement = upsert(StagedVectorRow).values(enrollment_id=enrollment, **values)
     session.execute(statement.on_conflict_do_update(index_elements=["enrollment_id"], set_=values))
 
