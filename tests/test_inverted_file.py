@@ -204,7 +204,7 @@ def test_a_large_gallery_is_put_into_lists_saved_and_loaded(tmp_path, encoder, v
         found = gallery.nearest(vectors[41], top=3)
         assert found[0].speaker == "speaker 42"
         assert found[0].distance < 1e-6  # exact, from the database
-    monkeypatch.setattr(building, "build", None)  # not made anew
+    monkeypatch.setattr(building, "fill", None)  # not made anew
     with Gallery.open(tmp_path / "people", encoder=encoder) as gallery:
         assert names(gallery, vectors[:20]) == [f"speaker {i + 1}" for i in range(20)]
         assert gallery.check().findings == []
@@ -215,19 +215,19 @@ def test_a_gallery_that_outgrows_its_scan_answers_while_lists_are_made(
 ):
     write(tmp_path / "people", vectors[:1400])
     go_on = threading.Event()
-    build = building.build
+    empty = building.empty
 
-    def held_up(*arguments):
+    def held_up(planned):
         assert go_on.wait(30)
-        return build(*arguments)
+        return empty(planned)
 
     with Gallery.open(tmp_path / "people", encoder=encoder) as gallery:
         assert gallery.rebuild().kind == "faiss-flat"
         write(tmp_path / "people", vectors[1400:])
-        monkeypatch.setattr(building, "build", held_up)
+        monkeypatch.setattr(building, "empty", held_up)
         assert names(gallery, vectors[-3:]) == ["speaker 2998", "speaker 2999", "speaker 3000"]
         assert gallery._view._index.kind == "faiss-flat"
-        gallery.remove("speaker 7")  # while the other index is made of a state in which they are there
+        assert gallery.remove("speaker 7").log_erased  # while the other index is made of a state in which they are there
         gallery.enroll("new", ["new 1"])
         assert gallery.nearest(voice("new 1"), top=1)[0].speaker == "new"
         go_on.set()
@@ -247,7 +247,7 @@ def test_lists_that_cannot_be_made_leave_the_scan_at_work(tmp_path, encoder, vec
 
     with Gallery.open(tmp_path / "people", encoder=encoder, index="faiss-flat") as gallery:
         gallery.rebuild()
-    monkeypatch.setattr(building, "build", fails)
+    monkeypatch.setattr(building, "empty", fails)
     with Gallery.open(tmp_path / "people", encoder=encoder) as gallery:
         assert names(gallery, vectors[:2]) == ["speaker 1", "speaker 2"]
         gallery._view._successor.wait(30)
@@ -263,7 +263,7 @@ def test_a_removal_from_a_large_gallery_does_not_cost_its_index(tmp_path, encode
     with Gallery.open(folder, encoder=encoder) as gallery:
         gallery.rebuild()
     monkeypatch.setattr(view, "KEPT_FROM_BYTES", 1000)
-    monkeypatch.setattr(view, "build", None)  # nothing is made anew from here on
+    monkeypatch.setattr(building, "fill", None)  # nothing is made anew from here on
     with Gallery.open(folder, encoder=encoder) as gallery:
         gallery.remove("speaker 7")
         assert not (folder / "index" / snapshot.FILE).exists()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy.orm import Session
 
+from speakerdb.embedding import Vectors
 from speakerdb.errors import StorageError
 from speakerdb.index.engine import kind_for, make_index
 from speakerdb.index.protocol import VectorIndex
@@ -19,31 +21,58 @@ Reading = Callable[[], AbstractContextManager[Session]]
 """Begins a session that sees one state of the database."""
 
 
+class Plan(NamedTuple):
+    """An index to be made: its kind, for so many voices, and voices to train it on where it has to be trained."""
+
+    kind: str
+    dimension: int
+    size: int
+    sample: Vectors | None
+
+
 def build(session: Session, identity: GalleryIdentity, asked: str) -> VectorIndex:
     """The index of all voiceprints, of the kind that is asked for or fits their number.
 
     Raises: DamagedRow where there are speakers without voiceprint.
     """
-    known = records.count_speakers(session)
-    index = _empty(session, identity, kind_for(asked, known), known)
+    return fill(session, empty(plan(session, identity, asked)))
+
+
+def plan(session: Session, identity: GalleryIdentity, asked: str) -> Plan:
+    """What suits the gallery as it is."""
+    size = records.count_speakers(session)
+    kind, sample = kind_for(asked, size), None
+    if kind == "faiss-ivf":
+        from speakerdb.index.inverted_file import training_size
+
+        sample = records.some_voiceprints(session, training_size(size), size)
+    return Plan(kind, identity.encoder.dimension, size, sample)
+
+
+def empty(planned: Plan) -> VectorIndex:
+    """An index without voices, trained where it has to be: half a minute for a million."""
+    if planned.sample is None:
+        return make_index(planned.kind, planned.dimension)
+    from speakerdb.index import inverted_file
+
+    return inverted_file.trained(planned.sample, planned.size)
+
+
+def fill(session: Session, index: VectorIndex) -> VectorIndex:
+    """Add everybody. Raises: DamagedRow where there are speakers without voiceprint."""
     for speakers, vectors in records.all_voiceprints(session):
         index.add(np.array(speakers, np.int64), vectors)
+    known = records.count_speakers(session)
     if len(index) != known:
         raise DamagedRow(f"{known} speakers have {len(index)} voiceprints")
     return index
 
 
-def _empty(session: Session, identity: GalleryIdentity, kind: str, size: int) -> VectorIndex:
-    if kind != "faiss-ivf":
-        return make_index(kind, identity.encoder.dimension)
-    from speakerdb.index import inverted_file
-
-    sample = records.some_voiceprints(session, inverted_file.training_size(size), size)
-    return inverted_file.trained(sample, size)
-
-
 class Successor:
-    """An index that is being made in a thread of its own, from a state of the database that it sees throughout."""
+    """An index that is being made in a thread of its own.
+
+    It is trained outside of any transaction: one that lasts so long would keep removals from leaving SQLite's log.
+    """
 
     def __init__(self, reading: Reading, asked: str) -> None:
         self._reading, self._asked = reading, asked
@@ -67,8 +96,18 @@ class Successor:
     def _make(self) -> None:
         try:
             with self._reading() as session:
-                identity = records.identity(session)
-                if identity is not None:
-                    self._made = build(session, identity, self._asked), identity
+                planned = plan(session, _bound(session), self._asked)
+            index = empty(planned)
+            with self._reading() as session:
+                identity = _bound(session)
+                if identity.encoder.dimension == planned.dimension:
+                    self._made = fill(session, index), identity
         except (StorageError, ValueError, MemoryError, RuntimeError):  # told by whoever needs the database itself
             self._made = None
+
+
+def _bound(session: Session) -> GalleryIdentity:
+    identity = records.identity(session)
+    if identity is None:
+        raise DamagedRow("the gallery's own row is gone")
+    return identity
