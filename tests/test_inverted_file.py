@@ -227,7 +227,9 @@ def test_a_gallery_that_outgrows_its_scan_answers_while_lists_are_made(
         monkeypatch.setattr(building, "empty", held_up)
         assert names(gallery, vectors[-3:]) == ["speaker 2998", "speaker 2999", "speaker 3000"]
         assert gallery._view._index.kind == "faiss-flat"
-        assert gallery.remove("speaker 7").log_erased  # while the other index is made of a state in which they are there
+        assert gallery.remove(
+            "speaker 7"
+        ).log_erased  # while the other index is made of a state in which they are there
         gallery.enroll("new", ["new 1"])
         assert gallery.nearest(voice("new 1"), top=1)[0].speaker == "new"
         go_on.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import keyword
 import sys
 
 import click
@@ -26,6 +27,8 @@ COMMANDS = {
     "doctor": "speakerdb.cli.upkeep",
     "check": "speakerdb.cli.upkeep",
     "backup": "speakerdb.cli.upkeep",
+    "export": "speakerdb.cli.archives",
+    "import": "speakerdb.cli.archives",
     "rebuild": "speakerdb.cli.upkeep",
     "encoder": "speakerdb.cli.encoders",
     "db": "speakerdb.cli.upkeep",
@@ -45,7 +48,8 @@ class LateGroup(click.Group):
             return None
         from importlib import import_module
 
-        command = getattr(import_module(COMMANDS[name]), name.replace("-", "_"))
+        named = name.replace("-", "_")
+        command = getattr(import_module(COMMANDS[name]), f"{named}_" if keyword.iskeyword(named) else named)
         assert isinstance(command, click.Command)  # the table above and the modules are one program
         return command
 

@@ -14,18 +14,18 @@ from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, StateError
 from speakerdb.gallery import calibrating
+from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.calibrating import OwnTrials
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, require_speaker
 from speakerdb.gallery.results import Calibrated, FeedbackKept
-from speakerdb.gallery.upkeep import Upkeep
 from speakerdb.store import decisions, records
 from speakerdb.store.recordings import recordings
 from speakerdb.trials import read_model_trials
 
 
-class Learning(Upkeep):
+class Learning(Archives):
     """`feedback` and `calibrate`."""
 
     def feedback(

@@ -207,6 +207,36 @@ class SpeakerInfo(Result):
 
 
 @dataclass(frozen=True)
+class Exported(Result):
+    """What went into an archive."""
+
+    file: str
+    speakers: int
+    recordings: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Imported(Result):
+    """What came out of an archive.
+
+    Attributes:
+        speakers: new ones; recordings: new ones, of them and of those `merged`.
+        renamed: names that were taken, and the ones that these speakers have here.
+        skipped: names that were taken and left out. already: recordings that were enrolled.
+        calibration_taken: whether this gallery decides by the archive's calibration now; only one without people does.
+    """
+
+    speakers: int
+    recordings: int
+    merged: list[str]
+    renamed: dict[str, str]
+    skipped: list[str]
+    already: int
+    calibration_taken: bool
+
+
+@dataclass(frozen=True)
 class Renamed(Result):
     """A speaker's names before and after."""
 

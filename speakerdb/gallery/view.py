@@ -32,6 +32,9 @@ KEPT_FROM_BYTES = 16 << 20
 WAITED_FOR, WAIT_S = 100_000, 5.0
 """Closing waits for the new index of a gallery up to this size, which takes seconds, and at most so long."""
 
+REPLAYED = 10_000
+"""Changes that are always taken over one by one: an import can bring more than there was."""
+
 SPARE = 8
 """Searched beyond what is asked for: float32 cosines confuse voices whose distances differ by less than 0.0005, and
 8-bit ones those whose cosines differ by less than 0.001."""
@@ -77,7 +80,8 @@ class IndexView:
             self._index, self._generation = loaded
             self._changed_since_saved = 0
         self._succeed(binding, identity.generation)
-        self._replay(self._index, session, identity.generation)
+        if not self._replay(self._index, session, identity.generation):
+            return self.rebuild(session, identity)
         if self._successor is None and outgrown(self._asked, self._index):
             self._successor = Successor(self._store().reading, self._asked)
         return self._index
@@ -108,17 +112,20 @@ class IndexView:
                 return loaded
         return None
 
-    def _replay(self, index: VectorIndex, session: Session, generation: int) -> None:
-        """Take over what has changed since the index's generation."""
+    def _replay(self, index: VectorIndex, session: Session, generation: int) -> bool:
+        """Take over what has changed since the index's generation; False where that is more than the index holds."""
         if self._generation == generation:
-            return
+            return True
         changed = records.changes_since(session, self._generation)
+        if len(changed) > max(len(index), REPLAYED):
+            return False
         present = records.voiceprints_of(session, changed)
         index.remove(np.array([speaker for speaker in changed if speaker not in present], np.int64))
         if present:
             index.add(np.array(list(present), np.int64), np.stack(list(present.values())))
         self._generation = generation
         self._changed_since_saved += len(changed)
+        return True
 
     def _succeed(self, binding: snapshot.Binding, generation: int) -> None:
         """Put the index that was made beside in the place of the one that was outgrown."""

@@ -134,11 +134,12 @@ def record_change(session: Session, speaker_ids: list[int]) -> None:
     """Raise the generation by one and note that these speakers changed (or went) with it."""
     row = session.get_one(GalleryRow, 1)
     row.generation = _typed(row.generation, int) + 1
-    for speaker_id in speaker_ids:
-        statement = insert(ChangeRow).values(speaker_id=speaker_id, generation=row.generation)
-        session.execute(
-            statement.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": row.generation})
-        )
+    session.flush()
+    if speaker_ids:
+        statement = insert(ChangeRow)
+        changed = statement.excluded.generation
+        statement = statement.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": changed})
+        session.execute(statement, [{"speaker_id": one, "generation": row.generation} for one in speaker_ids])
 
 
 def changes_since(session: Session, since: int) -> list[int]:
@@ -320,7 +321,7 @@ def enrollments_of(session: Session, speaker: int) -> list[StoredEnrollment]:
             row.id,
             _typed(row.source, str),
             _typed(row.net_speech_s, float),
-            _quality(row.quality),
+            stored_quality(row.quality),
             _typed(row.created, str),
             kept is not None,
         )
@@ -421,7 +422,8 @@ def _typed(value: Value, kind: type) -> Value:
     return value
 
 
-def _quality(text: str) -> dict[str, Any]:
+def stored_quality(text: str) -> dict[str, Any]:
+    """A recording's quality as it was written. Raises: DamagedRow."""
     try:
         return dict(json.loads(text))
     except (ValueError, TypeError) as error:

@@ -1,0 +1,63 @@
+"""export, import: a gallery in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from speakerdb.cli.options import YES, FolderPath, shared_options, show
+
+if TYPE_CHECKING:
+    from speakerdb.gallery.gallery import Gallery
+
+
+@click.command()
+@click.argument("file", type=FolderPath())
+@shared_options
+def export(gallery: Gallery, as_json: bool, file: Path) -> int:
+    """Write everybody to the new FILE, which `speakerdb import` reads elsewhere; others may use the gallery meanwhile.
+
+    \b
+    Example:
+      speakerdb export people.speakerdb
+    """
+    done = gallery.export(file)
+    size = f"{done.size_bytes / 1e6:.1f} MB"
+    show(done, as_json, f"Exported  {done.speakers} speakers, {done.recordings} recordings, {size} to {done.file}")
+    return YES
+
+
+@click.command(name="import")
+@click.argument("file", type=FolderPath())
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["fail", "skip", "rename", "merge"]),
+    default="fail",
+    show_default=True,
+    help="Where a name is taken: import nobody; leave that speaker out; call them `ana (2)`; join the recordings.",
+)
+@shared_options
+def import_(gallery: Gallery, as_json: bool, file: Path, on_conflict: str) -> int:
+    """Take in everybody of FILE, which `speakerdb export` wrote: all of them or, where anything is wrong, nobody.
+
+    A recording that is enrolled already is not taken twice.
+
+    \b
+    Example:
+      speakerdb import people.speakerdb --on-conflict merge
+    """
+    done = gallery.import_archive(file, on_conflict=on_conflict)
+    lines = [f"Imported  {done.speakers} new speakers, {done.recordings} recordings"]
+    if done.merged:
+        lines.append(f"          {len(done.merged)} speakers who were there got more")
+    lines += [f"          {before} is here, and came in as {after}" for before, after in done.renamed.items()]
+    if done.skipped:
+        lines.append(f"          {len(done.skipped)} speakers are here and were left out")
+    if done.already:
+        lines.append(f"          {done.already} recordings are enrolled already")
+    if done.calibration_taken:
+        lines.append("          with that gallery's own calibration")
+    show(done, as_json, "\n".join(lines))
+    return YES

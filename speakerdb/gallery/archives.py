@@ -1,0 +1,88 @@
+"""Export and import: a gallery, or part of its people, from one machine to another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from speakerdb.encoder.bundle import read_card
+from speakerdb.encoder.registry import find_by_hash
+from speakerdb.errors import EmptyGallery, EncoderMismatch, StateError, printable
+from speakerdb.gallery import importing
+from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.opened import require_same
+from speakerdb.gallery.results import Exported, Imported
+from speakerdb.gallery.upkeep import Upkeep
+from speakerdb.store import archive, decisions, records
+from speakerdb.store.archive_reading import Archive
+from speakerdb.store.records import EncoderIdentity
+
+
+class Archives(Upkeep):
+    """`export` and `import_archive`."""
+
+    def export(self, file: str | os.PathLike[str]) -> Exported:
+        """Write everybody, as of this moment, to a new file, whole or not at all; others may use the gallery meanwhile.
+
+        Recordings' vectors and what is known of them, sounds where they are kept, the gallery's own calibration; not
+        the answers that `feedback` kept.
+        Raises: EmptyGallery; StateError where there is a file of that name; StorageError.
+        """
+        with self._existing().reading() as session:
+            identity = records.identity(session)
+            if identity is None:
+                raise EmptyGallery
+            return Exported(str(file), *archive.write(session, identity, Path(file)))
+
+    def import_archive(self, file: str | os.PathLike[str], *, on_conflict: str = "fail") -> Imported:
+        """Take in everybody of an archive, in one transaction: all or, where anything is wrong, nobody.
+
+        What is in the archive was enrolled by another gallery's rules; no recording is screened again.
+        Args:
+            on_conflict: where a name is taken: `fail`; `skip` that speaker; `rename` to `ana (2)`; `merge` the
+                recordings. A sound that is enrolled already is passed over (with `fail`: an error).
+        Raises: InputError for an archive that cannot be believed, with the member and line; EncoderMismatch;
+            StateError for a conflict; StorageError. Nothing was written then.
+        """
+        policy = importing.policy(on_conflict)
+        with Archive(Path(file), usable_name) as opened:
+            bound = self._encoder_for(opened.encoder)
+            opened.check()
+            calibration = opened.calibration()
+            with self._writable().writing() as session:
+                there = records.identity(session)
+                if there is None:
+                    records.bind(session, bound)
+                elif there.encoder.sha256 != bound.sha256:
+                    raise _mismatch(there.encoder, bound)
+                first = not records.anybody(session)
+                done = importing.take_in(session, opened, policy)
+                calibrated = calibration is not None and first
+                if calibrated:
+                    decisions.keep_calibration(session, calibration)
+        return Imported(
+            done.speakers, done.recordings, done.merged, done.renamed, done.skipped, done.already, calibrated
+        )
+
+    def _encoder_for(self, wanted: EncoderIdentity) -> EncoderIdentity:
+        """The encoder of the archive, where it is the gallery's; for a new gallery, where it is here."""
+        bound = self._identity()
+        if bound is not None:
+            if bound.encoder.sha256 != wanted.sha256:
+                raise _mismatch(bound.encoder, wanted)
+            return bound.encoder
+        if self._asked_encoder is not None:
+            require_same(wanted, self._asked_encoder)
+            card = self._asked_encoder.card
+        else:
+            folder = find_by_hash(wanted.sha256)
+            if folder is None:
+                shown = f"{printable(wanted.name)} {printable(wanted.version)} ({wanted.sha256[:8]})"
+                raise StateError(f"the archive's encoder {shown} is not here; add it with `speakerdb encoder add`")
+            card = read_card(folder)
+        return EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
+
+
+def _mismatch(gallery: EncoderIdentity, archived: EncoderIdentity) -> EncoderMismatch:
+    first, second = (f"{one.name} {one.version} ({one.sha256[:8]})" for one in (gallery, archived))
+    return EncoderMismatch(first, second)

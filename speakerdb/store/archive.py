@@ -1,0 +1,175 @@
+"""The archive of `speakerdb export`: what it holds, and how it is written. `archive_reading` believes none of it.
+
+A ZIP file of fixed members, never unpacked to paths: `archive.json` (format, encoder, counts, size and SHA-256 of the
+others), `recordings.jsonl` (a line each), `vectors.f32` (a row each), `calibration.json` where the gallery has its
+own, `audio/000000001` … where sounds are kept. docs/formats.md has every field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from speakerdb.errors import StateError, printable
+from speakerdb.store import decisions
+from speakerdb.store.database import fsync_folder, translated
+from speakerdb.store.records import BATCH_ROWS, GalleryIdentity, checked_name, from_blob, now, stored_quality
+from speakerdb.store.reembedding import audio_of
+from speakerdb.store.schema import EnrollmentRow, KeptAudioRow, SpeakerRow
+
+FORMAT = "speakerdb-archive/1"
+HEAD, RECORDINGS, VECTORS, CALIBRATION = "archive.json", "recordings.jsonl", "vectors.f32", "calibration.json"
+AUDIO = "audio/{:09d}"
+PARTIAL = ".partial"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Of every member: when a gallery was exported stands in `archive.json`."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A recording's line in `recordings.jsonl`; audio: size and SHA-256 of its member, where its sound is kept."""
+
+    speaker: str
+    speaker_created: str
+    source: str
+    audio_sha256: str
+    net_speech_s: float
+    quality: dict[str, Any]
+    created: str
+    audio: dict[str, Any] | None = None
+
+
+def write(session: Session, identity: GalleryIdentity, file: Path) -> tuple[int, int, int]:
+    """Write the gallery, as of the session's state, to a file that is there whole or not at all.
+
+    Returns: speakers, recordings, bytes.
+    Raises: StateError where there is a file of that name; DamagedRow; StorageError where the disk refuses.
+    """
+    with translated(file):
+        if file.exists():
+            raise StateError(f"{printable(file, 200)} is there already; name a new file")
+        partial = file.with_name(f"{file.name}{PARTIAL}")
+        try:
+            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as out:
+                with zipfile.ZipFile(out, "w") as archive:
+                    speakers, recordings = _members(session, identity, archive)
+                out.flush()
+                os.fsync(out.fileno())
+            try:
+                file.hardlink_to(partial)  # and not renamed: nobody's file is replaced that came meanwhile
+            except FileExistsError as error:
+                raise StateError(f"{printable(file, 200)} is there by now; name a new file") from error
+            except OSError:  # no hard links here
+                partial.rename(file)
+        finally:
+            partial.unlink(missing_ok=True)
+        fsync_folder(file.absolute().parent)
+        return speakers, recordings, file.stat().st_size
+
+
+def _members(session: Session, identity: GalleryIdentity, archive: zipfile.ZipFile) -> tuple[int, int]:
+    members: dict[str, dict[str, Any]] = {}
+    speakers: set[int] = set()
+    lines = (_line(session, row, speakers) for row in _rows(session))
+    recordings = _add(archive, RECORDINGS, lines, members)
+    _add(archive, VECTORS, _vectors(session), members)
+    for number, row in enumerate(_rows(session), 1):
+        if row.kept is not None:
+            archive.writestr(_info(AUDIO.format(number)), audio_of(session, row.id))
+    own = decisions.calibration(session)
+    if own is not None:
+        _add(archive, CALIBRATION, [json.dumps(own.to_json(), ensure_ascii=False).encode()], members)
+    head = {
+        "format": FORMAT,
+        "created": now(),
+        "gallery_uuid": identity.uuid,
+        "encoder": asdict(identity.encoder),
+        "speakers": len(speakers),
+        "recordings": recordings,
+        "members": members,
+    }
+    archive.writestr(_info(HEAD), json.dumps(head, ensure_ascii=False, indent=1))
+    return len(speakers), recordings
+
+
+def _add(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes], members: dict[str, dict[str, Any]]) -> int:
+    """Write a member piece by piece and note its size and hash; how many pieces there were."""
+    digest, size, count = hashlib.sha256(), 0, 0
+    with archive.open(_info(name), "w", force_zip64=True) as member:
+        for piece in pieces:
+            member.write(piece)
+            digest.update(piece)
+            size, count = size + len(piece), count + 1
+    members[name] = {"size": size, "sha256": digest.hexdigest()}
+    return count
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED if name in (HEAD, RECORDINGS, CALIBRATION) else zipfile.ZIP_STORED
+    info.external_attr = 0o600 << 16
+    return info
+
+
+def _rows(session: Session) -> Iterator[Any]:
+    """All recordings, a speaker's one after the other."""
+    statement = (
+        select(
+            SpeakerRow.id.label("owner"),
+            SpeakerRow.name,
+            SpeakerRow.name_crc32,
+            SpeakerRow.created.label("speaker_created"),
+            EnrollmentRow.id,
+            EnrollmentRow.source,
+            EnrollmentRow.audio_sha256,
+            EnrollmentRow.net_speech_s,
+            EnrollmentRow.quality,
+            EnrollmentRow.created,
+            func.length(KeptAudioRow.file).label("kept"),
+        )
+        .join(EnrollmentRow, EnrollmentRow.speaker_id == SpeakerRow.id)
+        .outerjoin(KeptAudioRow, KeptAudioRow.enrollment_id == EnrollmentRow.id)
+        .order_by(SpeakerRow.id, EnrollmentRow.id)
+        .execution_options(yield_per=BATCH_ROWS)
+    )
+    yield from session.execute(statement)
+
+
+def _line(session: Session, row: Any, speakers: set[int]) -> bytes:
+    speakers.add(row.owner)
+    audio = None
+    if row.kept is not None:
+        content = audio_of(session, row.id)
+        audio = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    line = Line(
+        checked_name(row.owner, row.name, row.name_crc32),
+        row.speaker_created,
+        row.source,
+        row.audio_sha256,
+        row.net_speech_s,
+        stored_quality(row.quality),
+        row.created,
+        audio,
+    )
+    return json.dumps(asdict(line), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _vectors(session: Session) -> Iterator[bytes]:
+    statement = (
+        select(EnrollmentRow.speaker_id, EnrollmentRow.vector, EnrollmentRow.vector_crc32)
+        .order_by(EnrollmentRow.speaker_id, EnrollmentRow.id)
+        .execution_options(yield_per=BATCH_ROWS)
+    )
+    for speaker, blob, crc32 in session.execute(statement):
+        from_blob(blob, crc32, speaker)  # that no damage is passed on
+        yield blob

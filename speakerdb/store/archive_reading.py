@@ -1,0 +1,267 @@
+"""Reading an archive that anybody may have edited: nothing in it is believed before it was checked."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speakerdb.calibration import Calibration
+from speakerdb.embedding import Vector
+from speakerdb.errors import InputError, printable
+from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line
+from speakerdb.store.records import STORED, EncoderIdentity
+
+MAX_HEAD_BYTES = 1 << 20
+MAX_LINE_BYTES = 1 << 16
+MAX_SOUND_BYTES = 512 << 20
+"""Of one recording: five minutes at 192 kHz as floats are 230 MB."""
+MAX_RECORDINGS = 100_000_000
+MAX_DIMENSION = 1 << 16
+UNIT_TOLERANCE = 1e-3
+HEX = re.compile(r"[0-9a-f]{64}")
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What reading a file of any content can raise."""
+
+
+@dataclass(frozen=True)
+class Archived:
+    """A recording of an archive, checked."""
+
+    line: Line
+    vector: Vector
+    audio: bytes | None
+
+
+class Archive:
+    """An archive opened for reading. Raises: InputError, in one line, for whatever is wrong with it.
+
+    Args: usable_name: the rule for names, which raises InputError; a name must already be as it leaves it.
+    """
+
+    def __init__(self, file: Path, usable_name: Callable[[str], str]) -> None:
+        self._file, self._usable_name = file, usable_name
+        with self._translated(HEAD):
+            self._zip = zipfile.ZipFile(file)
+        try:
+            with self._translated(HEAD):
+                self._read_head()
+        except BaseException:
+            self._zip.close()
+            raise
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._zip.close()
+
+    def check(self) -> None:
+        """Read everything once. Raises: InputError where anything is not as it must be."""
+        names, sounds = set[str](), set[bytes]()
+        last = None
+        for number, archived in enumerate(self.recordings(), 1):
+            name, sound = archived.line.speaker, bytes.fromhex(archived.line.audio_sha256)
+            if (name != last and name in names) or sound in sounds:
+                what = "the same sound" if sound in sounds else f"speaker {printable(name)!r}"
+                raise self._wrong(RECORDINGS, f"line {number}: {what} stands in two places")
+            names.add(name)
+            sounds.add(sound)
+            last = name
+        if len(names) != self.speakers:
+            raise self._wrong(HEAD, f"{self.speakers} speakers are announced, {len(names)} are there")
+        self.calibration()
+
+    def recordings(self) -> Iterator[Archived]:
+        """All recordings, a speaker's one after the other; the hashes have agreed once it has come to its end."""
+        with self._hashed(RECORDINGS) as lines, self._hashed(VECTORS) as vectors:
+            for number in range(1, self.count + 1):
+                with self._translated(f"{RECORDINGS}, line {number}"):
+                    line = _line(lines.read_line(), self._usable_name)
+                with self._translated(f"{VECTORS}, row {number}"):
+                    vector = _vector(vectors.read(self.encoder.dimension * STORED.itemsize))
+                yield Archived(line, vector, self._sound(line, number))
+
+    def calibration(self) -> Calibration | None:
+        """The gallery's own, where it had one."""
+        if CALIBRATION not in self._members:
+            return None
+        with self._hashed(CALIBRATION) as member, self._translated(CALIBRATION):
+            return Calibration.parse(json.loads(member.read(member.size)))
+
+    def _read_head(self) -> None:
+        info = self._zip.getinfo(HEAD)
+        if info.file_size > MAX_HEAD_BYTES:
+            raise ValueError("too large")
+        head = json.loads(self._zip.read(info))
+        if head["format"] != FORMAT:
+            raise ValueError(f"format {printable(str(head['format']), 50)!r}; this program reads {FORMAT}")
+        one = head["encoder"]
+        name, version, sha256 = (_text(one[key], 200) for key in ("name", "version", "sha256"))
+        self.encoder = EncoderIdentity(name, version, sha256, one["dimension"])
+        self.speakers, self.count = head["speakers"], head["recordings"]
+        for number, most in (
+            (self.speakers, self.count),
+            (self.count, MAX_RECORDINGS),
+            (self.encoder.dimension, MAX_DIMENSION),
+        ):
+            if type(number) is not int or not 0 <= number <= most:
+                raise ValueError(f"a count of {number!r}")
+        self._members = {name: (int(one["size"]), str(one["sha256"])) for name, one in head["members"].items()}
+        self._require_members()
+
+    def _require_members(self) -> None:
+        """Nothing else is in the file, and nothing that would unpack to more than it says."""
+        sizes = {name: size for name, (size, _) in self._members.items()}
+        if not {RECORDINGS, VECTORS} <= sizes.keys() <= {RECORDINGS, VECTORS, CALIBRATION}:
+            raise ValueError("other members are announced than an archive has")
+        if sizes[VECTORS] != self.count * self.encoder.dimension * STORED.itemsize:
+            raise ValueError(f"{VECTORS} has not one row a recording")
+        if sizes[RECORDINGS] > self.count * MAX_LINE_BYTES or sizes.get(CALIBRATION, 0) > MAX_HEAD_BYTES:
+            raise ValueError("a member is too large")
+        seen: set[str] = set()
+        for info in self._zip.infolist():
+            number = info.filename.removeprefix("audio/")
+            sound = number.isdecimal() and info.filename == AUDIO.format(int(number)) and 0 < int(number) <= self.count
+            known = info.filename in (HEAD, *sizes) or sound
+            if not known or info.filename in seen or info.flag_bits & 1:
+                raise ValueError(f"member {printable(info.filename)!r} does not belong")
+            if info.filename in sizes and info.file_size != sizes[info.filename]:
+                raise ValueError(f"member {info.filename} has another size than was written")
+            if info.file_size > MAX_SOUND_BYTES and sound:
+                raise ValueError(f"member {info.filename} is too large")
+            seen.add(info.filename)
+        if not sizes.keys() <= seen:
+            raise ValueError("a member is missing")
+
+    def _sound(self, line: Line, number: int) -> bytes | None:
+        name = AUDIO.format(number)
+        if line.audio is None:
+            return None
+        with self._translated(name):
+            if self._zip.getinfo(name).file_size != line.audio["size"]:
+                raise ValueError("another size than was written")
+            content = self._zip.read(name)
+            if hashlib.sha256(content).hexdigest() != line.audio["sha256"]:
+                raise ValueError("its checksum does not agree")
+            return content
+
+    @contextlib.contextmanager
+    def _hashed(self, name: str) -> Iterator[_Member]:
+        """A member to read; at the end of the block it must have been read whole, and its hash must agree."""
+        size, sha256 = self._members[name]
+        with self._translated(name):
+            opened = self._zip.open(name)
+        with opened as raw:
+            member = _Member(raw, size)
+            yield member
+            with self._translated(name):
+                if member.left or member.digest.hexdigest() != sha256:
+                    raise ValueError("its checksum does not agree")
+
+    @contextlib.contextmanager
+    def _translated(self, place: str) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            raise self._wrong(place, str(error)) from error
+        except UNREADABLE as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise self._wrong(
+                place, f"{type(error).__name__}: {reason}" if isinstance(error, KeyError) else reason
+            ) from error
+
+    def _wrong(self, place: str, reason: str) -> InputError:
+        shown = printable(" ".join(reason.split()) or "cannot be read", 200)
+        return InputError(f"{printable(self._file, 200)}: {place}: {shown}", path=str(self._file), member=place)
+
+
+class _Member:
+    """Bytes of a member, counted and hashed as they come."""
+
+    def __init__(self, raw: Any, size: int) -> None:
+        self._raw, self.size, self.left, self.digest = raw, size, size, hashlib.sha256()
+
+    def read(self, count: int) -> bytes:
+        """So many bytes. Raises: ValueError where there are not as many."""
+        return self._taken(self._raw.read(count), count)
+
+    def read_line(self) -> bytes:
+        """A line with its end. Raises: ValueError where it has none, or is too long."""
+        line: bytes = self._raw.readline(MAX_LINE_BYTES)
+        if not line.endswith(b"\n"):
+            raise ValueError("the line is cut off or too long")
+        return self._taken(line, len(line))
+
+    def _taken(self, content: bytes, wanted: int) -> bytes:
+        if len(content) != wanted or wanted > self.left:
+            raise ValueError("it ends too early")
+        self.left -= wanted
+        self.digest.update(content)
+        return content
+
+
+def _line(raw: bytes, usable_name: Callable[[str], str]) -> Line:
+    content = json.loads(raw, parse_constant=_no_number)
+    if not isinstance(content, dict) or content.keys() != {field.name for field in fields(Line)}:
+        raise ValueError("other fields than a recording has")
+    line = Line(**content)
+    if usable_name(line.speaker) != line.speaker:
+        raise ValueError(f"the name {printable(line.speaker)!r} is not in its composed form")
+    _text(line.source, 1000)
+    for time in (line.created, line.speaker_created):
+        datetime.fromisoformat(_text(time, 32))
+    if not HEX.fullmatch(_text(line.audio_sha256, 64)):
+        raise ValueError("audio_sha256 is no SHA-256")
+    if type(line.net_speech_s) not in (int, float) or not 0.0 <= line.net_speech_s < 1e7:
+        raise ValueError("net_speech_s is no duration")
+    if not isinstance(line.quality, dict) or not all(_measured(one) for one in line.quality.values()):
+        raise ValueError("quality holds something else than numbers")
+    if line.audio is not None and (type(line.audio["size"]) is not int or not HEX.fullmatch(line.audio["sha256"])):
+        raise ValueError("audio is no size and SHA-256")
+    return replace(line, net_speech_s=float(line.net_speech_s))
+
+
+def _vector(raw: bytes) -> Vector:
+    vector = np.frombuffer(raw, STORED).astype(np.float32)
+    if not abs(float(np.linalg.norm(vector.astype(np.float64))) - 1.0) < UNIT_TOLERANCE:  # not of NaN either
+        raise ValueError("a vector that is not of unit length")
+    return vector
+
+
+def _measured(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value))
+
+
+def _text(value: Any, longest: int) -> str:
+    if not isinstance(value, str) or not value or len(value) > longest or not value.isprintable():
+        raise ValueError("a text is missing, too long, or holds what cannot be shown")
+    return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
