@@ -102,7 +102,7 @@ def _require_new(batch: list[Person], taken: dict[str, int], owners: dict[str, s
     how = "say what to do with `--on-conflict skip`, `rename` or `merge`; nothing was imported"
     if taken:
         shown = ", ".join(repr(printable(name)) for name in sorted(taken)[:3]) + (", …" if len(taken) > 3 else "")
-        raise StateError(f"{shown} is enrolled already; {how}", speakers=sorted(taken)[:100])
+        raise StateError(f"enrolled already: {shown}; {how}", speakers=sorted(taken)[:100])
     if owners:
         owner = next(iter(owners.values()))
         raise StateError(f"{len(owners)} recordings are enrolled already, for {printable(owner)!r} among others; {how}")

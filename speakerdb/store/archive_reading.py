@@ -125,8 +125,8 @@ class Archive:
         self.encoder = EncoderIdentity(name, version, sha256, one["dimension"])
         self.speakers, self.count = head["speakers"], head["recordings"]
         for number, most in (
-            (self.speakers, self.count),
             (self.count, MAX_RECORDINGS),
+            (self.speakers, self.count),
             (self.encoder.dimension, MAX_DIMENSION),
         ):
             if type(number) is not int or not 0 <= number <= most:

@@ -17,11 +17,16 @@ from speakerdb.store.archive_reading import Archived
 from speakerdb.store.records import blob_crc32, checked_name, name_crc32, to_blob
 from speakerdb.store.schema import EnrollmentRow, KeptAudioRow, SpeakerRow, VoiceprintRow
 
-NAMED = text("SELECT id, name, name_crc32 FROM json_each(:values) CROSS JOIN speaker ON speaker.name = json_each.value")
+NAMED = text(
+    """
+    SELECT speaker.id, speaker.name, speaker.name_crc32 FROM json_each(:values) AS wanted
+    CROSS JOIN speaker ON speaker.name = wanted.value
+    """
+)
 HEARD = text(
     """
-    SELECT audio_sha256, speaker.id, speaker.name, speaker.name_crc32 FROM json_each(:values)
-    CROSS JOIN enrollment ON enrollment.audio_sha256 = json_each.value
+    SELECT enrollment.audio_sha256, speaker.id, speaker.name, speaker.name_crc32 FROM json_each(:values) AS wanted
+    CROSS JOIN enrollment ON enrollment.audio_sha256 = wanted.value
     CROSS JOIN speaker ON speaker.id = enrollment.speaker_id
     """
 )
