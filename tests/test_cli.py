@@ -132,6 +132,9 @@ def test_every_example_in_a_help_text_runs(
         provide_encoders(here, example)
     if "calibrate" in example:
         provide_people(gallery_folder, here)
+    if "import" in example:
+        with Gallery.open(gallery_folder) as gallery:
+            gallery.export(here / "people.speakerdb")
     if "DECISION" in example:
         with Gallery.open(gallery_folder) as gallery:
             example = example.replace("DECISION", gallery.verify("ana", examples / "ana_4.wav").decision)

@@ -7,6 +7,10 @@ one by one.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,20 +31,13 @@ class Runtime:
     """A bundle loaded for use. Safe for use from several threads."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or settings.threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # nothing on stderr that is not ours
-        try:
-            self._session = onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own types, none of them public
-            raise EncoderDamaged(str(bundle.folder), f"onnxruntime cannot load it ({_first_line(error)})") from error
-        self._bundle = bundle
+        self._bundle, self._threads = bundle, threads or settings.threads()
+        self._session: Any = _load(bundle, self._threads)
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
         self._batches = LENGTHS in {i.name for i in self._session.get_overridable_initializers()}
+        self._loading = threading.Lock()
+        _runtimes.add(self)
 
     @property
     def card(self) -> Card:
@@ -77,12 +74,26 @@ class Runtime:
 
     def _output_of(self, clips: list[Samples]) -> npt.NDArray[np.float32]:
         try:
-            output: npt.NDArray[np.float32] = self._session.run([self._output], self._feed(clips))[0]
+            output: npt.NDArray[np.float32] = self._loaded().run([self._output], self._feed(clips))[0]
             return output
         except EncoderDamaged:
             raise
         except Exception as error:
             raise EncoderDamaged(str(self._bundle.folder), f"it failed to run ({_first_line(error)})") from error
+
+    def _loaded(self) -> Any:
+        """The session; in a process that was forked off, one of its own."""
+        if self._session is None:
+            with self._loading:
+                if self._session is None:
+                    self._session = _load(self._bundle, self._threads)
+        return self._session
+
+    def _leave_behind(self) -> None:
+        """In a child: the session's threads are the parent's. To free it would be to wait for them for ever."""
+        if self._session is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+        self._session, self._loading = None, threading.Lock()
 
     def _feed(self, clips: list[Samples]) -> dict[str, npt.NDArray[Any]]:
         if not self._batches:
@@ -102,6 +113,31 @@ class Runtime:
             return normalize(output)
         except ValueError as error:
             raise EncoderDamaged(str(self._bundle.folder), str(error)) from error
+
+
+def _load(bundle: Bundle, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # nothing on stderr that is not ours
+    try:
+        return onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own types, none of them public
+        raise EncoderDamaged(str(bundle.folder), f"onnxruntime cannot load it ({_first_line(error)})") from error
+
+
+_runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for runtime in _runtimes:
+        runtime._leave_behind()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -36,6 +38,7 @@ class OpenGallery:
         self._view = IndexView(folder, index, self._existing)
         self._database = self._opened()
         self._lock = threading.RLock()
+        _galleries.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +148,26 @@ class OpenGallery:
             raise EmptyGallery
         require_same(identity.encoder, encoder)
         return identity
+
+
+_galleries: weakref.WeakSet[OpenGallery] = weakref.WeakSet()
+_held: list[OpenGallery] = []
+
+
+def _before_fork() -> None:
+    """No thread is in the middle of anything when a child is made of this process."""
+    _held.extend(sorted(_galleries, key=id))
+    for gallery in _held:
+        gallery._lock.acquire()
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop()._lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def line_for(asked: Asked, judge: Judge, encoder: Encoder, searched: int | None) -> Criterion:

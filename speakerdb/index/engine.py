@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 
 from speakerdb.index.protocol import VectorIndex
 
@@ -75,3 +77,14 @@ def outgrown(asked: str, index: VectorIndex) -> bool:
 
         return isinstance(index, InvertedFile) and index.outgrown
     return kind_for(asked, len(index)) != index.kind
+
+
+def _after_fork() -> None:
+    """In a child, FAISS would wait for ever for the parent's OpenMP threads; with one thread it waits for none."""
+    faiss = sys.modules.get("faiss")
+    if faiss is not None:
+        faiss.omp_set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -31,6 +31,7 @@ from speakerdb.errors import (
     StorageError,
     printable,
 )
+from speakerdb.store.forking import GATE
 from speakerdb.store.records import DamagedRow
 from speakerdb.store.schema import OLDER_REVISIONS, REVISION, Base
 
@@ -48,6 +49,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine = _engine(path)
+        GATE.watch(self)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -68,6 +70,7 @@ class Database:
     def _session(self, begin: str) -> Iterator[Session]:
         with (
             translated(self.path),
+            GATE.passed(),
             self._engine.connect().execution_options(speakerdb_begin=begin) as connection,
             Session(connection) as session,
             session.begin(),
@@ -80,7 +83,7 @@ class Database:
 
         A migration that makes a table anew drops the old one, which would delete all rows that refer to it.
         """
-        with translated(self.path), self._engine.connect() as connection:
+        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.execute("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
             try:
@@ -106,27 +109,27 @@ class Database:
             return False
 
     def _rewrite(self) -> None:
-        with translated(self.path), self._engine.connect() as connection:
+        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.execute("PRAGMA temp_store = MEMORY")  # no copy of the voices in the system's temporary folder
             raw.execute("VACUUM")
 
     def keep_wal(self) -> None:
         """See to it that the file is in WAL mode; not before it is known to be a gallery, since that writes to it."""
-        with translated(self.path), self._engine.connect() as connection:
+        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.execute("PRAGMA journal_mode = WAL")
 
     def truncate_wal(self) -> bool:
         """Move the log into the database and cut it to nothing; False where a reader elsewhere needs it still."""
-        with translated(self.path), self._engine.connect() as connection:
+        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Copy the whole database as of this moment by SQLite's online backup; in WAL mode nobody waits for it."""
-        with translated(self.path), self._engine.connect() as connection:
+        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
             raw.backup(target)
 
