@@ -141,8 +141,7 @@ def test_writers_and_readers_lose_nothing_and_see_each_other_soon(tmp_path, enco
     print(
         f"{len(acknowledged)} enrolled, {sum(r[0][1] for r in read)} searches, seen after {max(delays):.3f} s at most"
     )
-    assert max(delays) < 1.0 * max(1, each // 2)  # of which most is waiting for one of two cores
-    assert np.median(delays) < 1.0
+    assert max(delays) < 1.0
     with Gallery.open(folder, encoder=encoder) as gallery:
         assert_holds(gallery, expected)
 

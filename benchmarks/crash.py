@@ -1,0 +1,349 @@
+"""Kill a gallery's writer, hundreds of times, and hold what is left against what was acknowledged.
+
+    python -m benchmarks.crash --kills 500 --seed 1
+
+A process enrolls, removes, renames, imports, rebuilds, closes and opens; it is killed (SIGKILL) at a random moment, or
+at the n-th time that it comes to a named step. It says what it begins and what was acknowledged; after each kill the
+gallery must be sound and be just that, with or without the one order that was under way, whole; of voices that were
+removed no file may hold a piece. The last lines say how often each step was hit. Exit code 1 where anything was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speakerdb import Encoder, Gallery
+from speakerdb.embedding import Vector, average, normalize
+from speakerdb.encoder.parallel import in_order
+from speakerdb.encoder.utterance import Utterance
+from speakerdb.index import snapshot
+from speakerdb.speech import Quality
+from speakerdb.store import importing, records, upgrade
+from speakerdb.store.database import FILE, Database
+
+OLD_GALLERY = Path(__file__).parent.parent / "tests" / "data" / "gallery-0002"
+QUALITY = Quality(3.0, 2.5, 30.0, 0.0, -3.0, 7000.0)
+PIECE_BYTES = 32
+People = dict[str, set[str]]
+
+
+class MadeUpVoices(Encoder):
+    """The shipped encoder's card, and a vector for each name of a recording: nothing is heard."""
+
+    def __init__(self) -> None:
+        bundle = Encoder.load()._bundle
+        super().__init__(replace(bundle, card=replace(bundle.card, calibration=None)))
+
+    def probe(self, source: Any, *_: Any, **__: Any) -> Utterance:
+        """A source is a text."""
+        vector = voice(source)
+        return Utterance(source, hashlib.sha256(vector.tobytes()).hexdigest(), vector, QUALITY)
+
+    enrollment = probe
+
+    def enrollments(self, sources: Any, *_: Any, **__: Any) -> Iterator[Any]:
+        """In the order of the sources."""
+        return in_order(lambda source, go_on: self.probe(source), sources)
+
+
+def voice(name: str) -> Vector:
+    """A unit vector that the name alone decides."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return normalize(np.random.default_rng(seed).normal(size=192))
+
+
+# The process that is killed
+
+STEPS: dict[str, tuple[Any, str]] = {
+    "index write": (os, "fdopen"),
+    "fsync": (os, "fsync"),
+    "rename": (Path, "replace"),
+    "link": (Path, "hardlink_to"),
+    "delete": (Path, "unlink"),
+    "rewrite": (Database, "_rewrite"),
+    "cut of the log": (Database, "truncate_wal"),
+    "new speaker": (records, "add_speaker"),
+    "voiceprint": (records, "refresh_voiceprint"),
+    "note of a change": (records, "record_change"),
+    "imported rows": (importing, "write_all"),
+    "migration": (upgrade, "run_migrations"),
+}
+NAMED = [f"{when} {step}" for step in (*STEPS, "commit") for when in ("before", "after")]
+
+
+def die_at(named: str, countdown: int) -> None:
+    """See to it that this process is killed at the n-th time that it comes to a step."""
+    when, step = named.split(" ", 1)
+    left = countdown
+
+    def here(now: str) -> None:
+        nonlocal left
+        if now != when:
+            return
+        left -= 1
+        if left == 0:
+            os.write(1, json.dumps(["died", named]).encode() + b"\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if step == "commit":
+        for name in ("writing", "migrating"):
+            setattr(Database, name, _around(getattr(Database, name), here))
+        return
+    owner, name = STEPS[step]
+    call = getattr(owner, name)
+
+    def hooked(*arguments: Any, **options: Any) -> Any:
+        here("before")
+        done = call(*arguments, **options)
+        here("after")
+        return done
+
+    setattr(owner, name, hooked)
+
+
+def _around(transaction: Callable[..., Any], here: Callable[[str], None]) -> Callable[..., Any]:
+    @contextmanager
+    def hooked(self: Database) -> Iterator[Any]:
+        with transaction(self) as session:
+            yield session
+            session.flush()
+            here("before")
+        here("after")
+
+    return hooked
+
+
+def work(folder: Path, archive: Path, seed: str, named: str, countdown: int) -> None:
+    """Give orders for ever, each announced and acknowledged."""
+    rng, encoder, number = random.Random(seed), MadeUpVoices(), 0
+    gallery = Gallery.open(folder, encoder=encoder, index="faiss-flat")
+    names = [one.speaker for one in gallery.speakers()]
+    if named:
+        die_at(named, countdown)
+    tell("ready")
+    while True:
+        number += 1
+        what = rng.choice(
+            ("enroll", "enroll", "more", "remove", "remove", "rename", "rebuild", "reopen", "import", "upgrade")
+        )
+        if what in ("more", "remove", "rename") and not names:
+            continue
+        if what in ("enroll", "more"):
+            name = f"person {seed} {number}" if what == "enroll" else rng.choice(names)
+            sources = [f"{seed} {number} {part}" for part in range(rng.randint(1, 3))]
+            tell("begin", "enroll", name, sources)
+            gallery.enroll(name, sources)
+            names += [name] if what == "enroll" else []
+        elif what == "remove":
+            name = names.pop(rng.randrange(len(names)))
+            tell("begin", "remove", name, [])
+            gallery.remove(name)
+        elif what == "rename":
+            place = rng.randrange(len(names))
+            tell("begin", "rename", names[place], [f"{names[place]}'"])
+            gallery.rename(names[place], f"{names[place]}'")
+            names[place] += "'"
+        elif what == "import":
+            tell("begin", "import", "", [])
+            gallery.import_archive(archive, on_conflict="merge")
+            names = [one.speaker for one in gallery.speakers()]
+        elif what == "upgrade":
+            tell("begin", "nothing", "", [])
+            old = folder.parent / "old"
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.copytree(OLD_GALLERY, old)
+            old.chmod(0o700)
+            (old / FILE).chmod(0o600)
+            upgrade.upgrade(old / FILE)
+        else:
+            tell("begin", "nothing", "", [])
+            if what == "rebuild" and names:
+                gallery.rebuild()
+            if names:
+                gallery.nearest(voice("somebody"))
+            gallery.close()
+            gallery = Gallery.open(folder, encoder=encoder, index="faiss-flat")
+        tell("done")
+
+
+def tell(*words: Any) -> None:
+    """A line on stdout, at once."""
+    os.write(1, json.dumps(words).encode() + b"\n")
+
+
+# The process that kills and looks
+
+
+@dataclass
+class Seen:
+    """What all kills together have shown."""
+
+    kills: int = 0
+    orders: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+    losses: list[str] = field(default_factory=list)
+
+
+def killed(folder: Path, archive: Path, seed: str, named: str, countdown: int, delay_s: float) -> list[list[Any]]:
+    """Run the worker until it has died at its step, or at a random moment; what it said."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.crash",
+        "--work",
+        str(folder),
+        str(archive),
+        seed,
+        named,
+        str(countdown),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        killer = threading.Timer(delay_s, process.kill)  # also where it does not come to its step so often
+        killer.start()
+        rest = process.stdout.read()
+        process.wait()
+        killer.cancel()
+        if process.returncode != -signal.SIGKILL:
+            raise SystemExit(f"the worker ended with {process.returncode}")
+    return [json.loads(line) for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
+
+
+def after(people: People, verb: str, name: str, words: list[str], imported: People) -> People:
+    """The people once an order is carried out."""
+    changed = {one: set(sources) for one, sources in people.items()}
+    if verb == "enroll":
+        changed.setdefault(name, set()).update(words)
+    elif verb == "remove":
+        del changed[name]
+    elif verb == "rename":
+        changed[words[0]] = changed.pop(name)
+    elif verb == "import":
+        held = set().union(*changed.values()) if changed else set()
+        for one, sources in imported.items():
+            if sources - held:
+                changed.setdefault(one, set()).update(sources - held)
+    return changed
+
+
+def followed(people: People, said: list[list[Any]], imported: People, seen: Seen) -> list[People]:
+    """What may be there now: all that was acknowledged, with and without the order that was under way."""
+    under_way: list[Any] | None = None
+    for word, *rest in said:
+        if word == "begin":
+            under_way = rest
+        elif word == "done" and under_way:
+            people, under_way = after(people, *under_way, imported), None
+            seen.orders += 1
+        elif word == "died":
+            seen.steps[rest[0]] += 1
+    return [people] if under_way is None else [people, after(people, *under_way, imported)]
+
+
+def look(folder: Path, possible: list[People], ever: set[str], seen: Seen, where: str) -> People:
+    """Hold the gallery against what may be there; what is."""
+    with Gallery.open(folder, encoder=MadeUpVoices(), index="faiss-flat") as gallery:
+        found = {one.speaker: {row.source for row in one.recordings} for one in gallery.speakers(enrollments=True)}
+        if found not in possible:
+            seen.losses.append(f"{where}: {found} is none of {possible}")
+        if found:
+            findings = [line for line in gallery.check().findings if snapshot.PARTIAL not in line]
+            seen.losses += [f"{where}: {line}" for line in findings]
+        for name, sources in found.items():
+            near = gallery.nearest(average(np.stack([voice(source) for source in sources])), top=1)[0]
+            if near.speaker != name or near.distance > 1e-5:
+                seen.losses.append(f"{where}: {name} is not found by their voice")
+    gone = ever - set().union(*found.values()) if found else ever
+    blobs = [records.to_blob(voice(source))[:PIECE_BYTES] for source in gone]
+    for path in folder.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        seen.losses += [f"{where}: {path.name} holds a voice that was removed" for blob in blobs if blob in content]
+    return found
+
+
+def look_at_upgraded(folder: Path, seen: Seen, where: str) -> None:
+    """The old gallery is the old one or the new one, with everybody in it."""
+    if not (folder / FILE).exists():
+        return  # killed while it was copied
+    try:
+        upgrade.upgrade(folder / FILE)
+        with Gallery.open(folder) as gallery:
+            if len(gallery.speakers()) != 2 or gallery.check().findings:
+                seen.losses.append(f"{where}: the upgraded gallery is not whole")
+    except Exception as error:
+        if (folder / FILE).stat().st_size == (OLD_GALLERY / FILE).stat().st_size:
+            seen.losses.append(f"{where}: the upgraded gallery: {error}")
+
+
+def prepared(folder: Path) -> tuple[Path, People]:
+    """An archive of five people to import."""
+    people = {f"imported {number}": {f"import {number} {part}" for part in range(2)} for number in range(5)}
+    with Gallery.open(folder / "archived", encoder=MadeUpVoices()) as gallery:
+        for name, sources in people.items():
+            gallery.enroll(name, sorted(sources))
+        gallery.export(folder / "people.speakerdb")
+    return folder / "people.speakerdb", people
+
+
+def main() -> None:
+    """Kill, look, and say what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        folder, archive, seed, named, countdown = options.work
+        work(Path(folder), Path(archive), seed, named, int(countdown))
+    rng, seen, people, ever = random.Random(options.seed), Seen(), People(), set[str]()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        archive, imported = prepared(Path(temporary))
+        folder = Path(temporary) / "people"
+        while seen.kills < options.kills:
+            if len(people) > 60:
+                shutil.rmtree(folder)
+                people, ever = {}, set()
+            named = NAMED[seen.kills % len(NAMED)] if rng.random() < 0.7 else ""
+            countdown = rng.randint(1, 4)
+            said = killed(
+                folder, archive, f"{options.seed}-{seen.kills}", named, countdown, 4.0 if named else rng.random()
+            )
+            where = f"kill {seen.kills} ({named or 'at a random moment'})"
+            possible = followed(people, said, imported, seen)
+            ever |= {source for one in possible for sources in one.values() for source in sources}
+            ever |= {source for word, *rest in said if word == "begin" and rest[0] == "enroll" for source in rest[2]}
+            people = look(folder, possible, ever, seen, where)
+            look_at_upgraded(Path(temporary) / "old", seen, where)
+            seen.kills += 1
+    took = time.monotonic() - began
+    print(f"{seen.kills} kills, {seen.orders} orders acknowledged, {took:.0f} s: {len(seen.losses)} losses")
+    for named in NAMED:
+        print(f"{seen.steps[named]:5d}  {named}")
+    print(f"{seen.kills - seen.steps.total():5d}  at a random moment")
+    print(*seen.losses[:20], sep="\n", end="")
+    sys.exit(1 if seen.losses else 0)
+
+
+if __name__ == "__main__":
+    main()
