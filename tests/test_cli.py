@@ -128,6 +128,9 @@ def test_every_example_in_a_help_text_runs(
     for name, clip in PROVIDED.items():
         (here / name).symlink_to(examples / f"{clip}.wav")
     (here / "people.tsv").write_text("rms\trms_1.wav\nslt\tslt_1.wav\n")
+    (here / "calls.txt").write_text("clip.wav\nana_4.wav\n")
+    if "last_month" in example:
+        (here / "last_month.txt").write_text("1 ana ana_4.wav\n0 ana clip.wav\n")
     if "encoder" in example:
         provide_encoders(here, example)
     if "calibrate" in example:

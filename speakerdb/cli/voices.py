@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from speakerdb import settings
+from speakerdb.cli.answering import print_identifications, print_verifications
 from speakerdb.cli.explaining import (
     comparison_line,
     draw_decision,
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 
 FILES = click.argument("files", nargs=-1, required=True)
+MANY_FILES = click.option(
+    "--manifest", type=click.Path(path_type=Path), help="Identify many: a file with a path a line, or a folder."
+)
+MANY_CLAIMS = click.option(
+    "--trials", type=click.Path(path_type=Path), help="Verify many: lines of NAME<tab>PATH, or of `1|0 NAME PATH`."
+)
+SCORES = click.option(
+    "--scores", type=click.Path(path_type=Path), help="Write NAME PATH SCORE lines: LLRs, or −distance uncalibrated."
+)
 COUNT = click.IntRange(1, 10_000)
 GRADES = ("high", "fair", "low")
 EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": INCONCLUSIVE}
@@ -94,7 +104,9 @@ def enroll(
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", required=False)
+@MANY_FILES
+@SCORES
 @click.option("--top", type=COUNT, default=settings.TOP, show_default=True, help="How many candidates to list.")
 @click.option(
     "--fpir",
@@ -108,7 +120,9 @@ def enroll(
 def identify(
     gallery: Gallery,
     as_json: bool,
-    file: str,
+    file: str | None,
+    manifest: Path | None,
+    scores: Path | None,
     top: int,
     fpir: float | None,
     threshold: float | None,
@@ -118,12 +132,25 @@ def identify(
 ) -> int:
     """Say who speaks in FILE (- for stdin), or that it is nobody known (exit code 1).
 
+    With --manifest the exit code is 0, or 3 where a recording could not be used.
+
     \b
     Example:
       speakerdb identify clip.wav
       speakerdb identify clip.wav --fpir 0.001 --explain
       speakerdb identify clip.wav --top 3 --json | jq .speaker
+      speakerdb identify --manifest calls.txt --scores calls.scores
     """
+    if manifest is not None:
+        if file is not None or explain or plot:
+            raise click.UsageError("a manifest names its files; give no other, nor --explain or --plot")
+        with progress_bar("identify") as progress:
+            answered = gallery.identify_many(
+                manifest, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
+            )
+            return print_identifications(answered, scores, as_json)
+    if file is None or scores is not None:
+        raise click.UsageError("FILE is wanted, or --manifest, to which --scores belongs")
     with progress_bar("identify") as progress:
         found = gallery.identify(
             _source(file), top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
@@ -136,8 +163,10 @@ def identify(
 
 
 @click.command()
-@click.argument("name")
-@click.argument("file")
+@click.argument("name", required=False)
+@click.argument("file", required=False)
+@MANY_CLAIMS
+@SCORES
 @fmr_option
 @threshold_option
 @why_options
@@ -145,8 +174,10 @@ def identify(
 def verify(
     gallery: Gallery,
     as_json: bool,
-    name: str,
-    file: str,
+    name: str | None,
+    file: str | None,
+    trials: Path | None,
+    scores: Path | None,
     fmr: float | None,
     threshold: float | None,
     margin: float,
@@ -155,11 +186,22 @@ def verify(
 ) -> int:
     """Say whether FILE (- for stdin) is the speaker NAME: accepted (exit code 0) or rejected (1).
 
+    With --trials the exit code is 0, or that of the first claim that could not be answered.
+
     \b
     Example:
       speakerdb verify ana clip.wav
       speakerdb verify ana clip.wav --fmr 0.001 --margin 0.05
+      speakerdb verify --trials last_month.txt --scores last_month.scores
     """
+    if trials is not None:
+        if name is not None or explain or plot:
+            raise click.UsageError("a list names its speakers and files; give no others, nor --explain or --plot")
+        with progress_bar("verify") as progress:
+            claimed = gallery.verify_many(trials, threshold=threshold, fmr=fmr, margin=margin, progress=progress)
+            return print_verifications(claimed, scores, as_json)
+    if name is None or file is None or scores is not None:
+        raise click.UsageError("NAME and FILE are wanted, or --trials, to which --scores belongs")
     with progress_bar("verify") as progress:
         found = gallery.verify(name, _source(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
     if plot:

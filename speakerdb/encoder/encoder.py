@@ -70,13 +70,20 @@ class Encoder:
 
         Raises: as `embed`, at the recording in question.
         """
+        for future in self.probes(sources, rate_hz):
+            yield future.result().vector
+
+    def probes(self, sources: Iterable[Source], rate_hz: int | None = None) -> Iterator[Future[Utterance]]:
+        """As `probe`, of many recordings: in order, on all cores, a few under way at a time.
+
+        Returns: futures that are done; `result()` gives the utterance, or raises what `probe` would have.
+        """
         runtime = self._narrow_runtime
 
-        def heard(source: Source, go_on: GoOn) -> Vector:
-            return hear(runtime, source, self.card.probe_speech_s, "compare", rate_hz, go_on).vector
+        def heard(source: Source, go_on: GoOn) -> Utterance:
+            return hear(runtime, source, self.card.probe_speech_s, "compare", rate_hz, go_on)
 
-        for future in in_order(heard, sources):
-            yield future.result()
+        return in_order(heard, sources)
 
     def probe(self, source: Source, rate_hz: int | None = None, progress: Heard | None = None) -> Utterance:
         """A recording to compare, held to the card's least net speech for that."""

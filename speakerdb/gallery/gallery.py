@@ -7,43 +7,21 @@ returned is on disk.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from sqlalchemy.orm import Session
-
 from speakerdb import settings
-from speakerdb.audio import Source
-from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
-from speakerdb.decision.judging import Judgement
-from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import EmptyGallery, InputError, printable
-from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
-from speakerdb.gallery.enrollment import Enrollment, several
-from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, line_for, require_speaker
-from speakerdb.gallery.results import (
-    Candidate,
-    ComparedPair,
-    Comparison,
-    Identification,
-    Neighbour,
-    Verification,
-)
-from speakerdb.store import records
-from speakerdb.store.found import Found
-from speakerdb.store.records import GalleryIdentity
-
-UNIT_TOLERANCE = 1e-3
-"""Of the length of a vector that was not made here."""
+from speakerdb.errors import InputError, NoSuchSpeaker, printable
+from speakerdb.gallery.answering import Claim, answers, listed_claims, listed_files
+from speakerdb.gallery.asking import Asking
+from speakerdb.gallery.opened import Progress
+from speakerdb.gallery.results import Identification, RefusedRecording, Verification
 
 
-class Gallery(Enrollment):
+class Gallery(Asking):
     """People and their voices in one folder. Made by `Gallery.open`; safe for use from several threads."""
 
     @staticmethod
@@ -67,138 +45,63 @@ class Gallery(Enrollment):
             encoder = Encoder.load(encoder)
         return Gallery(settings.gallery_folder() if folder is None else Path(folder), encoder, index)
 
-    def identify(
+    def identify_many(
         self,
-        source: Source | Utterance,
+        files: str | os.PathLike[str],
         *,
-        rate_hz: int | None = None,
         top: int = settings.TOP,
         threshold: float | None = None,
         fpir: float | None = None,
         margin: float = 0.0,
         progress: Progress | None = None,
-    ) -> Identification:
-        """Who speaks here? Nobody known, where nobody is within the threshold.
+    ) -> Iterator[Identification | RefusedRecording]:
+        """`identify` of each recording of a list or folder, in order, on all cores; one at a time is in memory.
 
-        Args:
-            source: a recording, or what `Encoder.probe` of the gallery's encoder has heard of one.
-            top: how many candidates to list.
-            threshold: a distance 0 to 2; or fpir: how often a stranger may be given a name, whatever the gallery's
-                size; left out, an FPIR of 1 %, or the threshold of an encoder that is not calibrated.
-            margin: distances this near to the threshold, or to the second candidate's, are inconclusive.
-        Raises: InputError; NoSuchGallery or EmptyGallery; StateError where there is nothing to decide by.
+        Args: files: a file with a path a line, or a folder. The others: as `identify`.
+        Raises: as `identify` but for a recording that cannot be used, which is given back as refused.
         """
-        if top < 1:
-            raise InputError(f"{top} candidates; at least 1")
-        asked = Asked(threshold, fpir=fpir, margin=margin)
-        encoder = self.encoder
-        if not isinstance(source, Utterance):
-            self._answerable(asked, encoder)
-        probe = _heard(encoder, source, rate_hz, progress)
-        candidates, gallery = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
-        return identification(probe, candidates, margin, top, gallery)
+        paths, encoder = listed_files(Path(files)), self.encoder
+        self._answerable(Asked(threshold, fpir=fpir, margin=margin), encoder)
 
-    def _answerable(self, asked: Asked, encoder: Encoder) -> None:
-        """Raise, before a recording is heard, what would be raised after it."""
-        with self._existing().reading() as session:
-            if not records.anybody(session):
-                raise EmptyGallery
-            line_for(asked, self._judge(encoder, session), encoder, 1)
+        def ask(_: str, heard: Utterance) -> Identification:
+            return self.identify(heard, top=top, threshold=threshold, fpir=fpir, margin=margin)
 
-    def nearest(self, vector: Vector, top: int = settings.TOP) -> list[Neighbour]:
-        """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
+        return answers(encoder, paths, ask, progress)
 
-        Args: vector: float32 [dimension], unit length, of this gallery's encoder.
-        Raises: EmptyGallery; NoSuchGallery.
-        """
-        with self._lock, self._existing().reading() as session:
-            found, _ = self._found_near(session, records.identity(session), vector, top)
-        apart = distances(vector, np.stack([near.voiceprint for near in found]))
-        neighbours = [Neighbour(near.speaker, float(apart[i])) for i, near in enumerate(found)]
-        return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:top]
-
-    def _candidates(
-        self, vector: Vector, probe_s: float, top: int, encoder: Encoder, asked: Asked
-    ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
-        """The index's nearest, scored exactly, from the likeliest on; and which gallery it was."""
-        with self._lock, self._existing().reading() as session:  # in this order no state is older than the index's
-            identity = self._bound(session, encoder)  # it may have moved to another encoder while this one listened
-            nearest, searched = self._found_near(session, identity, vector, max(top, settings.RESCORED))
-            judge = self._judge(encoder, session)
-        line = line_for(asked, judge, encoder, searched)
-        return ranked(judge, line, vector, probe_s, nearest), identity
-
-    def _found_near(
-        self, session: Session, identity: GalleryIdentity | None, vector: Vector, count: int
-    ) -> tuple[list[Found], int]:
-        if identity is None:
-            raise EmptyGallery
-        nearest, searched = self._view.nearest(session, identity, vector, count)
-        if not nearest:
-            raise EmptyGallery
-        return nearest, searched
-
-    def verify(
+    def verify_many(
         self,
-        name: str,
-        source: Source | Utterance,
+        claims: str | os.PathLike[str],
         *,
-        rate_hz: int | None = None,
         threshold: float | None = None,
         fmr: float | None = None,
         margin: float = 0.0,
         progress: Progress | None = None,
-    ) -> Verification:
-        """Is it who they say? Reads the one voiceprint; no index is needed.
+    ) -> Iterator[tuple[Claim, Verification | RefusedRecording]]:
+        """`verify` of each claim of a list, its recordings heard once each on all cores; ordered by recording.
 
-        Args:
-            source: as `identify`.
-            threshold: a distance 0 to 2; or fmr: how often a stranger may be accepted; left out, an FMR of 1 %, or the
-                threshold of an encoder that is not calibrated.
-            margin: distances this near to the threshold are inconclusive.
-        Raises: NoSuchSpeaker; InputError; StateError where there is nothing to decide by.
+        Args: claims: a file of `NAME<tab>PATH` lines, or of trials. The others: as `verify`.
+        Raises: as `verify` but for a recording that cannot be used or a name that is not enrolled, which are given
+            back as refused.
         """
-        speaker, asked = usable_name(name), Asked(threshold, fmr, margin=margin)
-        with self._existing().reading() as session:
-            encoder = self._encoder_of(records.identity(session))
-            identity, judge = self._bound(session, encoder), self._judge(encoder, session)
-            line = line_for(asked, judge, encoder, None)
-            row = require_speaker(session, speaker)
-            stored, enrolled = records.voiceprint(session, row), records.enrolled_speech(session, [row])[row]
-        probe = _heard(encoder, source, rate_hz, progress)
-        [judged] = judge.judge(probe.vector, stored[None], basis_of(probe.quality.net_speech_s, [enrolled]), line)
-        return verification(probe, speaker, row, enrolled, judged, identity)
-
-    def compare(
-        self,
-        sources: Iterable[Source],
-        *,
-        rate_hz: int | None = None,
-        threshold: float | None = None,
-        fmr: float | None = None,
-    ) -> Comparison:
-        """The distance of every pair of recordings; of the gallery its encoder and calibration are used, no voice."""
+        by_path: dict[str, list[Claim]] = {}
+        for claim in listed_claims(Path(claims)):
+            by_path.setdefault(claim.path, []).append(claim)
         encoder = self.encoder
-        judge = self._judge(encoder)
-        line = line_for(Asked(threshold, fmr), judge, encoder, None)
-        heard = [encoder.probe(source, rate_hz) for source in several(sources)]
-        if len(heard) < 2:
-            raise InputError("a comparison needs two recordings or more")
-        pairs = []
-        for i, first in enumerate(heard):
-            for second in heard[i + 1 :]:
-                basis = Basis(first.quality.net_speech_s, [second.quality.net_speech_s], [1])
-                [found] = judge.judge(first.vector, second.vector[None], basis, line)
-                limit, same = found.threshold.distance, found.side == "near"
-                pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
-        return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
+        for path, found in zip(by_path, answers(encoder, list(by_path), lambda _, heard: heard, progress), strict=True):
+            for claim in by_path[path]:
+                yield claim, self._claimed(claim, found, threshold, fmr, margin)
 
-
-def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, progress: Progress | None) -> Utterance:
-    """A recording as the encoder hears it, or as it has heard it already."""
-    if not isinstance(source, Utterance):
-        return encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-    length = float(np.linalg.norm(source.vector))
-    if source.vector.shape != (encoder.card.dimension,) or not abs(length - 1.0) < UNIT_TOLERANCE:
-        raise InputError(f"{printable(source.name, 200)}: its vector is not one of {encoder.card.id}")
-    return source
+    def _claimed(
+        self,
+        claim: Claim,
+        heard: Utterance | RefusedRecording,
+        threshold: float | None,
+        fmr: float | None,
+        margin: float,
+    ) -> Verification | RefusedRecording:
+        if isinstance(heard, RefusedRecording):
+            return heard
+        try:
+            return self.verify(claim.speaker, heard, threshold=threshold, fmr=fmr, margin=margin)
+        except NoSuchSpeaker as error:
+            return RefusedRecording(claim.path, error.to_json())

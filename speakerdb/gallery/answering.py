@@ -1,0 +1,93 @@
+"""Questions by the ten thousand: recordings are heard on all cores, each once, and asked about one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from speakerdb.encoder.encoder import Encoder
+from speakerdb.encoder.utterance import Utterance
+from speakerdb.errors import InputError, printable
+from speakerdb.gallery.opened import Progress
+from speakerdb.gallery.results import RefusedRecording
+from speakerdb.trials import read_model_trials
+
+HIDDEN = "."
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That a recording is of a speaker.
+
+    Attributes: listed: the recording as the list names it; path: where it lies; target: what the list says of it.
+    """
+
+    speaker: str
+    listed: str
+    path: str
+    target: bool | None = None
+
+
+def listed_files(source: Path) -> list[str]:
+    """Recordings to identify: of a file with a path a line (the last field, after tabs; paths beside the file), or all
+    files of a folder.
+
+    Raises: InputError for a list that cannot be read or is empty.
+    """
+    try:
+        if source.is_dir():
+            found = sorted(
+                str(path) for path in source.rglob("*") if path.is_file() and not path.name.startswith(HIDDEN)
+            )
+        else:
+            fields = [line.split("\t") for line in source.read_text(encoding="utf8").splitlines() if line.strip()]
+            if fields and fields[0][-1] == "path":
+                fields = fields[1:]
+            found = [str(source.parent / line[-1].strip()) for line in fields]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
+    if not found:
+        raise InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
+    return found
+
+
+def listed_claims(source: Path) -> list[Claim]:
+    """Claims to verify: lines of `NAME<tab>PATH`, or a list of trials (`1|0 NAME PATH`, Kaldi's form too).
+
+    Raises: InputError for a list that cannot be read, naming the line.
+    """
+    try:
+        lines = source.read_text(encoding="utf8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
+    if not any("\t" in line for line in lines[:1]):
+        trials = read_model_trials(source)
+        return [Claim(one.model, one.clip, str(source.parent / one.clip), one.target) for one in trials]
+    claims = []
+    for number, line in enumerate(lines, 1):
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) != 2 or not all(fields):
+            raise InputError(f"{printable(source, 200)}, line {number}: NAME<tab>PATH is wanted", line=number)
+        claims.append(Claim(fields[0], fields[1], str(source.parent / fields[1])))
+    return claims
+
+
+def answers(
+    encoder: Encoder, paths: Sequence[str], ask: Callable[[str, Utterance], Answer], progress: Progress | None
+) -> Iterator[Answer | RefusedRecording]:
+    """What is answered of each recording, in order, or why nothing could be."""
+    futures: Iterator[Future[Utterance]] = encoder.probes(paths)
+    for number, (path, future) in enumerate(zip(paths, futures, strict=True)):
+        try:
+            found: Answer | RefusedRecording = ask(path, future.result())
+        except InputError as error:
+            found = RefusedRecording(path, error.to_json())
+        if progress:
+            progress(number, len(paths), 1.0, 1.0)
+        yield found

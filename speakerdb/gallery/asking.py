@@ -1,0 +1,177 @@
+"""Who is this, is it who they say? A recording is heard first; then one short transaction reads what it is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from speakerdb import settings
+from speakerdb.audio import Source
+from speakerdb.calibration import Basis
+from speakerdb.decision.criterion import Asked
+from speakerdb.decision.judging import Judgement
+from speakerdb.embedding import Vector, distances
+from speakerdb.encoder.encoder import Encoder
+from speakerdb.encoder.utterance import Utterance
+from speakerdb.errors import EmptyGallery, InputError, printable
+from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
+from speakerdb.gallery.enrollment import Enrollment, several
+from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.opened import Progress, line_for, require_speaker
+from speakerdb.gallery.results import (
+    Candidate,
+    ComparedPair,
+    Comparison,
+    Identification,
+    Neighbour,
+    Verification,
+)
+from speakerdb.store import records
+from speakerdb.store.found import Found
+from speakerdb.store.records import GalleryIdentity
+
+UNIT_TOLERANCE = 1e-3
+"""Of the length of a vector that was not made here."""
+
+
+class Asking(Enrollment):
+    """`identify`, `verify`, `nearest`, `compare`: a recording, or two, at a time."""
+
+    def identify(
+        self,
+        source: Source | Utterance,
+        *,
+        rate_hz: int | None = None,
+        top: int = settings.TOP,
+        threshold: float | None = None,
+        fpir: float | None = None,
+        margin: float = 0.0,
+        progress: Progress | None = None,
+    ) -> Identification:
+        """Who speaks here? Nobody known, where nobody is within the threshold.
+
+        Args:
+            source: a recording, or what `Encoder.probe` of the gallery's encoder has heard of one.
+            top: how many candidates to list.
+            threshold: a distance 0 to 2; or fpir: how often a stranger may be given a name, whatever the gallery's
+                size; left out, an FPIR of 1 %, or the threshold of an encoder that is not calibrated.
+            margin: distances this near to the threshold, or to the second candidate's, are inconclusive.
+        Raises: InputError; NoSuchGallery or EmptyGallery; StateError where there is nothing to decide by.
+        """
+        if top < 1:
+            raise InputError(f"{top} candidates; at least 1")
+        asked = Asked(threshold, fpir=fpir, margin=margin)
+        encoder = self.encoder
+        if not isinstance(source, Utterance):
+            self._answerable(asked, encoder)
+        probe = _heard(encoder, source, rate_hz, progress)
+        candidates, gallery = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
+        return identification(probe, candidates, margin, top, gallery)
+
+    def _answerable(self, asked: Asked, encoder: Encoder) -> None:
+        """Raise, before a recording is heard, what would be raised after it."""
+        with self._existing().reading() as session:
+            if not records.anybody(session):
+                raise EmptyGallery
+            line_for(asked, self._judge(encoder, session), encoder, 1)
+
+    def nearest(self, vector: Vector, top: int = settings.TOP) -> list[Neighbour]:
+        """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
+
+        Args: vector: float32 [dimension], unit length, of this gallery's encoder.
+        Raises: EmptyGallery; NoSuchGallery.
+        """
+        with self._lock, self._existing().reading() as session:
+            found, _ = self._found_near(session, records.identity(session), vector, top)
+        apart = distances(vector, np.stack([near.voiceprint for near in found]))
+        neighbours = [Neighbour(near.speaker, float(apart[i])) for i, near in enumerate(found)]
+        return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:top]
+
+    def _candidates(
+        self, vector: Vector, probe_s: float, top: int, encoder: Encoder, asked: Asked
+    ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
+        """The index's nearest, scored exactly, from the likeliest on; and which gallery it was."""
+        with self._lock, self._existing().reading() as session:  # in this order no state is older than the index's
+            identity = self._bound(session, encoder)  # it may have moved to another encoder while this one listened
+            nearest, searched = self._found_near(session, identity, vector, max(top, settings.RESCORED))
+            judge = self._judge(encoder, session)
+        line = line_for(asked, judge, encoder, searched)
+        return ranked(judge, line, vector, probe_s, nearest), identity
+
+    def _found_near(
+        self, session: Session, identity: GalleryIdentity | None, vector: Vector, count: int
+    ) -> tuple[list[Found], int]:
+        if identity is None:
+            raise EmptyGallery
+        nearest, searched = self._view.nearest(session, identity, vector, count)
+        if not nearest:
+            raise EmptyGallery
+        return nearest, searched
+
+    def verify(
+        self,
+        name: str,
+        source: Source | Utterance,
+        *,
+        rate_hz: int | None = None,
+        threshold: float | None = None,
+        fmr: float | None = None,
+        margin: float = 0.0,
+        progress: Progress | None = None,
+    ) -> Verification:
+        """Is it who they say? Reads the one voiceprint; no index is needed.
+
+        Args:
+            source: as `identify`.
+            threshold: a distance 0 to 2; or fmr: how often a stranger may be accepted; left out, an FMR of 1 %, or the
+                threshold of an encoder that is not calibrated.
+            margin: distances this near to the threshold are inconclusive.
+        Raises: NoSuchSpeaker; InputError; StateError where there is nothing to decide by.
+        """
+        speaker, asked = usable_name(name), Asked(threshold, fmr, margin=margin)
+        with self._existing().reading() as session:
+            encoder = self._encoder_of(records.identity(session))
+            identity, judge = self._bound(session, encoder), self._judge(encoder, session)
+            line = line_for(asked, judge, encoder, None)
+            row = require_speaker(session, speaker)
+            stored, enrolled = records.voiceprint(session, row), records.enrolled_speech(session, [row])[row]
+        probe = _heard(encoder, source, rate_hz, progress)
+        [judged] = judge.judge(probe.vector, stored[None], basis_of(probe.quality.net_speech_s, [enrolled]), line)
+        return verification(probe, speaker, row, enrolled, judged, identity)
+
+    def compare(
+        self,
+        sources: Iterable[Source],
+        *,
+        rate_hz: int | None = None,
+        threshold: float | None = None,
+        fmr: float | None = None,
+    ) -> Comparison:
+        """The distance of every pair of recordings; of the gallery its encoder and calibration are used, no voice."""
+        encoder = self.encoder
+        judge = self._judge(encoder)
+        line = line_for(Asked(threshold, fmr), judge, encoder, None)
+        heard = [encoder.probe(source, rate_hz) for source in several(sources)]
+        if len(heard) < 2:
+            raise InputError("a comparison needs two recordings or more")
+        pairs = []
+        for i, first in enumerate(heard):
+            for second in heard[i + 1 :]:
+                basis = Basis(first.quality.net_speech_s, [second.quality.net_speech_s], [1])
+                [found] = judge.judge(first.vector, second.vector[None], basis, line)
+                limit, same = found.threshold.distance, found.side == "near"
+                pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
+        return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
+
+
+def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, progress: Progress | None) -> Utterance:
+    """A recording as the encoder hears it, or as it has heard it already."""
+    if not isinstance(source, Utterance):
+        return encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
+    length = float(np.linalg.norm(source.vector))
+    if source.vector.shape != (encoder.card.dimension,) or not abs(length - 1.0) < UNIT_TOLERANCE:
+        raise InputError(f"{printable(source.name, 200)}: its vector is not one of {encoder.card.id}")
+    return source

@@ -1,0 +1,126 @@
+"""Many questions at once: each is answered as it is alone, and what cannot be answered stops nobody else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from speakerdb import Gallery
+from speakerdb.errors import EmptyGallery, InputError, NoSuchGallery
+from speakerdb.gallery.results import Identification, RefusedRecording, Verification
+from speakerdb.trials import TrialTable, read_pairs, read_scores
+
+CLIPS = ("ana_4", "ben_4", "eva_4", "stranger_4")
+
+
+@pytest.fixture
+def listed(examples: Path, tmp_path: Path) -> Path:
+    """Four recordings, and one that is not there, between them."""
+    lines = [str(examples / f"{clip}.wav") for clip in CLIPS]
+    file = tmp_path / "calls.txt"
+    file.write_text("\n".join(["path", *lines[:2], "nothing.wav", "", *lines[2:]]) + "\n")
+    return file
+
+
+def test_every_recording_of_a_list_is_identified_as_it_is_alone(enrolled: Path, examples: Path, listed: Path):
+    with Gallery.open(enrolled) as gallery:
+        found = list(gallery.identify_many(listed, top=2))
+        alone = [gallery.identify(examples / f"{clip}.wav", top=2) for clip in CLIPS]
+    assert isinstance(found[2], RefusedRecording)
+    assert found[2].error["error"] == "AudioUnreadable"
+    del found[2]
+    for one, other in zip(found, alone, strict=True):
+        assert isinstance(one, Identification)
+        assert (one.speaker, one.outcome, one.quality) == (other.speaker, other.outcome, other.quality)
+        assert one.distance == pytest.approx(other.distance, abs=1e-5)
+
+
+def test_a_folder_is_a_list_of_what_is_in_it(enrolled: Path, examples: Path, tmp_path: Path):
+    folder = tmp_path / "calls"
+    (folder / "monday").mkdir(parents=True)
+    (folder / "monday" / "a.wav").symlink_to(examples / "ana_4.wav")
+    (folder / ".hidden").write_text("")
+    with Gallery.open(enrolled) as gallery:
+        [found] = gallery.identify_many(folder)
+    assert found.speaker == "ana"
+
+
+def test_a_recording_that_was_heard_once_can_be_asked_about_again(enrolled: Path, examples: Path):
+    with Gallery.open(enrolled) as gallery:
+        heard = gallery.encoder.probe(examples / "ana_4.wav")
+        assert gallery.identify(heard) == gallery.identify(examples / "ana_4.wav")
+        assert gallery.verify("ben", heard) == gallery.verify("ben", examples / "ana_4.wav")
+        for wrong in (heard.vector[:-1], 2.0 * heard.vector, heard.vector * float("nan")):
+            with pytest.raises(InputError, match="its vector is not one of speakerdb-16k"):
+                gallery.identify(replace(heard, vector=wrong))
+
+
+def test_claims_are_verified_as_they_are_alone_and_scores_agree_with_the_list(
+    enrolled: Path, examples: Path, tmp_path: Path, run
+):
+    lines = [(name == clip[:3], name, examples / f"{clip}.wav") for clip in CLIPS for name in ("ana", "ben")]
+    trials = tmp_path / "trials.txt"
+    trials.write_text("".join(f"{int(target)} {name} {path}\n" for target, name, path in lines))
+    with Gallery.open(enrolled) as gallery:
+        for (claim, found), (target, name, path) in zip(gallery.verify_many(trials), lines, strict=True):
+            assert isinstance(found, Verification)
+            assert (claim.speaker, claim.path, claim.target) == (name, str(path), target)
+            assert found.accepted == gallery.verify(name, path).accepted == target
+    done = run("verify", "--trials", trials, "--scores", tmp_path / "scores", "--gallery", enrolled)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", len(lines))
+    table = TrialTable.of((pair.target, pair.first, pair.second) for pair in read_pairs(trials))
+    scores = read_scores(tmp_path / "scores", table)
+    assert scores[table.target].min() > scores[~table.target].max()
+
+
+def test_a_name_that_is_not_enrolled_stops_no_other_claim(enrolled: Path, examples: Path, tmp_path: Path, run):
+    claims = tmp_path / "claims.tsv"
+    claims.write_text("".join(f"{name}\t{examples / 'ana_4.wav'}\n" for name in ("ana", "zoe", "ben")))
+    done = run("verify", "--trials", claims, "--gallery", enrolled, "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line.get("outcome") for line in lines] == ["accepted", None, "rejected"]
+    assert lines[1]["error"]["error"] == "NoSuchSpeaker"
+    assert (done.returncode, done.stderr) == (4, "")
+
+
+def test_the_command_says_a_line_each_and_tells_what_it_could_not_use(enrolled: Path, listed: Path, tmp_path, run):
+    done = run("identify", "--manifest", listed, "--gallery", enrolled, "--scores", tmp_path / "scores", "--top", "1")
+    assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (3, 4, 1)
+    assert "nothing.wav" in done.stderr
+    first = (tmp_path / "scores").read_text().splitlines()[0].split()
+    assert (first[0], Path(first[1]).name, float(first[2]) > 0) == ("ana", "ana_4.wav", True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_list_that_cannot_be_read_is_told(enrolled: Path, tmp_path: Path, content):
+    file = tmp_path / "list"
+    if content is not None:
+        file.write_bytes(content)
+    with Gallery.open(enrolled) as gallery:
+        for ask in (gallery.identify_many, gallery.verify_many):
+            with pytest.raises(InputError, match="list"):
+                list(ask(file))
+
+
+def test_a_line_that_is_no_claim_is_told_by_its_number(enrolled: Path, tmp_path: Path):
+    file = tmp_path / "claims.tsv"
+    file.write_text("ana\tx.wav\nben\n")
+    with Gallery.open(enrolled) as gallery, pytest.raises(InputError, match="line 2: NAME<tab>PATH is wanted"):
+        list(gallery.verify_many(file))
+
+
+def test_nobody_to_find_is_told_before_anything_is_heard(listed: Path, tmp_path: Path):
+    with Gallery.open(tmp_path / "none") as gallery, pytest.raises((EmptyGallery, NoSuchGallery)):
+        gallery.identify_many(listed)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["identify"], ["verify", "ana"], ["verify"], ["identify", "a.wav", "--scores", "x"]]
+)
+def test_a_command_without_its_file_is_told_what_is_wanted(enrolled: Path, run, arguments):
+    done = run(*arguments, "--gallery", enrolled)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "wanted" in done.stderr
