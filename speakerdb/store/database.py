@@ -179,6 +179,8 @@ def _make_tables(path: Path) -> None:
             Base.metadata.create_all(session.connection())
             session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
             session.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+        if not database.truncate_wal():  # closing would do it too, but say nothing where the disk refuses
+            raise StorageError(f"{printable(path, 200)}: the disk did not take the tables", path=str(path))
     finally:
         database.close()
 
