@@ -183,7 +183,7 @@ def work(folder: Path, archive: Path, seed: str, named: str, countdown: int) -> 
             tell("begin", "nothing", "", [])
             if names:
                 gallery.export(folder.parent / f"{seed} {number}.speakerdb")
-                os.remove(folder.parent / f"{seed} {number}.speakerdb")
+                (folder.parent / f"{seed} {number}.speakerdb").unlink()
         elif what == "upgrade":
             tell("begin", "nothing", "", [])
             old = folder.parent / "old"

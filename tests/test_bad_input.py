@@ -724,12 +724,19 @@ def test_a_gallery_cannot_be_begun_on_a_full_disk_and_can_once_there_is_room(sma
     assert [speaker.speaker for speaker in listing(small_disk)] == ["zoe"]
 
 
-def test_a_disk_that_is_mounted_read_only_is_told(enrolled_once: Path, small_disk: Path, run: Run) -> None:
+def test_a_disk_that_is_mounted_read_only_is_told_and_its_gallery_answers(
+    enrolled_once: Path, small_disk: Path, run: Run
+) -> None:
     shutil.copytree(enrolled_once, small_disk, dirs_exist_ok=True)
     before = listing(small_disk)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert_refused(run("enroll", "zoe", EXAMPLES / "eva_1.wav"), 5, "cannot be written")
     assert_refused(run("remove", "ana", "--json"), 5)
+    for arguments in (["identify", EXAMPLES / "ana_4.wav"], ["verify", "ana", EXAMPLES / "ana_4.wav"], ["speakers"]):
+        done = run(*arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "ana" in done.stdout
+    assert run("check").stdout.endswith("sound\n")
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert listing(small_disk) == before
 

@@ -46,9 +46,9 @@ FULL_BELOW_BYTES = 1 << 20
 class Database:
     """The connection pool of one gallery file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: str = "mode=rw") -> None:
         self.path = path
-        self._engine = _engine(path)
+        self._engine = _engine(path, options)
         GATE.watch(self)
 
     @contextlib.contextmanager
@@ -195,11 +195,13 @@ def open_existing(path: Path) -> Database | None:
             path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-    database = Database(path)
+    fixed = _cannot_change(path)
+    database = Database(path, "mode=ro&immutable=1" if fixed else "mode=rw")
     try:
         revision = read_revision(database)
         if revision == REVISION:
-            database.keep_wal()
+            if not fixed:
+                database.keep_wal()
             return database
     except BaseException:
         database.close()
@@ -212,6 +214,17 @@ def open_existing(path: Path) -> Database | None:
             f"{printable(path, 200)} has schema {revision}, {REVISION} is needed; run `speakerdb db upgrade`"
         )
     raise GalleryTooNew(str(path), revision)
+
+
+def _cannot_change(path: Path) -> bool:
+    """Whether a gallery lies on a medium that nobody can write, whole: then SQLite needs no lock and no log to read it.
+
+    In a folder that only this user may not write others can, and SQLite would not see that they do.
+    """
+    if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & getattr(os, "ST_RDONLY", 1):
+        return False
+    log = path.with_name(f"{path.name}-wal")
+    return not log.exists() or log.stat().st_size == 0
 
 
 def read_revision(database: Database) -> str | None:
@@ -298,10 +311,10 @@ def _is_full(path: Path) -> bool:
     return found.f_bavail * found.f_frsize < FULL_BELOW_BYTES
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, options: str) -> Engine:
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _connect(path),
+        creator=lambda: _connect(path, options),
         poolclass=QueuePool,
         pool_size=4,
         max_overflow=28,
@@ -314,9 +327,9 @@ def _engine(path: Path) -> Engine:
     return engine
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{path.absolute().as_uri()}?{options}",
         uri=True,
         timeout=settings.BUSY_TIMEOUT_S,
         isolation_level=None,
