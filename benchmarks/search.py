@@ -66,26 +66,28 @@ class Engine:
     remove: Callable[[int], Any]
 
 
-def engines(voices: Vectors) -> Iterator[Engine]:
+def engines(voices: Vectors, only: str = "") -> Iterator[Engine]:
     """Each, built, one after the other."""
     size, ids = len(voices), np.arange(len(voices))
     kinds = ["faiss-flat"] if kind_for("auto", size) == "faiss-flat" else ["faiss-ivf", "faiss-flat"]
     for kind in kinds:
+        if only not in f"speakerdb, {kind}":
+            continue
         before, began = memory(), time.perf_counter()
         index: VectorIndex = make_index(kind, voices.shape[1]) if kind == "faiss-flat" else trained(voices)
         for start in range(0, size, 4096):
             index.add(ids[start : start + 4096], voices[start : start + 4096])
         yield _ours(index, f"speakerdb, {kind}", time.perf_counter() - began, (memory() - before) / size)
         del index
-    if size <= LARGEST["NumPy"]:
+    if size <= LARGEST["NumPy"] and only in "NumPy":
         before, began = memory(), time.perf_counter()
         plain = NumpyIndex(voices.shape[1])
         plain.add(ids, voices)
         yield _ours(plain, "NumPy", time.perf_counter() - began, (memory() - before) / size)
         del plain
-    if importlib.util.find_spec("usearch") and size <= LARGEST["usearch"]:
+    if only in "usearch" and importlib.util.find_spec("usearch") and size <= LARGEST["usearch"]:
         yield _usearch(voices, ids)
-    if importlib.util.find_spec("sherpa_onnx") and size <= LARGEST["sherpa-onnx"]:
+    if only in "sherpa-onnx" and importlib.util.find_spec("sherpa_onnx") and size <= LARGEST["sherpa-onnx"]:
         yield _sherpa(voices)
 
 
@@ -218,6 +220,7 @@ def main() -> None:
     parser.add_argument("--corpora", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sizes", default="10000,100000,1000000")
+    parser.add_argument("--only", default="", help="engines whose name has this in it")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     console = Console(width=150)
@@ -233,7 +236,7 @@ def main() -> None:
         voices = everybody[:size]
         asked = probes if size == max(sizes) else probes[:QUERIES]
         exact = exactly(voices, asked)
-        for engine in engines(voices):
+        for engine in engines(voices, given.only):
             slow = "ivf" not in engine.name and size > 100_000
             some = asked[: QUERIES // 5] if slow else asked
             row = measured(engine, voices, some, exact[: len(some)])

@@ -22,7 +22,7 @@ TRAINED_ON = 64
 ROUNDS = 10
 """Of k-means; more find no more neighbours (measured at a million)."""
 
-SEARCHED = 4
+SEARCHED = 4.75
 """Lists that are searched, times the root of their number: a query's cost grows with the root of the gallery, and
 recall@1 stays above 0.999 from 100,000 voices to a million (benchmarks/README.md)."""
 
