@@ -68,10 +68,10 @@ def made(folder: Path, voices: Vectors) -> None:
     store = database.create(folder / database.FILE)
     for start in range(0, len(voices), BATCH):
         newcomers = [_newcomer(number, voices[number]) for number in range(start, min(start + BATCH, len(voices)))]
-        with store.writing() as session:
+        with store.writing() as connection:
             if start == 0:
-                records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
-            records.record_change(session, importing.write_all(session, newcomers))
+                records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+            records.record_change(connection, importing.write_all(connection, newcomers))
     store.close()
     (folder / "whole").touch(mode=0o600)
 
@@ -161,8 +161,8 @@ def asking(folder: Path, voices: Voices, heard: Utterance) -> list[float]:
     def add() -> None:
         store, one = gallery._writable(), next(number)
         vector = np.random.default_rng(one).permutation(voices.probes[one % len(voices.probes)])
-        with store.writing() as session:
-            records.record_change(session, importing.write_all(session, [_newcomer(one, vector)]))
+        with store.writing() as connection:
+            records.record_change(connection, importing.write_all(connection, [_newcomer(one, vector)]))
         assert gallery.nearest(vector, top=1)[0].speaker == f"speaker {one + 1}"
 
     [adding] = in_turns([add], 40)

@@ -124,9 +124,8 @@ def die_at(named: str, countdown: int) -> None:
 def _around(transaction: Callable[..., Any], here: Callable[[str], None]) -> Callable[..., Any]:
     @contextmanager
     def hooked(self: Database) -> Iterator[Any]:
-        with transaction(self) as session:
-            yield session
-            session.flush()
+        with transaction(self) as connection:
+            yield connection
             here("before")
         here("after")
 

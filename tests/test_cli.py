@@ -88,17 +88,17 @@ def provide_people(gallery_folder: Path, here: Path) -> None:
     shutil.rmtree(gallery_folder)
     rng, near = np.random.default_rng(0), Encoder.load()
     voices = normalize(rng.normal(size=(40, near.dimension)))
-    with Gallery.open(gallery_folder, encoder=near) as gallery, gallery._writable().writing() as session:
+    with Gallery.open(gallery_folder, encoder=near) as gallery, gallery._writable().writing() as connection:
         card = near.card
-        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
         for number, voice in enumerate(voices):
-            speaker = records.add_speaker(session, f"voice{number}")
+            speaker = records.add_speaker(connection, f"voice{number}")
             said = normalize(voice + rng.normal(size=(3, near.dimension)) * 0.05)
             for part, vector in enumerate(said):
                 new = NewEnrollment(f"{part}", f"{number}-{part}", 2.5, QUALITY.to_json(), vector)
-                records.add_enrollment(session, speaker, new)
-            records.refresh_voiceprint(session, speaker, added=3)
-            records.record_change(session, [speaker])
+                records.add_enrollment(connection, speaker, new)
+            records.refresh_voiceprint(connection, speaker, added=3)
+            records.record_change(connection, [speaker])
     lines = [f"{int(turn < 30)} voice{turn % 40} clip.wav" for turn in range(3040)]
     (here / "last_month.txt").write_text("\n".join(lines))
 

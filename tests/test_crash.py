@@ -54,10 +54,9 @@ def die_around_commit(before):
     writing = Database.writing
     @contextmanager
     def last(self):
-        with writing(self) as session:
-            yield session
+        with writing(self) as connection:
+            yield connection
             if before:
-                session.flush()
                 die()
         die()
     Database.writing = last
@@ -333,9 +332,9 @@ from speakerdb.store import decisions
 tail = Tail((0.0, 1.0), (0.1, 0.01))
 shown = {"target": (0.0, 1.0), "nontarget": (-1.0, 0.0)}
 found = Calibration(LlrMap((0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)), tail, tail, "made up", shown)
-with gallery._existing().writing() as session:
-    decisions.keep_calibration(session, found)
-    decisions.keep_feedback(session, "a", [decisions.Said(1, True, 2.0, 3.0, 4.0, 2)])
+with gallery._existing().writing() as connection:
+    decisions.keep_calibration(connection, found)
+    decisions.keep_feedback(connection, "a", [decisions.Said(1, True, 2.0, 3.0, 4.0, 2)])
 """
 
 
@@ -347,9 +346,9 @@ def test_killed_while_it_learns_a_gallery_has_learnt_all_or_nothing(tmp_path, en
         lines_of(process)
     assert process.returncode == -9
     with Gallery.open(tmp_path / "people", encoder=encoder, index="numpy") as gallery:
-        with gallery._existing().reading() as session:
-            assert (decisions.calibration(session) is None) == before
-            assert len(decisions.feedback(session)) == (0 if before else 1)
+        with gallery._existing().reading() as connection:
+            assert (decisions.calibration(connection) is None) == before
+            assert len(decisions.feedback(connection)) == (0 if before else 1)
         assert gallery.check().findings == []
 
 

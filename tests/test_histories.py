@@ -180,9 +180,8 @@ def _die_at_commit(committed: bool) -> None:
 
     @contextmanager
     def last(self: Database):
-        with writing(self) as session:
-            yield session
-            session.flush()
+        with writing(self) as connection:
+            yield connection
             if not committed:
                 os.kill(os.getpid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -16,7 +16,7 @@ from speakerdb.gallery import building
 from speakerdb.index import engine, snapshot
 from speakerdb.store import database, records
 from speakerdb.store.records import EncoderIdentity
-from speakerdb.store.schema import ChangeRow, EnrollmentRow, SpeakerRow, VoiceprintRow
+from speakerdb.store.schema import CHANGE, ENROLLMENT, SPEAKER, VOICEPRINT
 
 pytest.importorskip("faiss", reason="FAISS is an extra (speakerdb[cpu])")
 
@@ -146,14 +146,14 @@ def write(folder: Path, vectors: np.ndarray) -> None:
     """Speakers `speaker 1`… with these voices, as if each had been enrolled by one recording."""
     card = Encoder.load().card
     store = database.create(folder / database.FILE)
-    with store.writing() as session:
-        if records.identity(session) is None:
-            records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
-        first = records.count_speakers(session) + 1
+    with store.writing() as connection:
+        if records.identity(connection) is None:
+            records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        first = records.count_speakers(connection) + 1
         now, rows = records.now(), [(first + i, records.to_blob(vector)) for i, vector in enumerate(vectors)]
         names = {row: f"speaker {row}" for row, _ in rows}
-        session.execute(
-            insert(SpeakerRow),
+        connection.execute(
+            insert(SPEAKER),
             [
                 {"id": row, "name": name, "name_crc32": records.name_crc32(row, name), "created": now}
                 for row, name in names.items()
@@ -162,8 +162,8 @@ def write(folder: Path, vectors: np.ndarray) -> None:
         shared = [
             {"speaker_id": row, "vector": blob, "vector_crc32": records.blob_crc32(blob, row)} for row, blob in rows
         ]
-        session.execute(
-            insert(EnrollmentRow),
+        connection.execute(
+            insert(ENROLLMENT),
             [
                 {
                     **one,
@@ -176,10 +176,10 @@ def write(folder: Path, vectors: np.ndarray) -> None:
                 for one in shared
             ],
         )
-        session.execute(insert(VoiceprintRow), [{**one, "count": 1} for one in shared])
-        records.record_change(session, [])
-        generation = records.generation(session)
-        session.execute(insert(ChangeRow), [{"speaker_id": row, "generation": generation} for row, _ in rows])
+        connection.execute(insert(VOICEPRINT), [{**one, "count": 1} for one in shared])
+        records.record_change(connection, [])
+        generation = records.generation(connection)
+        connection.execute(insert(CHANGE), [{"speaker_id": row, "generation": generation} for row, _ in rows])
     store.close()
 
 

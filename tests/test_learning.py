@@ -36,18 +36,18 @@ def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
     """Made-up people, three recordings each, whose vectors are the program's to read."""
     gallery, rng = Gallery.open(folder), np.random.default_rng(seed)
     card = gallery.encoder.card
-    with gallery._writable().writing() as session:
-        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+    with gallery._writable().writing() as connection:
+        records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
         for number, voice in enumerate(normalize(rng.normal(size=(count, card.dimension)) + 0.6)):
-            speaker = records.add_speaker(session, f"voice{number}")
+            speaker = records.add_speaker(connection, f"voice{number}")
             for part, vector in enumerate(normalize(voice + rng.normal(size=(3, card.dimension)) * 0.07)):
                 records.add_enrollment(
-                    session,
+                    connection,
                     speaker,
                     NewEnrollment(f"{number} {part}", f"{number}-{part}", 2.5, {"duration_s": 3.0}, vector),
                 )
-            records.refresh_voiceprint(session, speaker, added=3)
-            records.record_change(session, [speaker])
+            records.refresh_voiceprint(connection, speaker, added=3)
+            records.record_change(connection, [speaker])
     return gallery
 
 
@@ -87,8 +87,8 @@ def test_an_id_of_another_gallery_or_encoder_is_refused() -> None:
 
 
 def kept(gallery: Gallery) -> list[tuple[int, bool]]:
-    with gallery._existing().reading() as session:
-        return [(one.speaker, one.target) for one in decisions.feedback(session)]
+    with gallery._existing().reading() as connection:
+        return [(one.speaker, one.target) for one in decisions.feedback(connection)]
 
 
 def test_what_an_answer_says_depends_on_what_was_answered(people, examples) -> None:
@@ -144,8 +144,8 @@ def test_feedback_goes_with_the_speaker_and_holds_no_voice(people, examples, gal
 
 
 def test_leaving_each_out_is_what_a_plain_loop_finds(people) -> None:
-    with people._existing().reading() as session:
-        held = recordings(session)
+    with people._existing().reading() as connection:
+        held = recordings(connection)
     judge = people._judge(people.encoder)
     own = left_out(judge, held, {1: "ana", 2: "ben", 3: "kal"})
     assert (own.targets, own.nontargets) == (9, 18)
@@ -217,12 +217,12 @@ def test_moving_to_another_encoder_forgets_what_was_found_out_about_the_other(ga
 
     with many_people(gallery_folder) as gallery:
         gallery.calibrate()
-        with gallery._existing().writing() as session:
-            ids = reembedding.unstaged(session, "f" * 64, 1000)
+        with gallery._existing().writing() as connection:
+            ids = reembedding.unstaged(connection, "f" * 64, 1000)
             for enrollment in ids:
-                reembedding.stage(session, enrollment, "f" * 64, normalize(np.ones(192)))
-            reembedding.switch(session, EncoderIdentity("other", "1", "f" * 64, 192))
-            assert decisions.calibration(session) is None
+                reembedding.stage(connection, enrollment, "f" * 64, normalize(np.ones(192)))
+            reembedding.switch(connection, EncoderIdentity("other", "1", "f" * 64, 192))
+            assert decisions.calibration(connection) is None
 
 
 def test_a_list_of_trials_calibrates_and_names_what_is_wrong_with_it(people, examples, tmp_path) -> None:
@@ -253,11 +253,11 @@ def test_answers_count_once_there_are_thirty_of_either_kind(gallery_folder) -> N
         rng = np.random.default_rng(0)
 
         def say(count: int, start: int) -> None:
-            with gallery._existing().writing() as session:
+            with gallery._existing().writing() as connection:
                 for number in range(start, start + count):
                     target = number % 2 == 0
                     score = float(rng.normal(6.0 if target else 0.0, 1.5))
-                    decisions.keep_feedback(session, f"{number}", [decisions.Said(1, target, score, 2.0, 8.0, 3)])
+                    decisions.keep_feedback(connection, f"{number}", [decisions.Said(1, target, score, 2.0, 8.0, 3)])
 
         say(40, 0)
         few = gallery.calibrate(dry_run=True)

@@ -79,9 +79,9 @@ with Gallery.open(folder, encoder=known) as gallery:
             continue
         searches += 1
         assert found and all(1.0 < near.distance < 1.9 for near in found), found
-        with gallery._existing().reading() as session:
+        with gallery._existing().reading() as connection:
             from sqlalchemy import text
-            row = session.execute(text("SELECT source, speaker_id FROM enrollment ORDER BY id DESC LIMIT 1")).first()
+            row = connection.execute(text("SELECT source, speaker_id FROM enrollment ORDER BY id DESC LIMIT 1")).first()
         if row and row[0] != latest:
             latest = row[0]
             near = gallery.nearest(voice(latest), top=1)[0]

@@ -201,8 +201,8 @@ def die_after_commit(of):
     writing, seen = Database.writing, [0]
     @contextmanager
     def last(self):
-        with writing(self) as session:
-            yield session
+        with writing(self) as connection:
+            yield connection
         seen[0] += 1
         if seen[0] == of:
             die()
@@ -257,6 +257,23 @@ def test_what_another_process_enrolls_meanwhile_moves_too(kept, other, examples,
         assert gallery.check().findings == []
         assert gallery.verify("kal", examples / "kal_1.wav", threshold=FAR).distance < 1e-5
         assert {entry.speaker for entry in gallery.speakers()} == {"ana", "eva", "kal"}
+
+
+def test_a_recording_that_another_process_gives_to_somebody_else_meanwhile_moves_too(
+    kept, other, examples, monkeypatch
+):
+    from speakerdb.gallery import moving
+
+    monkeypatch.setattr(moving, "COMMIT_RECORDINGS", 2)
+    with Gallery.open(kept) as gallery, Gallery.open(kept) as neighbour:
+
+        def told(number: int, total: int, done_s: float, total_s: float) -> None:
+            if number == 3 and len(neighbour.speakers()) == 3:  # ana's two are staged by now
+                neighbour.merge("ana", "eva")
+
+        assert gallery.use_encoder("other", progress=told).enrollments == 6
+        assert gallery.check().findings == []
+        assert gallery.identify(examples / "ana_1.wav", threshold=FAR).speaker == "eva"
 
 
 def test_staged_vectors_of_a_third_encoder_are_not_taken_for_this_ones(kept, other, examples, tmp_path):

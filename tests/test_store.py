@@ -38,7 +38,7 @@ from speakerdb.speech import Quality
 from speakerdb.store import database, records, upgrade
 from speakerdb.store.database import FILE, Database
 from speakerdb.store.records import EncoderIdentity, NewEnrollment
-from speakerdb.store.schema import OLDER_REVISIONS, REVISION, Base
+from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
 DIMENSION = 192
 NEAR = 1.2
@@ -126,14 +126,14 @@ def test_every_connection_is_durable_keeps_foreign_keys_and_deletes_for_good(ope
     store = opened(people / FILE)
     with contextlib.ExitStack() as stack:
         sessions = [stack.enter_context(store.reading()) for _ in range(6)]  # more than the pool keeps
-        for session in sessions:
+        for connection in sessions:
             pragmas = ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
-            values = [session.execute(text(f"PRAGMA {name}")).scalar() for name in pragmas]
+            values = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in pragmas]
             assert values == ["wal", 2, 1, 1]
-    with store.migrating() as session:
-        assert session.execute(text("PRAGMA foreign_keys")).scalar() == 0
-    with store.writing() as session:
-        assert session.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    with store.migrating() as connection:
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 0
+    with store.writing() as connection:
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
     store.close()
 
 
@@ -173,21 +173,21 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("alembic", "
 def test_a_session_that_raises_leaves_nothing_behind(people):
     store = database.open_existing(people / FILE)
     for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), store.writing() as session:
-            records.add_speaker(session, "nobody")
+        with pytest.raises(error), store.writing() as connection:
+            records.add_speaker(connection, "nobody")
             raise error
-    with store.reading() as session:
-        assert records.speaker_id(session, "nobody") is None
+    with store.reading() as connection:
+        assert records.speaker_id(connection, "nobody") is None
     store.close()
 
 
 def test_more_ids_than_sqlite_takes_in_one_statement_are_looked_up(people):
     store = database.open_existing(people / FILE)
     ids = list(range(1, 20_001))
-    with store.reading() as session:
-        raw = session.connection().connection.driver_connection
+    with store.reading() as connection:
+        raw = connection.connection.driver_connection
         raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 5000)
-        assert len(records.names_of(session, ids)) == len(records.voiceprints_of(session, ids)) == len(PEOPLE)
+        assert len(records.names_of(connection, ids)) == len(records.voiceprints_of(connection, ids)) == len(PEOPLE)
     store.close()
 
 
@@ -300,12 +300,12 @@ def test_the_migrations_make_the_tables_that_the_code_makes(tmp_path):
     (tmp_path / FILE).touch()
     migrated = Database(tmp_path / FILE)
     upgrade.run_migrations(migrated)
-    with migrated.reading() as session:
-        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+    with migrated.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
     migrated.close()
     assert shape(tmp_path / FILE) == shape(tmp_path / "made" / FILE)
-    assert set(shape(tmp_path / FILE)) == {"alembic_version", "sqlite_sequence", *Base.metadata.tables}
+    assert set(shape(tmp_path / FILE)) == {"alembic_version", "sqlite_sequence", *METADATA.tables}
     assert rows(tmp_path / FILE, "SELECT * FROM alembic_version") == [(REVISION,)]
     script = ScriptDirectory(str(upgrade.MIGRATIONS))
     revisions = [revision.revision for revision in script.walk_revisions()]
@@ -664,7 +664,7 @@ def test_what_another_process_commits_is_found_without_reading_everything_anew(
     with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
         assert gallery.identify("new 1").speaker is None
 
-        def read_everything(session):
+        def read_everything(connection):
             raise AssertionError("the change log was enough")
 
         monkeypatch.setattr(records, "all_voiceprints", read_everything)
@@ -746,21 +746,21 @@ def test_a_database_that_may_not_grow_is_full_and_unchanged(people):
     before = rows(people / FILE, COUNTS)
     with (
         pytest.raises(GalleryFull, match=r"no space left for .*; nothing was changed"),
-        store.writing() as session,
+        store.writing() as connection,
     ):
-        session.execute(text("PRAGMA max_page_count = 1"))
+        connection.execute(text("PRAGMA max_page_count = 1"))
         for number in range(200):
-            speaker = records.add_speaker(session, f"new {number}")
+            speaker = records.add_speaker(connection, f"new {number}")
             new = NewEnrollment("new", f"{number:064x}", 2.0, {}, voice("new"))
-            records.add_enrollment(session, speaker, new)
+            records.add_enrollment(connection, speaker, new)
     assert rows(people / FILE, COUNTS) == before
     store.close()
 
 
 def test_a_gallery_is_bound_once(people):
     store = database.open_existing(people / FILE)
-    with pytest.raises(GalleryDamaged, match="UNIQUE"), store.writing() as session:
-        records.bind(session, EncoderIdentity("other", "1", "0" * 64, DIMENSION))
+    with pytest.raises(GalleryDamaged, match="UNIQUE"), store.writing() as connection:
+        records.bind(connection, EncoderIdentity("other", "1", "0" * 64, DIMENSION))
     store.close()
 
 

@@ -28,11 +28,11 @@ class Archives(Upkeep):
         the answers that `feedback` kept.
         Raises: EmptyGallery; StateError where there is a file of that name; StorageError.
         """
-        with self._existing().reading() as session:
-            identity = records.identity(session)
+        with self._existing().reading() as connection:
+            identity = records.identity(connection)
             if identity is None:
                 raise EmptyGallery
-            return Exported(str(file), *archive.write(session, identity, Path(file)))
+            return Exported(str(file), *archive.write(connection, identity, Path(file)))
 
     def import_archive(self, file: str | os.PathLike[str], *, on_conflict: str = "fail") -> Imported:
         """Take in everybody of an archive, in one transaction: all or, where anything is wrong, nobody.
@@ -49,17 +49,17 @@ class Archives(Upkeep):
             bound = self._encoder_for(opened.encoder)
             opened.check()
             calibration = opened.calibration()
-            with self._writable().writing() as session:
-                there = records.identity(session)
+            with self._writable().writing() as connection:
+                there = records.identity(connection)
                 if there is None:
-                    records.bind(session, bound)
+                    records.bind(connection, bound)
                 elif there.encoder.sha256 != bound.sha256:
                     raise _mismatch(there.encoder, bound)
-                first = not records.anybody(session)
-                done = importing.take_in(session, opened, policy)
+                first = not records.anybody(connection)
+                done = importing.take_in(connection, opened, policy)
                 calibrated = calibration is not None and first
                 if calibrated:
-                    decisions.keep_calibration(session, calibration)
+                    decisions.keep_calibration(connection, calibration)
         return Imported(
             done.speakers, done.recordings, done.merged, done.renamed, done.skipped, done.already, calibrated
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.audio import Source
@@ -73,10 +73,10 @@ class Asking(Enrollment):
 
     def _answerable(self, asked: Asked, encoder: Encoder) -> None:
         """Raise, before a recording is heard, what would be raised after it."""
-        with self._existing().reading() as session:
-            if not records.anybody(session):
+        with self._existing().reading() as connection:
+            if not records.anybody(connection):
                 raise EmptyGallery
-            line_for(asked, self._judge(encoder, session), encoder, 1)
+            line_for(asked, self._judge(encoder, connection), encoder, 1)
 
     def nearest(self, vector: Vector, top: int = settings.TOP) -> list[Neighbour]:
         """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
@@ -84,8 +84,8 @@ class Asking(Enrollment):
         Args: vector: float32 [dimension], unit length, of this gallery's encoder.
         Raises: EmptyGallery; NoSuchGallery.
         """
-        with self._lock, self._existing().reading() as session:
-            found, _ = self._found_near(session, records.identity(session), vector, top)
+        with self._lock, self._existing().reading() as connection:
+            found, _ = self._found_near(connection, records.identity(connection), vector, top)
         apart = distances(vector, np.stack([near.voiceprint for near in found]))
         neighbours = [Neighbour(near.speaker, float(apart[i])) for i, near in enumerate(found)]
         return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:top]
@@ -94,19 +94,19 @@ class Asking(Enrollment):
         self, vector: Vector, probe_s: float, top: int, encoder: Encoder, asked: Asked
     ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
         """The index's nearest, scored exactly, from the likeliest on; and which gallery it was."""
-        with self._lock, self._existing().reading() as session:  # in this order no state is older than the index's
-            identity = self._bound(session, encoder)  # it may have moved to another encoder while this one listened
-            nearest, searched = self._found_near(session, identity, vector, max(top, settings.RESCORED))
-            judge = self._judge(encoder, session)
+        with self._lock, self._existing().reading() as connection:  # in this order no state is older than the index's
+            identity = self._bound(connection, encoder)  # it may have moved to another encoder while this one listened
+            nearest, searched = self._found_near(connection, identity, vector, max(top, settings.RESCORED))
+            judge = self._judge(encoder, connection)
         line = line_for(asked, judge, encoder, searched)
         return ranked(judge, line, vector, probe_s, nearest), identity
 
     def _found_near(
-        self, session: Session, identity: GalleryIdentity | None, vector: Vector, count: int
+        self, connection: Connection, identity: GalleryIdentity | None, vector: Vector, count: int
     ) -> tuple[list[Found], int]:
         if identity is None:
             raise EmptyGallery
-        nearest, searched = self._view.nearest(session, identity, vector, count)
+        nearest, searched = self._view.nearest(connection, identity, vector, count)
         if not nearest:
             raise EmptyGallery
         return nearest, searched
@@ -132,12 +132,12 @@ class Asking(Enrollment):
         Raises: NoSuchSpeaker; InputError; StateError where there is nothing to decide by.
         """
         speaker, asked = usable_name(name), Asked(threshold, fmr, margin=margin)
-        with self._existing().reading() as session:
-            encoder = self._encoder_of(records.identity(session))
-            identity, judge = self._bound(session, encoder), self._judge(encoder, session)
+        with self._existing().reading() as connection:
+            encoder = self._encoder_of(records.identity(connection))
+            identity, judge = self._bound(connection, encoder), self._judge(encoder, connection)
             line = line_for(asked, judge, encoder, None)
-            row = require_speaker(session, speaker)
-            stored, enrolled = records.voiceprint(session, row), records.enrolled_speech(session, [row])[row]
+            row = require_speaker(connection, speaker)
+            stored, enrolled = records.voiceprint(connection, row), records.enrolled_speech(connection, [row])[row]
         probe = _heard(encoder, source, rate_hz, progress)
         [judged] = judge.judge(probe.vector, stored[None], basis_of(probe.quality.net_speech_s, [enrolled]), line)
         return verification(probe, speaker, row, enrolled, judged, identity)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb.embedding import Vectors
 from speakerdb.errors import StorageError
@@ -17,8 +17,8 @@ from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import records
 from speakerdb.store.records import DamagedRow, GalleryIdentity
 
-Reading = Callable[[], AbstractContextManager[Session]]
-"""Begins a session that sees one state of the database."""
+Reading = Callable[[], AbstractContextManager[Connection]]
+"""Begins a connection that sees one state of the database."""
 
 
 class Plan(NamedTuple):
@@ -30,22 +30,22 @@ class Plan(NamedTuple):
     sample: Vectors | None
 
 
-def build(session: Session, identity: GalleryIdentity, asked: str) -> VectorIndex:
+def build(connection: Connection, identity: GalleryIdentity, asked: str) -> VectorIndex:
     """The index of all voiceprints, of the kind that is asked for or fits their number.
 
     Raises: DamagedRow where there are speakers without voiceprint.
     """
-    return fill(session, empty(plan(session, identity, asked)))
+    return fill(connection, empty(plan(connection, identity, asked)))
 
 
-def plan(session: Session, identity: GalleryIdentity, asked: str) -> Plan:
+def plan(connection: Connection, identity: GalleryIdentity, asked: str) -> Plan:
     """What suits the gallery as it is."""
-    size = records.count_speakers(session)
+    size = records.count_speakers(connection)
     kind, sample = kind_for(asked, size), None
     if kind == "faiss-ivf":
         from speakerdb.index.inverted_file import training_size
 
-        sample = records.some_voiceprints(session, training_size(size), size)
+        sample = records.some_voiceprints(connection, training_size(size), size)
     return Plan(kind, identity.encoder.dimension, size, sample)
 
 
@@ -58,11 +58,11 @@ def empty(planned: Plan) -> VectorIndex:
     return inverted_file.trained(planned.sample, planned.size)
 
 
-def fill(session: Session, index: VectorIndex) -> VectorIndex:
+def fill(connection: Connection, index: VectorIndex) -> VectorIndex:
     """Add everybody. Raises: DamagedRow where there are speakers without voiceprint."""
-    for speakers, vectors in records.all_voiceprints(session):
+    for speakers, vectors in records.all_voiceprints(connection):
         index.add(np.array(speakers, np.int64), vectors)
-    known = records.count_speakers(session)
+    known = records.count_speakers(connection)
     if len(index) != known:
         raise DamagedRow(f"{known} speakers have {len(index)} voiceprints")
     return index
@@ -95,19 +95,19 @@ class Successor:
 
     def _make(self) -> None:
         try:
-            with self._reading() as session:
-                planned = plan(session, _bound(session), self._asked)
+            with self._reading() as connection:
+                planned = plan(connection, _bound(connection), self._asked)
             index = empty(planned)
-            with self._reading() as session:
-                identity = _bound(session)
+            with self._reading() as connection:
+                identity = _bound(connection)
                 if identity.encoder.dimension == planned.dimension:
-                    self._made = fill(session, index), identity
+                    self._made = fill(connection, index), identity
         except (StorageError, ValueError, MemoryError, RuntimeError):  # told by whoever needs the database itself
             self._made = None
 
 
-def _bound(session: Session) -> GalleryIdentity:
-    identity = records.identity(session)
+def _bound(connection: Connection) -> GalleryIdentity:
+    identity = records.identity(connection)
     if identity is None:
         raise DamagedRow("the gallery's own row is gone")
     return identity

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb.embedding import average
 from speakerdb.errors import EmptyGallery, printable
@@ -22,7 +22,7 @@ from speakerdb.store.records import DamagedRow, GalleryIdentity
 
 AVERAGE_TOLERANCE = 1e-6
 ALIKE = 10
-"""Speakers who may share one voiceprint, or one that differs by less than the index can tell."""
+"""How many are looked at; where all of them are as near as itself, a voice may stand behind them."""
 
 ROUNDING = 0.005
 """Of a voice's cosine with itself in 8 bits; that of two people is far from it."""
@@ -38,55 +38,54 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
     """
     findings = store.integrity()
     store.truncate_wal()
-    with store.reading() as session:
-        identity = records.identity(session)
+    with store.reading() as connection:
+        identity = records.identity(connection)
         if identity is None:
             raise EmptyGallery
-        listed = records.speakers(session)
-        faults = list(stored_faults(session, identity))
+        listed = records.speakers(connection)
+        faults = list(stored_faults(connection, identity))
         if not faults:  # an index of damaged vectors says nothing
-            faults = list(index_faults(session, view.caught_up(session, identity)))
+            faults = list(index_faults(connection, view.caught_up(connection, identity)))
     findings += [*faults, *file_faults(folder)]
     encoder = f"{identity.encoder.name} {identity.encoder.version}"
     enrollments = sum(row[3] for row in listed)
     return CheckReport(identity.uuid, encoder, identity.generation, len(listed), enrollments, findings)
 
 
-def stored_faults(session: Session, identity: GalleryIdentity) -> Iterator[str]:
+def stored_faults(connection: Connection, identity: GalleryIdentity) -> Iterator[str]:
     """Voiceprints that are missing, damaged, or not the average of their speaker's enrollments."""
-    for speaker, name, _, enrollments, _ in records.speakers(session):
+    for speaker, name, _, enrollments, _ in records.speakers(connection):
         shown = repr(printable(name))
         if not enrollments:
             yield f"speaker {shown} has no enrollment; `speakerdb remove` takes the name out"
             continue
         try:
-            row, vectors = records.voiceprint_parts(session, speaker)
-            if row is None:
+            stored, averaged, vectors = records.voiceprint_parts(connection, speaker)
+            if stored is None:
                 yield f"speaker {shown} has no voiceprint"
                 continue
-            stored = records.from_blob(row.vector, row.vector_crc32, speaker)
         except DamagedRow as error:
             yield f"speaker {shown} is damaged ({error})"
             continue
         expected = average(np.stack(vectors))
-        if stored.shape != (identity.encoder.dimension,) or row.count != len(vectors):
+        if stored.shape != (identity.encoder.dimension,) or averaged != len(vectors):
             yield f"the voiceprint of speaker {shown} does not fit its enrollments"
         elif np.abs(stored - expected).max() > AVERAGE_TOLERANCE:
             yield f"the voiceprint of speaker {shown} is not the average of its enrollments"
 
 
-def index_faults(session: Session, index: VectorIndex) -> Iterator[str]:
+def index_faults(connection: Connection, index: VectorIndex) -> Iterator[str]:
     """Speakers that the index has lost or kept, or holds under another's vector."""
-    listed = [row[0] for row in records.speakers(session)]
+    listed = [row[0] for row in records.speakers(connection)]
     if len(index) != len(listed):
         yield f"the index holds {len(index)} speakers, the database {len(listed)}; run `speakerdb rebuild`"
     chosen = listed[:: max(1, len(listed) // SEARCHED)]
-    prints = records.voiceprints_of(session, chosen)
+    prints = records.voiceprints_of(connection, chosen)
     if not prints:
         return
     found, cosines = index.search(np.stack(list(prints.values())), ALIKE)
-    itself = found == np.array(list(prints))[:, None]
-    for speaker, held in zip(prints, (itself & (cosines > 1.0 - ROUNDING)).any(axis=1), strict=True):
+    itself, alike = found == np.array(list(prints))[:, None], cosines > 1.0 - ROUNDING
+    for speaker, held in zip(prints, (itself & alike).any(axis=1) | alike[:, ALIKE - 1 :].any(axis=1), strict=True):
         if not held:
             yield f"the index does not find speaker {speaker} by its voiceprint; run `speakerdb rebuild`"
 

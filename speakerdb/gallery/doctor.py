@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 
 import numpy as np
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.calibration import Basis
@@ -34,10 +34,10 @@ ROUNDS = 10
 
 
 def examine(
-    session: Session, identity: GalleryIdentity, view: IndexView, judge: Judge, held: Recordings
+    connection: Connection, identity: GalleryIdentity, view: IndexView, judge: Judge, held: Recordings
 ) -> Iterator[Complaint]:
     """What is likely to be wrong, speaker by speaker."""
-    names = records.names_of(session, [int(speaker) for speaker in held.people])
+    names = records.names_of(connection, [int(speaker) for speaker in held.people])
     for place, speaker in enumerate(held.people):
         rows, name = held.rows[place], names[int(speaker)]
         if held.enrolled_s[place] < settings.LITTLE_SPEECH_S:
@@ -45,7 +45,7 @@ def examine(
         if judge.calibration is not None and len(rows) > 1:
             yield from _recordings(judge, held, rows, name)
     if judge.calibration is not None:
-        yield from _duplicates(session, identity, view, judge, held, names)
+        yield from _duplicates(connection, identity, view, judge, held, names)
 
 
 def _little(name: str, seconds: float) -> Complaint:
@@ -118,7 +118,7 @@ def _second_voice(judge: Judge, vectors: Vectors, seconds: Floats) -> list[int]:
 
 
 def _duplicates(
-    session: Session,
+    connection: Connection,
     identity: GalleryIdentity,
     view: IndexView,
     judge: Judge,
@@ -131,7 +131,7 @@ def _duplicates(
     seen = set()
     for i, speaker in enumerate(held.people):
         voice = held.voiceprints[i]
-        near = [other for other in view.nearest(session, identity, voice, NEIGHBOURS + 1)[0] if other.id != speaker]
+        near = [other for other in view.nearest(connection, identity, voice, NEIGHBOURS + 1)[0] if other.id != speaker]
         near = [other for other in near[:NEIGHBOURS] if other.id in place]
         if not near:
             continue

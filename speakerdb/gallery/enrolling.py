@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.encoder.utterance import Utterance
@@ -13,7 +13,7 @@ from speakerdb.store.records import NewEnrollment
 
 
 def write_enrollment(
-    session: Session, name: str, heard: list[Utterance], refused: list[RefusedRecording], keep_going: bool
+    connection: Connection, name: str, heard: list[Utterance], refused: list[RefusedRecording], keep_going: bool
 ) -> Enrolled:
     """Check and insert inside a transaction; an error rolls all of it back.
 
@@ -23,19 +23,19 @@ def write_enrollment(
     accepted: list[Utterance] = []
     for utterance in heard:
         try:
-            _require_new(session, name, utterance, accepted)
+            _require_new(connection, name, utterance, accepted)
             accepted.append(utterance)
         except StateError as error:
             if not keep_going:
                 raise
             refused.append(RefusedRecording(utterance.name, error.to_json()))
-    speaker = records.speaker_id(session, name)
+    speaker = records.speaker_id(connection, name)
     if not accepted:
-        have = records.enrolled_speech(session, [speaker])[speaker] if speaker is not None else None
+        have = records.enrolled_speech(connection, [speaker])[speaker] if speaker is not None else None
         total, total_s = (have.recordings, have.net_speech_s) if have else (0, 0.0)
         return Enrolled(name, False, [], refused, total, total_s, _complete(total_s))
     new_speaker = speaker is None
-    speaker = records.add_speaker(session, name) if speaker is None else speaker
+    speaker = records.add_speaker(connection, name) if speaker is None else speaker
     enrolled = []
     for utterance in accepted:
         new = NewEnrollment(
@@ -46,12 +46,12 @@ def write_enrollment(
             utterance.vector,
             utterance.audio,
         )
-        row = records.add_enrollment(session, speaker, new)
+        row = records.add_enrollment(connection, speaker, new)
         enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s, utterance.quality.grade))
-    total = records.refresh_voiceprint(session, speaker, added=len(enrolled))
-    records.record_change(session, [speaker])
+    total = records.refresh_voiceprint(connection, speaker, added=len(enrolled))
+    records.record_change(connection, [speaker])
     warnings = [line for utterance in accepted for line in utterance.warnings]
-    total_s = records.enrolled_speech(session, [speaker])[speaker].net_speech_s
+    total_s = records.enrolled_speech(connection, [speaker])[speaker].net_speech_s
     return Enrolled(name, new_speaker, enrolled, refused, total, total_s, _complete(total_s), warnings)
 
 
@@ -59,9 +59,9 @@ def _complete(seconds: float) -> bool:
     return seconds >= settings.COMPLETE_SPEECH_S
 
 
-def _require_new(session: Session, name: str, utterance: Utterance, accepted: list[Utterance]) -> None:
+def _require_new(connection: Connection, name: str, utterance: Utterance, accepted: list[Utterance]) -> None:
     """Raise where the very audio is enrolled already, or stands twice in this call."""
-    owner = records.enrolled_for(session, utterance.sha256)
+    owner = records.enrolled_for(connection, utterance.sha256)
     if owner == name or any(utterance.sha256 == other.sha256 for other in accepted):
         raise DuplicateEnrollment(utterance.name, name)
     if owner is not None:

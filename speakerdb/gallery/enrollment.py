@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb.audio import Source
 from speakerdb.encoder.encoder import Encoder
@@ -73,9 +73,9 @@ class Enrollment(Learning):
             return Enrolled(speaker, False, [], refused, 0, 0.0, False)
         if heard and not force:
             heard = self._screened(speaker, heard, refused, encoder, keep_going)
-        with self._writable().writing() as session:
-            _bind(session, encoder)
-            return write_enrollment(session, speaker, heard, refused, keep_going)
+        with self._writable().writing() as connection:
+            _bind(connection, encoder)
+            return write_enrollment(connection, speaker, heard, refused, keep_going)
 
     def enroll_manifest(
         self,
@@ -96,8 +96,8 @@ class Enrollment(Learning):
         listed, refused = read_manifest(Path(manifest)), list[RefusedRecording]()
         total, encoder = len(listed), self.encoder
         if self._found() is not None:
-            with self._existing().reading() as session:
-                known = records.enrolled_sources(session)
+            with self._existing().reading() as connection:
+                known = records.enrolled_sources(connection)
             listed = [one for one in listed if (one.speaker, printable(one.path, 1000)) not in known]
         speakers: set[str] = set()
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
@@ -107,9 +107,9 @@ class Enrollment(Learning):
             fit = self._fit(batch, refused, encoder, force)
             if not fit:
                 continue
-            with self._writable().writing() as session:
-                _bind(session, encoder)
-                done = [write_enrollment(session, name, heard, refused, True) for name, heard in fit]
+            with self._writable().writing() as connection:
+                _bind(connection, encoder)
+                done = [write_enrollment(connection, name, heard, refused, True) for name, heard in fit]
             speakers.update(one.speaker for one in done if one.enrolled)
             recordings += sum(len(one.enrolled) for one in done)
             seconds += sum(one.net_speech_s for one in done)
@@ -150,21 +150,21 @@ class Enrollment(Learning):
         Args: waiting: other speakers who will be enrolled in the same transaction.
         """
         with contextlib.ExitStack() as stack:
-            session, identity = None, None
+            connection, identity = None, None
             if self._found() is not None:
                 stack.enter_context(self._lock)
-                session = stack.enter_context(self._existing().reading())
-                identity = records.identity(session)
+                connection = stack.enter_context(self._existing().reading())
+                identity = records.identity(connection)
                 if identity is not None:
                     require_same(identity.encoder, encoder)
-            judge = self._judge(encoder, session)
-            found = outliers(session, judge, speaker, heard)
+            judge = self._judge(encoder, connection)
+            found = outliers(connection, judge, speaker, heard)
             if found and not keep_going:
                 raise found[min(found)]
             kept = [utterance for place, utterance in enumerate(heard) if place not in found]
-            new = [u for u in kept if session is None or not records.enrolled_for(session, u.sha256)]
+            new = [u for u in kept if connection is None or not records.enrolled_for(connection, u.sha256)]
             if new and len(new) == len(kept):  # of audio that is enrolled already it is said when it is written
-                require_new(session, identity, self._view, judge, pending(speaker, kept), waiting)
+                require_new(connection, identity, self._view, judge, pending(speaker, kept), waiting)
         refused += [RefusedRecording(heard[place].name, error.to_json()) for place, error in sorted(found.items())]
         return kept
 
@@ -192,15 +192,15 @@ def _counted(
         yield future
 
 
-def _bind(session: Session, encoder: Encoder) -> None:
+def _bind(connection: Connection, encoder: Encoder) -> None:
     """Bind a new gallery to the encoder that has heard its first recordings; of another one, be sure that it did.
 
     Raises: EncoderMismatch where the gallery moved to another encoder meanwhile.
     """
-    bound = records.identity(session)
+    bound = records.identity(connection)
     if bound is None:
         card = encoder.card
-        records.bind(session, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
     else:
         require_same(bound.encoder, encoder)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, get_args
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb.errors import InputError, StateError, printable
 from speakerdb.gallery.naming import usable_name
@@ -36,16 +36,16 @@ class Tally:
     changed: list[int] = field(default_factory=list)
 
 
-def take_in(session: Session, archive: Archive, on_conflict: OnConflict) -> Tally:
+def take_in(connection: Connection, archive: Archive, on_conflict: OnConflict) -> Tally:
     """Write an archive's people; an error rolls all of it back.
 
     Raises: StateError, with `fail`, for a name or a sound that is enrolled already; InputError for the archive.
     """
     tally = Tally()
     for batch in _batches(archive):
-        taken = importing.ids_by_name(session, [name for name, _ in batch])
+        taken = importing.ids_by_name(connection, [name for name, _ in batch])
         hashes = [archived.line.audio_sha256 for _, recordings in batch for archived in recordings]
-        owners = importing.owners_by_sound(session, hashes)
+        owners = importing.owners_by_sound(connection, hashes)
         if on_conflict == "fail":
             _require_new(batch, taken, owners)
         newcomers = []
@@ -56,29 +56,29 @@ def take_in(session: Session, archive: Archive, on_conflict: OnConflict) -> Tall
                 continue
             tally.already += len(recordings) - len(new)
             if new:
-                newcomers.append(_newcomer(session, name, new, taken.get(name), on_conflict, tally))
-        _write(session, newcomers, tally)
-    records.record_change(session, tally.changed)
+                newcomers.append(_newcomer(connection, name, new, taken.get(name), on_conflict, tally))
+        _write(connection, newcomers, tally)
+    records.record_change(connection, tally.changed)
     return tally
 
 
 def _newcomer(
-    session: Session, name: str, new: list[Archived], known: int | None, on_conflict: OnConflict, tally: Tally
+    connection: Connection, name: str, new: list[Archived], known: int | None, on_conflict: OnConflict, tally: Tally
 ) -> Newcomer:
     if known is None:
         return Newcomer(name, None, new)
     if on_conflict == "merge":
         tally.merged.append(name)
         return Newcomer(name, known, new)
-    tally.renamed[name] = _free_name(session, name, set(tally.renamed.values()))
+    tally.renamed[name] = _free_name(connection, name, set(tally.renamed.values()))
     return Newcomer(tally.renamed[name], None, new)
 
 
-def _write(session: Session, newcomers: list[Newcomer], tally: Tally) -> None:
-    ids = importing.write_all(session, newcomers)
+def _write(connection: Connection, newcomers: list[Newcomer], tally: Tally) -> None:
+    ids = importing.write_all(connection, newcomers)
     for one, speaker in zip(newcomers, ids, strict=True):
         if one.id is not None:
-            records.refresh_voiceprint(session, speaker, added=len(one.recordings))
+            records.refresh_voiceprint(connection, speaker, added=len(one.recordings))
     tally.changed += ids
     tally.speakers += sum(one.id is None for one in newcomers)
     tally.recordings += sum(len(one.recordings) for one in newcomers)
@@ -108,12 +108,12 @@ def _require_new(batch: list[Person], taken: dict[str, int], owners: dict[str, s
         raise StateError(f"{len(owners)} recordings are enrolled already, for {printable(owner)!r} among others; {how}")
 
 
-def _free_name(session: Session, name: str, given: set[str]) -> str:
+def _free_name(connection: Connection, name: str, given: set[str]) -> str:
     """`ana` → `ana (2)`, or the next number that is free."""
     number = 2
     while True:
         candidate = usable_name(f"{name} ({number})")
-        if candidate not in given and records.speaker_id(session, candidate) is None:
+        if candidate not in given and records.speaker_id(connection, candidate) is None:
             return candidate
         number += 1
 

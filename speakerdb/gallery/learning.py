@@ -40,18 +40,18 @@ class Learning(Archives):
         """
         if answer not in ("correct", "wrong") or (speaker is not None and stranger):
             raise InputError("say `correct`, `wrong`, or `wrong` with --speaker NAME or --stranger")
-        with self._existing().writing() as session:
-            identity = records.identity(session)
+        with self._existing().writing() as connection:
+            identity = records.identity(connection)
             if identity is None:
                 raise EmptyGallery
             found = Decision.parse(decision, identity)
-            who = None if speaker is None else require_speaker(session, usable_name(speaker))
-            known = records.names_of(session, [one.speaker for one in found.compared])
+            who = None if speaker is None else require_speaker(connection, usable_name(speaker))
+            known = records.names_of(connection, [one.speaker for one in found.compared])
             told = said(found, answer, who, stranger, list(known))
             if not told:
                 raise StateError("the people of this decision are not enrolled any more; nothing was kept")
-            decisions.keep_feedback(session, key(decision), told)
-            everything = decisions.feedback(session)
+            decisions.keep_feedback(connection, key(decision), told)
+            everything = decisions.feedback(connection)
         targets, all_targets = sum(one.target for one in told), sum(one.target for one in everything)
         return FeedbackKept(key(decision), targets, len(told) - targets, all_targets, len(everything) - all_targets)
 
@@ -74,14 +74,14 @@ class Learning(Archives):
         if not 0.0 < fmr < 1.0:
             raise InputError(f"an FMR of {fmr:g}; rates lie between 0 and 1")
         encoder = self.encoder
-        with self._existing().reading() as session:
-            self._bound(session, encoder)
-            held = recordings(session)
+        with self._existing().reading() as connection:
+            self._bound(connection, encoder)
+            held = recordings(connection)
             if held is None:
                 raise EmptyGallery
-            before = self._judge(encoder, session).calibration
-            told = calibrating.said_trials(decisions.feedback(session))
-            names = records.names_of(session, [int(speaker) for speaker in held.people])
+            before = self._judge(encoder, connection).calibration
+            told = calibrating.said_trials(decisions.feedback(connection))
+            names = records.names_of(connection, [int(speaker) for speaker in held.people])
         judge = Judge(encoder.cohort, encoder.card.calibration)
         if trials is None:
             own = calibrating.left_out(judge, held, names)
@@ -97,9 +97,9 @@ class Learning(Archives):
         )
         found = calibrating.fitted(encoder.card.calibration, conditions, fmr, origin)
         if not dry_run:
-            with self._existing().writing() as session:
-                self._bound(session, encoder)
-                decisions.keep_calibration(session, found)
+            with self._existing().writing() as connection:
+                self._bound(connection, encoder)
+                decisions.keep_calibration(connection, found)
         return Calibrated(
             not dry_run,
             origin,
@@ -113,18 +113,18 @@ class Learning(Archives):
 
     def forget_calibration(self) -> bool:
         """Decide by the encoder's calibration again; False where the gallery had none of its own."""
-        with self._existing().writing() as session:
-            had = decisions.calibration(session) is not None
-            decisions.keep_calibration(session, None)
+        with self._existing().writing() as connection:
+            had = decisions.calibration(connection) is not None
+            decisions.keep_calibration(connection, None)
         return had
 
     def _listed(self, judge: Judge, encoder: Encoder, file: Path, progress: Progress | None) -> OwnTrials:
         """The list's trials, each of its files heard once."""
         listed = read_model_trials(file)
-        with self._existing().reading() as session:
-            rows = {name: require_speaker(session, usable_name(name)) for name in {trial.model for trial in listed}}
-            prints = records.voiceprints_of(session, list(rows.values()))
-            enrolled = records.enrolled_speech(session, list(rows.values()))
+        with self._existing().reading() as connection:
+            rows = {name: require_speaker(connection, usable_name(name)) for name in {trial.model for trial in listed}}
+            prints = records.voiceprints_of(connection, list(rows.values()))
+            enrolled = records.enrolled_speech(connection, list(rows.values()))
         files = list(dict.fromkeys(trial.clip for trial in listed))
         heard = {}
         for number, name in enumerate(files):

@@ -27,27 +27,27 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
     """
     card = encoder.card
     identity = EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
-    with store.reading() as session:
-        found = records.identity(session)
+    with store.reading() as connection:
+        found = records.identity(connection)
         if found is None:
             raise EmptyGallery
         before = found.encoder
-        total = reembedding.count_enrollments(session)
+        total = reembedding.count_enrollments(connection)
     name = f"{before.name} {before.version}"
     if before.sha256 == card.sha256:
         return Moved(name, name, total)
     while True:
-        with store.writing() as session:
-            missing = reembedding.without_audio(session)
+        with store.writing() as connection:
+            missing = reembedding.without_audio(connection)
             if missing:
                 raise AudioNotKept(len(missing), [source for _, source in missing[:3]])
-            todo = reembedding.unstaged(session, card.sha256, COMMIT_RECORDINGS)
+            todo = reembedding.unstaged(connection, card.sha256, COMMIT_RECORDINGS)
             if not todo:
-                total = reembedding.count_enrollments(session)
-                reembedding.switch(session, identity)
+                total = reembedding.count_enrollments(connection)
+                reembedding.switch(connection, identity)
                 return Moved(name, card.id, total)
-            left = reembedding.count_unstaged(session, card.sha256)
-            total = reembedding.count_enrollments(session)
+            left = reembedding.count_unstaged(connection, card.sha256)
+            total = reembedding.count_enrollments(connection)
         _stage(store, encoder, todo, partial(told, total - left, total))
 
 
@@ -57,12 +57,12 @@ def _stage(store: Database, encoder: Encoder, todo: list[int], told: Callable[[i
     for future in encoder.enrollments(_sounds(store, todo), least_speech_s=0.0):
         vectors.append(future.result().vector)
         told(len(vectors))
-    with store.writing() as session:
+    with store.writing() as connection:
         for enrollment, vector in zip(todo, vectors, strict=True):
-            reembedding.stage(session, enrollment, encoder.card.sha256, vector)
+            reembedding.stage(connection, enrollment, encoder.card.sha256, vector)
 
 
 def _sounds(store: Database, enrollments: list[int]) -> Iterator[bytes]:
     for enrollment in enrollments:
-        with store.reading() as session:
-            yield reembedding.audio_of(session, enrollment)
+        with store.reading() as connection:
+            yield reembedding.audio_of(connection, enrollment)

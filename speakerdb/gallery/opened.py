@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb.calibration import Calibration
 from speakerdb.decision.criterion import Asked, Criterion, criterion
@@ -58,10 +58,10 @@ class OpenGallery:
 
     def _settle(self) -> None:
         """The index as of now, where there is one in memory; what cannot be read now is told by who needs it."""
-        with contextlib.suppress(StorageError), self._existing().reading() as session:
-            identity = records.identity(session)
+        with contextlib.suppress(StorageError), self._existing().reading() as connection:
+            identity = records.identity(connection)
             if identity is not None:
-                self._view.settle(session, identity)
+                self._view.settle(connection, identity)
 
     @property
     def encoder(self) -> Encoder:
@@ -89,11 +89,11 @@ class OpenGallery:
             self._encoder = encoder
             return encoder
 
-    def _judge(self, encoder: Encoder, session: Session | None = None) -> Judge:
-        """What scores are made by and mean, as of the session's state."""
+    def _judge(self, encoder: Encoder, connection: Connection | None = None) -> Judge:
+        """What scores are made by and mean, as of the connection's state."""
         own = None
-        if session is not None:
-            own = decisions.calibration(session)
+        if connection is not None:
+            own = decisions.calibration(connection)
         elif self._found() is not None:
             with self._existing().reading() as fresh:
                 own = decisions.calibration(fresh)
@@ -110,8 +110,8 @@ class OpenGallery:
         found = database.open_existing(self._path)
         if found is not None:
             try:
-                with found.reading() as session:
-                    generation = records.generation(session)
+                with found.reading() as connection:
+                    generation = records.generation(connection)
                 self._view.drop_later(generation)
             except BaseException:
                 found.close()
@@ -134,16 +134,16 @@ class OpenGallery:
         found = self._found()
         if found is None:
             return None
-        with found.reading() as session:
-            return records.identity(session)
+        with found.reading() as connection:
+            return records.identity(connection)
 
     def _generation(self) -> int:
-        with self._existing().reading() as session:
-            return records.generation(session)
+        with self._existing().reading() as connection:
+            return records.generation(connection)
 
-    def _bound(self, session: Session, encoder: Encoder) -> GalleryIdentity:
+    def _bound(self, connection: Connection, encoder: Encoder) -> GalleryIdentity:
         """The gallery's row, where its vectors are this encoder's. Raises: EmptyGallery; EncoderMismatch."""
-        identity = records.identity(session)
+        identity = records.identity(connection)
         if identity is None:
             raise EmptyGallery
         require_same(identity.encoder, encoder)
@@ -176,9 +176,9 @@ def line_for(asked: Asked, judge: Judge, encoder: Encoder, searched: int | None)
     return criterion(asked, judge.calibration, card.threshold_distance, card.threshold_origin, searched)
 
 
-def require_speaker(session: Session, name: str) -> int:
+def require_speaker(connection: Connection, name: str) -> int:
     """The id of a speaker. Raises: NoSuchSpeaker."""
-    speaker = records.speaker_id(session, name)
+    speaker = records.speaker_id(connection, name)
     if speaker is None:
         raise NoSuchSpeaker(name)
     return speaker

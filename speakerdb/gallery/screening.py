@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.calibration import Basis
@@ -29,22 +29,22 @@ Floats = npt.NDArray[np.float64]
 
 
 def outliers(
-    session: Session | None, judge: Judge, speaker: str, heard: Sequence[Utterance]
+    connection: Connection | None, judge: Judge, speaker: str, heard: Sequence[Utterance]
 ) -> dict[int, OutlierRecording]:
     """New recordings that do not sound like the speaker's others, by their place in `heard`.
 
     The worst goes first, and the rest are held to one another again. Recordings that are enrolled already are never
     refused; the worst of them is left out of the average that the new ones are held to. Audio that is enrolled already
     is passed over: what is wrong with it is said when it is written.
-    Args: session: None before the first enrollment.
+    Args: connection: None before the first enrollment.
     """
-    known = {u.sha256 for u in heard if session and records.enrolled_for(session, u.sha256)}
+    known = {u.sha256 for u in heard if connection and records.enrolled_for(connection, u.sha256)}
     places = [place for place, utterance in enumerate(heard) if utterance.sha256 not in known]
     if judge.calibration is None or not places:
         return {}
     heard = [heard[place] for place in places]
-    row = records.speaker_id(session, speaker) if session else None
-    stored = recordings(session, row) if session and row is not None else None
+    row = records.speaker_id(connection, speaker) if connection else None
+    stored = recordings(connection, row) if connection and row is not None else None
     vectors = np.stack([utterance.vector for utterance in heard])
     seconds = np.array([utterance.quality.net_speech_s for utterance in heard])
     before = 0
@@ -80,7 +80,7 @@ def pending(speaker: str, heard: Sequence[Utterance]) -> Found:
 
 
 def require_new(
-    session: Session | None,
+    connection: Connection | None,
     identity: GalleryIdentity | None,
     view: IndexView,
     judge: Judge,
@@ -89,15 +89,15 @@ def require_new(
 ) -> None:
     """Raise PossibleDuplicate where a new speaker would be taken for an enrolled one, or one of those `waiting`.
 
-    Args: session, identity: None before the first enrollment.
+    Args: connection, identity: None before the first enrollment.
     """
     speaker, _, enrolled, voice = newcomer
     found = [other for other in waiting if other.speaker != speaker]
     searched = len(found)
-    if session is not None and identity is not None and records.anybody(session):
-        if records.speaker_id(session, speaker) is not None:
+    if connection is not None and identity is not None and records.anybody(connection):
+        if records.speaker_id(connection, speaker) is not None:
             return
-        near, size = view.nearest(session, identity, voice, settings.RESCORED)
+        near, size = view.nearest(connection, identity, voice, settings.RESCORED)
         found += near
         searched += size
     if judge.calibration is None or not found:

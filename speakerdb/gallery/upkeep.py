@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery
@@ -41,51 +41,51 @@ class Upkeep(OpenGallery):
         """Everyone enrolled, by name; with `enrollments` their recordings too. Empty before the first enrollment."""
         if self._found() is None:
             return []
-        with self._existing().reading() as session:
+        with self._existing().reading() as connection:
             return [
                 SpeakerInfo(
                     name,
                     count,
                     net_speech_s,
                     created,
-                    [EnrollmentInfo(**vars(row)) for row in records.enrollments_of(session, speaker)]
+                    [EnrollmentInfo(**vars(row)) for row in records.enrollments_of(connection, speaker)]
                     if enrollments
                     else [],
                 )
-                for speaker, name, created, count, net_speech_s in records.speakers(session)
+                for speaker, name, created, count, net_speech_s in records.speakers(connection)
             ]
 
     def rename(self, before: str, after: str) -> Renamed:
         """Give a speaker another name. Raises: NoSuchSpeaker; NameTaken; InputError for an unusable name."""
         old, new = usable_name(before), usable_name(after)
-        with self._existing().writing() as session:
-            speaker = require_speaker(session, old)
-            if old != new and records.speaker_id(session, new) is not None:
+        with self._existing().writing() as connection:
+            speaker = require_speaker(connection, old)
+            if old != new and records.speaker_id(connection, new) is not None:
                 raise NameTaken(new)
-            records.rename_speaker(session, speaker, new)
+            records.rename_speaker(connection, speaker, new)
         return Renamed(old, new)
 
     def remove(self, name: str) -> Removed:
         """Forget a speaker: rows, vectors, index, and SQLite's log. Raises: NoSuchSpeaker."""
         speaker_name = usable_name(name)
         store = self._existing()
-        with self._erased(), store.writing() as session:
-            speaker = require_speaker(session, speaker_name)
-            count = len(records.enrollments_of(session, speaker))
-            records.remove_speaker(session, speaker)
-            records.record_change(session, [speaker])
+        with self._erased(), store.writing() as connection:
+            speaker = require_speaker(connection, speaker_name)
+            count = len(records.enrollments_of(connection, speaker))
+            records.remove_speaker(connection, speaker)
+            records.record_change(connection, [speaker])
         return Removed(speaker_name, count, True, store.erase_deleted())
 
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
         store = self._existing()
-        with self._erased(), store.writing() as session:
-            speaker, name = _owner(session, enrollment)
-            records.remove_enrollment(session, enrollment)
-            left = records.refresh_voiceprint(session, speaker, added=-1)
+        with self._erased(), store.writing() as connection:
+            speaker, name = _owner(connection, enrollment)
+            records.remove_enrollment(connection, enrollment)
+            left = records.refresh_voiceprint(connection, speaker, added=-1)
             if not left:
-                records.remove_speaker(session, speaker)
-            records.record_change(session, [speaker])
+                records.remove_speaker(connection, speaker)
+            records.record_change(connection, [speaker])
         return Removed(name, 1, not left, store.erase_deleted())
 
     def merge(self, name: str, into: str) -> Merged:
@@ -93,10 +93,10 @@ class Upkeep(OpenGallery):
         source, target = usable_name(name), usable_name(into)
         if source == target:
             raise InputError("a speaker cannot be merged with itself")
-        with self._existing().reading() as session:
-            require_speaker(session, target)
-            speaker = require_speaker(session, source)
-            own = [row.id for row in records.enrollments_of(session, speaker)]
+        with self._existing().reading() as connection:
+            require_speaker(connection, target)
+            speaker = require_speaker(connection, source)
+            own = [row.id for row in records.enrollments_of(connection, speaker)]
         return self.move_enrollments(own, target)
 
     def move_enrollments(self, enrollments: Iterable[int], to: str) -> Merged:
@@ -108,21 +108,21 @@ class Upkeep(OpenGallery):
         if not moved:
             raise InputError("no recording was named")
         store = self._existing()
-        with self._erased(), store.writing() as session:
-            owners = [_owner(session, enrollment) for enrollment in moved]
-            known = records.speaker_id(session, name)
-            target = records.add_speaker(session, name) if known is None else known
+        with self._erased(), store.writing() as connection:
+            owners = [_owner(connection, enrollment) for enrollment in moved]
+            known = records.speaker_id(connection, name)
+            target = records.add_speaker(connection, name) if known is None else known
             givers = Counter(owner for owner in owners if owner[0] != target)
             for enrollment, (owner, _) in zip(moved, owners, strict=True):
                 if owner != target:
-                    move_recording(session, enrollment, target)
-            total = records.refresh_voiceprint(session, target, added=givers.total())
+                    move_recording(connection, enrollment, target)
+            total = records.refresh_voiceprint(connection, target, added=givers.total())
             emptied = []
             for (giver, giver_name), gone in givers.items():
-                if not records.refresh_voiceprint(session, giver, added=-gone):
-                    records.remove_speaker(session, giver)
+                if not records.refresh_voiceprint(connection, giver, added=-gone):
+                    records.remove_speaker(connection, giver)
                     emptied.append(giver_name)
-            records.record_change(session, [target, *(giver for giver, _ in givers)])
+            records.record_change(connection, [target, *(giver for giver, _ in givers)])
         store.erase_deleted()
         return Merged(name, givers.total(), sorted(emptied), total)
 
@@ -162,8 +162,8 @@ class Upkeep(OpenGallery):
         if copy is None:
             raise NoSuchGallery(str(target))
         try:
-            with copy.reading() as session:
-                listed = records.speakers(session)
+            with copy.reading() as connection:
+                listed = records.speakers(connection)
         finally:
             copy.close()
         return BackedUp(str(target), len(listed), sum(row[3] for row in listed), size)
@@ -174,13 +174,13 @@ class Upkeep(OpenGallery):
         Raises: EmptyGallery; EncoderMismatch.
         """
         encoder = self.encoder
-        with self._lock, self._existing().reading() as session:
-            identity = self._bound(session, encoder)
-            held = recordings(session)
+        with self._lock, self._existing().reading() as connection:
+            identity = self._bound(connection, encoder)
+            held = recordings(connection)
             if held is None:
                 raise EmptyGallery
-            judge = self._judge(encoder, session)
-            complaints = list(examine(session, identity, self._view, judge, held))
+            judge = self._judge(encoder, connection)
+            complaints = list(examine(connection, identity, self._view, judge, held))
         return Diagnosis(len(held.people), len(held.ids), judge.calibration is not None, complaints)
 
     @contextlib.contextmanager
@@ -194,18 +194,18 @@ class Upkeep(OpenGallery):
         """Make the index anew from the database and save it."""
         store = self._existing()
         with self._lock:
-            with self._view.erased(), store.reading() as session:
-                identity = records.identity(session)
+            with self._view.erased(), store.reading() as connection:
+                identity = records.identity(connection)
                 if identity is None:
                     raise EmptyGallery
                 self._view.forget()
-                index = self._view.caught_up(session, identity)
+                index = self._view.caught_up(connection, identity)
             self._view.save(self._generation)
             return Rebuilt(len(index), index.kind)
 
 
-def _owner(session: Session, enrollment: int) -> tuple[int, str]:
-    found = records.enrollment_owner(session, enrollment)
+def _owner(connection: Connection, enrollment: int) -> tuple[int, str]:
+    found = records.enrollment_owner(connection, enrollment)
     if found is None:
         raise NoSuchEnrollment(enrollment)
     return found

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.embedding import Vector
@@ -55,40 +55,40 @@ class IndexView:
         self._successor: Successor | None = None
 
     def nearest(
-        self, session: Session, identity: GalleryIdentity, query: Vector, count: int
+        self, connection: Connection, identity: GalleryIdentity, query: Vector, count: int
     ) -> tuple[list[Found], int]:
-        """The speakers nearest to a unit vector as of the session's state, a few more, and how many were searched.
+        """The speakers nearest to a unit vector as of the connection's state, a few more, and how many were searched.
 
         Raises: DamagedRow where the database has lost a row.
         """
         for index in (self.caught_up, self.rebuild):  # the second where the first knows somebody who is not there
-            searched = index(session, identity)
+            searched = index(connection, identity)
             ids = _search(searched, query, count)
-            near = found(session, ids)
+            near = found(connection, ids)
             if len(near) == len(ids):
                 return near, len(searched)
         raise DamagedRow("a voiceprint has no speaker")
 
-    def caught_up(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
-        """The index at the session's generation: loaded, replayed from the change log, or built from SQL."""
+    def caught_up(self, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
+        """The index at the connection's generation: loaded, replayed from the change log, or built from SQL."""
         binding = _binding(identity)
         if self._index is None or self._binding != binding or self._generation > identity.generation:
             self._binding, self._successor = binding, None
             loaded = self._loaded(binding)
             if loaded is None or loaded[1] > identity.generation:
-                return self.rebuild(session, identity)
+                return self.rebuild(connection, identity)
             self._index, self._generation = loaded
             self._changed_since_saved = 0
         self._succeed(binding, identity.generation)
-        if not self._replay(self._index, session, identity.generation):
-            return self.rebuild(session, identity)
+        if not self._replay(self._index, connection, identity.generation):
+            return self.rebuild(connection, identity)
         if self._successor is None and outgrown(self._asked, self._index):
             self._successor = Successor(self._store().reading, self._asked)
         return self._index
 
-    def rebuild(self, session: Session, identity: GalleryIdentity) -> VectorIndex:
+    def rebuild(self, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
         """The index made anew from SQL. Raises: DamagedRow where there are speakers without voiceprint."""
-        self._index, self._generation = build(session, identity, self._asked), identity.generation
+        self._index, self._generation = build(connection, identity, self._asked), identity.generation
         self._successor = None
         self._changed_since_saved = max(1, len(self._index))
         return self._index
@@ -112,14 +112,14 @@ class IndexView:
                 return loaded
         return None
 
-    def _replay(self, index: VectorIndex, session: Session, generation: int) -> bool:
+    def _replay(self, index: VectorIndex, connection: Connection, generation: int) -> bool:
         """Take over what has changed since the index's generation; False where that is more than the index holds."""
         if self._generation == generation:
             return True
-        changed = records.changes_since(session, self._generation)
+        changed = records.changes_since(connection, self._generation)
         if len(changed) > max(len(index), REPLAYED):
             return False
-        present = records.voiceprints_of(session, changed)
+        present = records.voiceprints_of(connection, changed)
         index.remove(np.array([speaker for speaker in changed if speaker not in present], np.int64))
         if present:
             index.add(np.array(list(present), np.int64), np.stack(list(present.values())))
@@ -135,7 +135,7 @@ class IndexView:
         index, then = made
         agrees = (then.uuid, then.encoder.sha256) == (binding.gallery_uuid, binding.encoder_sha256)
         if agrees and then.generation > generation:
-            return  # this session began before that of the other thread
+            return  # this connection began before that of the other thread
         self._successor = None
         if agrees:
             self._index, self._generation = index, then.generation
@@ -164,13 +164,13 @@ class IndexView:
                     self._changed_since_saved = max(1, len(self._index))
                 yield
 
-    def settle(self, session: Session, identity: GalleryIdentity) -> None:
+    def settle(self, connection: Connection, identity: GalleryIdentity) -> None:
         """Catch up before the last `save`; an index that is about to be there is waited for."""
         if self._index is None:
             return
         if self._successor is not None and len(self._index) <= WAITED_FOR:
             self._successor.wait(WAIT_S)
-        self.caught_up(session, identity)
+        self.caught_up(connection, identity)
 
     def forget(self) -> None:
         """Drop the index in memory; the next search loads or builds it."""

@@ -16,15 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, func, select
 
 from speakerdb.errors import StateError, printable
 from speakerdb.store import decisions
 from speakerdb.store.database import fsync_folder, translated
 from speakerdb.store.records import BATCH_ROWS, GalleryIdentity, checked_name, from_blob, now, stored_quality
 from speakerdb.store.reembedding import audio_of
-from speakerdb.store.schema import EnrollmentRow, KeptAudioRow, SpeakerRow
+from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
 
 FORMAT = "speakerdb-archive/1"
 HEAD, RECORDINGS, VECTORS, CALIBRATION = "archive.json", "recordings.jsonl", "vectors.f32", "calibration.json"
@@ -48,8 +47,8 @@ class Line:
     audio: dict[str, Any] | None = None
 
 
-def write(session: Session, identity: GalleryIdentity, file: Path) -> tuple[int, int, int]:
-    """Write the gallery, as of the session's state, to a file that is there whole or not at all.
+def write(connection: Connection, identity: GalleryIdentity, file: Path) -> tuple[int, int, int]:
+    """Write the gallery, as of the connection's state, to a file that is there whole or not at all.
 
     Returns: speakers, recordings, bytes.
     Raises: StateError where there is a file of that name; DamagedRow; StorageError where the disk refuses.
@@ -62,7 +61,7 @@ def write(session: Session, identity: GalleryIdentity, file: Path) -> tuple[int,
             descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as out:
                 with zipfile.ZipFile(out, "w") as archive:
-                    speakers, recordings = _members(session, identity, archive)
+                    speakers, recordings = _members(connection, identity, archive)
                 out.flush()
                 os.fsync(out.fileno())
             try:
@@ -77,16 +76,16 @@ def write(session: Session, identity: GalleryIdentity, file: Path) -> tuple[int,
         return speakers, recordings, file.stat().st_size
 
 
-def _members(session: Session, identity: GalleryIdentity, archive: zipfile.ZipFile) -> tuple[int, int]:
+def _members(connection: Connection, identity: GalleryIdentity, archive: zipfile.ZipFile) -> tuple[int, int]:
     members: dict[str, dict[str, Any]] = {}
     speakers: set[int] = set()
-    lines = (_line(session, row, speakers) for row in _rows(session))
+    lines = (_line(connection, row, speakers) for row in _rows(connection))
     recordings = _add(archive, RECORDINGS, lines, members)
-    _add(archive, VECTORS, _vectors(session), members)
-    for number, row in enumerate(_rows(session), 1):
+    _add(archive, VECTORS, _vectors(connection), members)
+    for number, row in enumerate(_rows(connection), 1):
         if row.kept is not None:
-            archive.writestr(_info(AUDIO.format(number)), audio_of(session, row.id))
-    own = decisions.calibration(session)
+            archive.writestr(_info(AUDIO.format(number)), audio_of(connection, row.id))
+    own = decisions.calibration(connection)
     if own is not None:
         _add(archive, CALIBRATION, [json.dumps(own.to_json(), ensure_ascii=False).encode()], members)
     head = {
@@ -121,35 +120,35 @@ def _info(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _rows(session: Session) -> Iterator[Any]:
+def _rows(connection: Connection) -> Iterator[Any]:
     """All recordings, a speaker's one after the other."""
     statement = (
         select(
-            SpeakerRow.id.label("owner"),
-            SpeakerRow.name,
-            SpeakerRow.name_crc32,
-            SpeakerRow.created.label("speaker_created"),
-            EnrollmentRow.id,
-            EnrollmentRow.source,
-            EnrollmentRow.audio_sha256,
-            EnrollmentRow.net_speech_s,
-            EnrollmentRow.quality,
-            EnrollmentRow.created,
-            func.length(KeptAudioRow.file).label("kept"),
+            SPEAKER.c.id.label("owner"),
+            SPEAKER.c.name,
+            SPEAKER.c.name_crc32,
+            SPEAKER.c.created.label("speaker_created"),
+            ENROLLMENT.c.id,
+            ENROLLMENT.c.source,
+            ENROLLMENT.c.audio_sha256,
+            ENROLLMENT.c.net_speech_s,
+            ENROLLMENT.c.quality,
+            ENROLLMENT.c.created,
+            func.length(KEPT_AUDIO.c.file).label("kept"),
         )
-        .join(EnrollmentRow, EnrollmentRow.speaker_id == SpeakerRow.id)
-        .outerjoin(KeptAudioRow, KeptAudioRow.enrollment_id == EnrollmentRow.id)
-        .order_by(SpeakerRow.id, EnrollmentRow.id)
+        .join(ENROLLMENT, ENROLLMENT.c.speaker_id == SPEAKER.c.id)
+        .outerjoin(KEPT_AUDIO, KEPT_AUDIO.c.enrollment_id == ENROLLMENT.c.id)
+        .order_by(SPEAKER.c.id, ENROLLMENT.c.id)
         .execution_options(yield_per=BATCH_ROWS)
     )
-    yield from session.execute(statement)
+    yield from connection.execute(statement)
 
 
-def _line(session: Session, row: Any, speakers: set[int]) -> bytes:
+def _line(connection: Connection, row: Any, speakers: set[int]) -> bytes:
     speakers.add(row.owner)
     audio = None
     if row.kept is not None:
-        content = audio_of(session, row.id)
+        content = audio_of(connection, row.id)
         audio = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     line = Line(
         checked_name(row.owner, row.name, row.name_crc32),
@@ -164,12 +163,12 @@ def _line(session: Session, row: Any, speakers: set[int]) -> bytes:
     return json.dumps(asdict(line), ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _vectors(session: Session) -> Iterator[bytes]:
+def _vectors(connection: Connection) -> Iterator[bytes]:
     statement = (
-        select(EnrollmentRow.speaker_id, EnrollmentRow.vector, EnrollmentRow.vector_crc32)
-        .order_by(EnrollmentRow.speaker_id, EnrollmentRow.id)
+        select(ENROLLMENT.c.speaker_id, ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32)
+        .order_by(ENROLLMENT.c.speaker_id, ENROLLMENT.c.id)
         .execution_options(yield_per=BATCH_ROWS)
     )
-    for speaker, blob, crc32 in session.execute(statement):
+    for speaker, blob, crc32 in connection.execute(statement):
         from_blob(blob, crc32, speaker)  # that no damage is passed on
         yield blob

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
 from speakerdb import settings
@@ -33,7 +32,7 @@ from speakerdb.errors import (
 )
 from speakerdb.store.forking import GATE
 from speakerdb.store.records import DamagedRow
-from speakerdb.store.schema import OLDER_REVISIONS, REVISION, Base
+from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
 FILE = "gallery.sqlite"
 MAKING = ".making-"
@@ -52,33 +51,32 @@ class Database:
         GATE.watch(self)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A session that sees one state of the database throughout."""
-        with self._session("BEGIN") as session:
-            yield session
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database throughout."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A session that holds the write lock; commits at the end, rolls back on any error.
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock; commits at the end, rolls back on any error.
 
         On leaving without an error the commit has been fsynced.
         """
-        with self._session("BEGIN IMMEDIATE") as session:
-            yield session
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
 
     @contextlib.contextmanager
-    def _session(self, begin: str) -> Iterator[Session]:
+    def _transaction(self, begin: str) -> Iterator[Connection]:
         with (
             translated(self.path),
             GATE.passed(),
             self._engine.connect().execution_options(speakerdb_begin=begin) as connection,
-            Session(connection) as session,
-            session.begin(),
+            connection.begin(),
         ):
-            yield session
+            yield connection
 
     @contextlib.contextmanager
-    def migrating(self) -> Iterator[Session]:
+    def migrating(self) -> Iterator[Connection]:
         """As `writing`, with foreign keys checked at the end instead of enforced.
 
         A migration that makes a table anew drops the old one, which would delete all rows that refer to it.
@@ -88,9 +86,9 @@ class Database:
             raw.execute("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
             try:
                 connection = connection.execution_options(speakerdb_begin="BEGIN IMMEDIATE")
-                with Session(connection) as session, session.begin():
-                    yield session
-                    if session.execute(text("PRAGMA foreign_key_check")).first():
+                with connection.begin():
+                    yield connection
+                    if connection.execute(text("PRAGMA foreign_key_check")).first():
                         raise GalleryDamaged(str(self.path), "rows refer to rows that are not there")
             finally:
                 raw.execute("PRAGMA foreign_keys = ON")
@@ -135,9 +133,9 @@ class Database:
 
     def integrity(self) -> list[str]:
         """What SQLite's own checks find; empty where all is well."""
-        with self.reading() as session:
-            found = [str(row[0]) for row in session.execute(text("PRAGMA integrity_check(20)"))]
-            found += [f"foreign key of {row[0]}" for row in session.execute(text("PRAGMA foreign_key_check"))]
+        with self.reading() as connection:
+            found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(20)"))]
+            found += [f"foreign key of {row[0]}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
         return [line for line in found if line != "ok"]
 
     def close(self) -> None:
@@ -175,10 +173,10 @@ def _make_tables(path: Path) -> None:
     database = Database(path)
     try:
         database.keep_wal()
-        with database.writing() as session:
-            Base.metadata.create_all(session.connection())
-            session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-            session.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+        with database.writing() as connection:
+            METADATA.create_all(connection)
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
         if not database.truncate_wal():  # closing would do it too, but say nothing where the disk refuses
             raise StorageError(f"{printable(path, 200)}: the disk did not take the tables", path=str(path))
     finally:
@@ -229,11 +227,11 @@ def _cannot_change(path: Path) -> bool:
 
 def read_revision(database: Database) -> str | None:
     """The schema's revision, None where the file holds no gallery."""
-    with database.reading() as session:
+    with database.reading() as connection:
         known = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
-        if session.execute(known).first() is None:
+        if connection.execute(known).first() is None:
             return None
-        row = session.execute(text("SELECT version_num FROM alembic_version")).first()
+        row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
         return str(row[0]) if row else None
 
 

@@ -10,15 +10,13 @@ import math
 import zlib
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, delete, insert, select
 
 from speakerdb.calibration import Calibration
 from speakerdb.store.records import DamagedRow, now
-from speakerdb.store.schema import CalibrationRow, FeedbackRow
+from speakerdb.store.schema import CALIBRATION, FEEDBACK
 
-KEPT = select(CalibrationRow.content, CalibrationRow.content_crc32)
+KEPT = select(CALIBRATION.c.content, CALIBRATION.c.content_crc32)
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,9 @@ class Said:
     recordings: int
 
 
-def calibration(session: Session) -> Calibration | None:
+def calibration(connection: Connection) -> Calibration | None:
     """The gallery's own; None where it has none. Raises: DamagedRow where it is not what was written."""
-    row = session.execute(KEPT).first()
+    row = connection.execute(KEPT).first()
     if row is None:
         return None
     try:
@@ -49,29 +47,29 @@ def calibration(session: Session) -> Calibration | None:
         raise DamagedRow("the calibration is not what was written") from error
 
 
-def keep_calibration(session: Session, found: Calibration | None) -> None:
+def keep_calibration(connection: Connection, found: Calibration | None) -> None:
     """Put it in the place of the one before; None takes it out."""
-    session.execute(delete(CalibrationRow))
+    connection.execute(delete(CALIBRATION))
     if found is not None:
         content = json.dumps(found.to_json(), ensure_ascii=False)
         crc32 = zlib.crc32(content.encode())
-        session.add(CalibrationRow(id=1, content=content, content_crc32=crc32, created=now()))
-        session.flush()
+        values = {"id": 1, "content": content, "content_crc32": crc32, "created": now()}
+        connection.execute(insert(CALIBRATION).values(values))
 
 
-def keep_feedback(session: Session, decision: str, said: list[Said]) -> None:
+def keep_feedback(connection: Connection, decision: str, said: list[Said]) -> None:
     """What was said of a decision; what was said of it before is forgotten."""
-    session.execute(delete(FeedbackRow).where(FeedbackRow.decision == decision))
+    connection.execute(delete(FEEDBACK).where(FEEDBACK.c.decision == decision))
     for one in said:
         values = {"target": one.target, "score": one.score, "probe_s": one.probe_s, "enrolled_s": one.enrolled_s}
         row = {"decision": decision, "speaker_id": one.speaker, "recordings": one.recordings, "created": now()}
-        session.execute(insert(FeedbackRow).values(**row, **values))
+        connection.execute(insert(FEEDBACK).values(**row, **values))
 
 
-def feedback(session: Session) -> list[Said]:
+def feedback(connection: Connection) -> list[Said]:
     """All that was said. Raises: DamagedRow for a row that holds something else."""
     found = []
-    for row in session.scalars(select(FeedbackRow).order_by(FeedbackRow.decision, FeedbackRow.speaker_id)):
+    for row in connection.execute(select(FEEDBACK).order_by(FEEDBACK.c.decision, FEEDBACK.c.speaker_id)):
         numbers = (row.score, row.probe_s, row.enrolled_s)
         finite = all(isinstance(value, float) and math.isfinite(value) for value in numbers)
         if not finite or not isinstance(row.recordings, int):
@@ -80,7 +78,7 @@ def feedback(session: Session) -> list[Said]:
     return found
 
 
-def forget(session: Session) -> None:
+def forget(connection: Connection) -> None:
     """Scores mean nothing any more: the gallery moves to another encoder."""
-    session.execute(delete(CalibrationRow))
-    session.execute(delete(FeedbackRow))
+    connection.execute(delete(CALIBRATION))
+    connection.execute(delete(FEEDBACK))

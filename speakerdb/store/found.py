@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 from speakerdb.embedding import Vector
 from speakerdb.store.records import DamagedRow, Enrolled, checked_name, from_blob
@@ -36,12 +35,12 @@ class Found(NamedTuple):
     voiceprint: Vector
 
 
-def found(session: Session, ids: Sequence[int]) -> list[Found]:
+def found(connection: Connection, ids: Sequence[int]) -> list[Found]:
     """The speakers with these ids, in their order; without those who are not there or have nothing enrolled.
 
     Raises: DamagedRow where something is not what was written.
     """
-    rows = session.connection().execute(BY_ID, {"ids": json.dumps(list(ids))}).all()
+    rows = connection.execute(BY_ID, {"ids": json.dumps(list(ids))}).all()
     return [
         Found(checked_name(row, name, name_crc32), row, _enrolled(count, seconds), from_blob(vector, crc32, row))
         for row, name, name_crc32, vector, crc32, count, seconds in rows

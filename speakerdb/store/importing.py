@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Table, insert, text
 
 from speakerdb.embedding import average
 from speakerdb.store.archive_reading import Archived
 from speakerdb.store.records import blob_crc32, checked_name, name_crc32, to_blob
-from speakerdb.store.schema import EnrollmentRow, KeptAudioRow, SpeakerRow, VoiceprintRow
+from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER, VOICEPRINT
 
 NAMED = text(
     """
@@ -42,24 +41,24 @@ class Newcomer:
     recordings: Sequence[Archived]
 
 
-def ids_by_name(session: Session, names: Iterable[str]) -> dict[str, int]:
+def ids_by_name(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """Those of the names that are taken, and whose they are."""
-    rows = session.connection().execute(NAMED, {"values": json.dumps(list(names))})
+    rows = connection.execute(NAMED, {"values": json.dumps(list(names))})
     return {checked_name(*row): row[0] for row in rows}
 
 
-def owners_by_sound(session: Session, hashes: Iterable[str]) -> dict[str, str]:
+def owners_by_sound(connection: Connection, hashes: Iterable[str]) -> dict[str, str]:
     """Those of the sounds that are enrolled, and the names for whom."""
-    rows = session.connection().execute(HEARD, {"values": json.dumps(list(hashes))})
+    rows = connection.execute(HEARD, {"values": json.dumps(list(hashes))})
     return {sound: checked_name(*owner) for sound, *owner in rows}
 
 
-def write_all(session: Session, newcomers: Sequence[Newcomer]) -> list[int]:
+def write_all(connection: Connection, newcomers: Sequence[Newcomer]) -> list[int]:
     """Insert speakers and recordings, and the voiceprints of new speakers; everybody's ids, in order.
 
     The voiceprint of a speaker who was there has to be made anew (`records.refresh_voiceprint`).
     """
-    next_speaker, next_recording = _next_id(session, SpeakerRow), _next_id(session, EnrollmentRow)
+    next_speaker, next_recording = _next_id(connection, SPEAKER), _next_id(connection, ENROLLMENT)
     people: list[dict[str, Any]] = []
     recordings: list[dict[str, Any]] = []
     sounds: list[dict[str, Any]] = []
@@ -82,13 +81,13 @@ def write_all(session: Session, newcomers: Sequence[Newcomer]) -> list[int]:
                 file = archived.audio
                 sounds.append({"enrollment_id": row, "file": file, "file_crc32": zlib.crc32(file)})
     for table, rows in (
-        (SpeakerRow, people),
-        (EnrollmentRow, recordings),
-        (KeptAudioRow, sounds),
-        (VoiceprintRow, prints),
+        (SPEAKER, people),
+        (ENROLLMENT, recordings),
+        (KEPT_AUDIO, sounds),
+        (VOICEPRINT, prints),
     ):
         if rows:
-            session.execute(insert(table), rows)
+            connection.execute(insert(table), rows)
     return ids
 
 
@@ -108,8 +107,8 @@ def _vector(blob: bytes, speaker: int) -> dict[str, Any]:
     return {"vector": blob, "vector_crc32": blob_crc32(blob, speaker)}
 
 
-def _next_id(session: Session, table: type[SpeakerRow] | type[EnrollmentRow]) -> int:
+def _next_id(connection: Connection, table: Table) -> int:
     """One that nobody ever had: AUTOINCREMENT remembers the largest, of rows that are gone too."""
-    largest = session.scalar(text(f"SELECT coalesce(max(id), 0) FROM {table.__tablename__}"))  # a name of ours
-    used = session.scalar(USED, {"table": table.__tablename__, "largest": largest})
+    largest = connection.scalar(text(f"SELECT coalesce(max(id), 0) FROM {table.name}"))  # a name of ours
+    used = connection.scalar(USED, {"table": table.name, "largest": largest})
     return int(used or 0) + 1

@@ -8,12 +8,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, delete, select, update
 
 from speakerdb.embedding import Vectors, average
 from speakerdb.store.records import blob_crc32, from_blob
-from speakerdb.store.schema import EnrollmentRow
+from speakerdb.store.schema import ENROLLMENT, STAGED_VECTOR
 
 Ids = npt.NDArray[np.int64]
 
@@ -54,19 +53,19 @@ class Recordings:
         return np.array([self.speech_s[rows].sum() for rows in self.rows])
 
 
-def recordings(session: Session, speaker: int | None = None) -> Recordings | None:
+def recordings(connection: Connection, speaker: int | None = None) -> Recordings | None:
     """All recordings, or one speaker's; None where there are none."""
     statement = select(
-        EnrollmentRow.id,
-        EnrollmentRow.speaker_id,
-        EnrollmentRow.net_speech_s,
-        EnrollmentRow.source,
-        EnrollmentRow.vector,
-        EnrollmentRow.vector_crc32,
-    ).order_by(EnrollmentRow.id)
+        ENROLLMENT.c.id,
+        ENROLLMENT.c.speaker_id,
+        ENROLLMENT.c.net_speech_s,
+        ENROLLMENT.c.source,
+        ENROLLMENT.c.vector,
+        ENROLLMENT.c.vector_crc32,
+    ).order_by(ENROLLMENT.c.id)
     if speaker is not None:
-        statement = statement.where(EnrollmentRow.speaker_id == speaker)
-    found = session.execute(statement).all()
+        statement = statement.where(ENROLLMENT.c.speaker_id == speaker)
+    found = connection.execute(statement).all()
     if not found:
         return None
     return Recordings(
@@ -78,9 +77,12 @@ def recordings(session: Session, speaker: int | None = None) -> Recordings | Non
     )
 
 
-def move_recording(session: Session, enrollment: int, speaker: int) -> None:
+def move_recording(connection: Connection, enrollment: int, speaker: int) -> None:
     """Give a recording to another speaker; both voiceprints are made anew by `refresh_voiceprint`."""
-    row = session.get_one(EnrollmentRow, enrollment)
-    from_blob(row.vector, row.vector_crc32, row.speaker_id)
-    row.speaker_id, row.vector_crc32 = speaker, blob_crc32(row.vector, speaker)
-    session.flush()
+    own = ENROLLMENT.c.id == enrollment
+    vector = select(ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32, ENROLLMENT.c.speaker_id).where(own)
+    row = connection.execute(vector).one()
+    from_blob(*row)
+    values = {"speaker_id": speaker, "vector_crc32": blob_crc32(row.vector, speaker)}
+    connection.execute(update(ENROLLMENT).where(own).values(values))
+    connection.execute(delete(STAGED_VECTOR).where(STAGED_VECTOR.c.enrollment_id == enrollment))  # its checksum is old

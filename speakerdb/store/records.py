@@ -1,6 +1,6 @@
 """What is read from and written to the tables: statements alone, no rules.
 
-Every function takes the session of a running transaction.
+Every function takes the connection of a running transaction.
 """
 
 from __future__ import annotations
@@ -9,39 +9,38 @@ import json
 import uuid
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import Session
 
 from speakerdb.embedding import Vector, Vectors, average
 from speakerdb.store.schema import (
-    ChangeRow,
-    EncoderRow,
-    EnrollmentRow,
-    GalleryRow,
-    KeptAudioRow,
-    SpeakerRow,
-    VoiceprintRow,
+    CHANGE,
+    ENCODER,
+    ENROLLMENT,
+    GALLERY,
+    KEPT_AUDIO,
+    SPEAKER,
+    VOICEPRINT,
 )
 
 STORED = np.dtype("<f4")
 BATCH_ROWS = 4096
-NAMES = select(SpeakerRow.id, SpeakerRow.name, SpeakerRow.name_crc32)
-PRINTS = select(VoiceprintRow.speaker_id, VoiceprintRow.vector, VoiceprintRow.vector_crc32)
+NAMES = select(SPEAKER.c.id, SPEAKER.c.name, SPEAKER.c.name_crc32)
+PRINTS = select(VOICEPRINT.c.speaker_id, VOICEPRINT.c.vector, VOICEPRINT.c.vector_crc32)
 IDENTITY = select(
-    GalleryRow.uuid,
-    GalleryRow.generation,
-    GalleryRow.created,
-    EncoderRow.name,
-    EncoderRow.version,
-    EncoderRow.sha256,
-    EncoderRow.dimension,
-).join(EncoderRow, GalleryRow.encoder_id == EncoderRow.id)
+    GALLERY.c.uuid,
+    GALLERY.c.generation,
+    GALLERY.c.created,
+    ENCODER.c.name,
+    ENCODER.c.version,
+    ENCODER.c.sha256,
+    ENCODER.c.dimension,
+).join(ENCODER, GALLERY.c.encoder_id == ENCODER.c.id)
 LARGEST_ID = (1 << 63) - 1
 """SQLite's; a larger number cannot even be asked for."""
 
@@ -92,24 +91,27 @@ class StoredEnrollment:
     audio_kept: bool
 
 
-def bind(session: Session, encoder: EncoderIdentity) -> None:
+def bind(connection: Connection, encoder: EncoderIdentity) -> None:
     """Make the gallery's one row, bound to an encoder."""
-    row = add_encoder(session, encoder)
-    session.add(GalleryRow(id=1, uuid=uuid.uuid4().hex, encoder_id=row, generation=0, created=now()))
-    session.flush()
+    row = add_encoder(connection, encoder)
+    values = {"id": 1, "uuid": uuid.uuid4().hex, "encoder_id": row, "generation": 0, "created": now()}
+    connection.execute(insert(GALLERY).values(values))
 
 
-def add_encoder(session: Session, encoder: EncoderIdentity) -> int:
+def add_encoder(connection: Connection, encoder: EncoderIdentity) -> int:
     """A new encoder's id."""
-    row = EncoderRow(name=encoder.name, version=encoder.version, sha256=encoder.sha256, dimension=encoder.dimension)
-    session.add(row)
-    session.flush()
-    return row.id
+    return _inserted(connection, ENCODER, asdict(encoder))
 
 
-def identity(session: Session) -> GalleryIdentity | None:
+def _inserted(connection: Connection, table: Table, values: dict[str, Any]) -> int:
+    """A new row's id."""
+    key: Any = connection.execute(insert(table).values(values)).inserted_primary_key
+    return int(key[0])
+
+
+def identity(connection: Connection) -> GalleryIdentity | None:
     """The gallery's row, None before the first enrollment."""
-    found = session.execute(IDENTITY).first()
+    found = connection.execute(IDENTITY).first()
     if found is None:
         return None
     return GalleryIdentity(
@@ -125,182 +127,171 @@ def identity(session: Session) -> GalleryIdentity | None:
     )
 
 
-def generation(session: Session) -> int:
+def generation(connection: Connection) -> int:
     """The gallery's generation: how many changes were committed."""
-    return session.scalar(select(GalleryRow.generation)) or 0
+    return connection.scalar(select(GALLERY.c.generation)) or 0
 
 
-def record_change(session: Session, speaker_ids: list[int]) -> None:
+def record_change(connection: Connection, speaker_ids: list[int]) -> None:
     """Raise the generation by one and note that these speakers changed (or went) with it."""
-    row = session.get_one(GalleryRow, 1)
-    row.generation = _typed(row.generation, int) + 1
-    session.flush()
+    generation = _typed(connection.execute(select(GALLERY.c.generation)).scalar_one(), int) + 1
+    connection.execute(update(GALLERY).values(generation=generation))
     if speaker_ids:
-        statement = insert(ChangeRow)
+        statement = insert(CHANGE)
         changed = statement.excluded.generation
         statement = statement.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": changed})
-        session.execute(statement, [{"speaker_id": one, "generation": row.generation} for one in speaker_ids])
+        connection.execute(statement, [{"speaker_id": one, "generation": generation} for one in speaker_ids])
 
 
-def changes_since(session: Session, since: int) -> list[int]:
+def changes_since(connection: Connection, since: int) -> list[int]:
     """Ids of the speakers that changed or went after a generation."""
-    return list(session.scalars(select(ChangeRow.speaker_id).where(ChangeRow.generation > since)))
+    return list(connection.scalars(select(CHANGE.c.speaker_id).where(CHANGE.c.generation > since)))
 
 
-def speaker_id(session: Session, name: str) -> int | None:
+def speaker_id(connection: Connection, name: str) -> int | None:
     """The id of a speaker, None where nobody has that name."""
-    found = session.execute(NAMES.where(SpeakerRow.name == name)).first()
+    found = connection.execute(NAMES.where(SPEAKER.c.name == name)).first()
     if found is None:
         return None
-    speaker, stored, crc32 = found
-    checked_name(speaker, stored, crc32)
-    return speaker
+    checked_name(*found)
+    return int(found.id)
 
 
-def anybody(session: Session) -> bool:
+def anybody(connection: Connection) -> bool:
     """Whether there is a speaker at all."""
-    return session.scalar(select(SpeakerRow.id).limit(1)) is not None
+    return connection.scalar(select(SPEAKER.c.id).limit(1)) is not None
 
 
-def count_speakers(session: Session) -> int:
+def count_speakers(connection: Connection) -> int:
     """How many speakers there are."""
-    return session.scalar(select(func.count()).select_from(SpeakerRow)) or 0
+    return connection.scalar(select(func.count()).select_from(SPEAKER)) or 0
 
 
-def names_of(session: Session, ids: list[int]) -> dict[int, str]:
+def names_of(connection: Connection, ids: list[int]) -> dict[int, str]:
     """Names by id; ids that are gone are left out."""
     result: dict[int, str] = {}
     for start in range(0, len(ids), BATCH_ROWS):
-        for row in session.execute(NAMES.where(SpeakerRow.id.in_(ids[start : start + BATCH_ROWS]))):
+        for row in connection.execute(NAMES.where(SPEAKER.c.id.in_(ids[start : start + BATCH_ROWS]))):
             result[row.id] = checked_name(*row)
     return result
 
 
-def add_speaker(session: Session, name: str) -> int:
+def add_speaker(connection: Connection, name: str) -> int:
     """A new speaker's id."""
-    row = SpeakerRow(name=name, name_crc32=0, created=now())
-    session.add(row)
-    session.flush()  # the checksum is of the id too, which is known only now
-    row.name_crc32 = name_crc32(row.id, name)
-    session.flush()
-    return row.id
+    speaker = _inserted(connection, SPEAKER, {"name": name, "name_crc32": 0, "created": now()})
+    rename_speaker(connection, speaker, name)  # the checksum is of the id too, which is known only now
+    return speaker
 
 
-def rename_speaker(session: Session, speaker: int, name: str) -> None:
+def rename_speaker(connection: Connection, speaker: int, name: str) -> None:
     """Give a speaker another name; that it is free was checked."""
-    row = session.get_one(SpeakerRow, speaker)
-    row.name, row.name_crc32 = name, name_crc32(speaker, name)
-    session.flush()
+    values = {"name": name, "name_crc32": name_crc32(speaker, name)}
+    connection.execute(update(SPEAKER).where(SPEAKER.c.id == speaker).values(values))
 
 
-def remove_speaker(session: Session, speaker: int) -> None:
+def remove_speaker(connection: Connection, speaker: int) -> None:
     """Delete a speaker; enrollments and voiceprint go with it (foreign keys)."""
-    session.execute(delete(SpeakerRow).where(SpeakerRow.id == speaker))
+    connection.execute(delete(SPEAKER).where(SPEAKER.c.id == speaker))
 
 
-def add_enrollment(session: Session, speaker: int, new: NewEnrollment) -> int:
+def add_enrollment(connection: Connection, speaker: int, new: NewEnrollment) -> int:
     """A new enrollment's id; the voiceprint is made anew by `refresh_voiceprint`."""
     blob = to_blob(new.vector)
-    row = EnrollmentRow(
-        speaker_id=speaker,
-        source=new.source,
-        audio_sha256=new.audio_sha256,
-        net_speech_s=new.net_speech_s,
-        quality=json.dumps(new.quality),
-        vector=blob,
-        vector_crc32=blob_crc32(blob, speaker),
-        created=now(),
-    )
-    session.add(row)
-    session.flush()
+    values = {
+        "speaker_id": speaker,
+        "source": new.source,
+        "audio_sha256": new.audio_sha256,
+        "net_speech_s": new.net_speech_s,
+        "quality": json.dumps(new.quality),
+        "vector": blob,
+        "vector_crc32": blob_crc32(blob, speaker),
+        "created": now(),
+    }
+    enrollment = _inserted(connection, ENROLLMENT, values)
     if new.audio is not None:
-        session.add(KeptAudioRow(enrollment_id=row.id, file=new.audio, file_crc32=zlib.crc32(new.audio)))
-        session.flush()
-    return row.id
+        kept = {"enrollment_id": enrollment, "file": new.audio, "file_crc32": zlib.crc32(new.audio)}
+        connection.execute(insert(KEPT_AUDIO).values(kept))
+    return enrollment
 
 
-def enrolled_for(session: Session, audio_sha256: str) -> str | None:
+def enrolled_for(connection: Connection, audio_sha256: str) -> str | None:
     """The name of the speaker for whom this very audio is enrolled."""
-    found = session.execute(NAMES.join(EnrollmentRow).where(EnrollmentRow.audio_sha256 == audio_sha256)).first()
+    found = connection.execute(NAMES.join(ENROLLMENT).where(ENROLLMENT.c.audio_sha256 == audio_sha256)).first()
     return checked_name(*found) if found else None
 
 
-def enrolled_sources(session: Session) -> set[tuple[str, str]]:
+def enrolled_sources(connection: Connection) -> set[tuple[str, str]]:
     """Speaker's name and source of every recording."""
-    statement = select(SpeakerRow.name, EnrollmentRow.source).join(EnrollmentRow)
-    return {(name, source) for name, source in session.execute(statement)}
+    statement = select(SPEAKER.c.name, ENROLLMENT.c.source).join(ENROLLMENT)
+    return {(name, source) for name, source in connection.execute(statement)}
 
 
-def enrollment_owner(session: Session, enrollment: int) -> tuple[int, str] | None:
+def enrollment_owner(connection: Connection, enrollment: int) -> tuple[int, str] | None:
     """Id and name of the speaker of an enrollment, None where there is no such enrollment."""
     if not 0 < enrollment <= LARGEST_ID:
         return None
-    found = session.execute(NAMES.join(EnrollmentRow).where(EnrollmentRow.id == enrollment)).first()
+    found = connection.execute(NAMES.join(ENROLLMENT).where(ENROLLMENT.c.id == enrollment)).first()
     return (found.id, checked_name(*found)) if found else None
 
 
-def remove_enrollment(session: Session, enrollment: int) -> None:
+def remove_enrollment(connection: Connection, enrollment: int) -> None:
     """Delete an enrollment; the voiceprint is made anew by `refresh_voiceprint`."""
-    session.execute(delete(EnrollmentRow).where(EnrollmentRow.id == enrollment))
+    connection.execute(delete(ENROLLMENT).where(ENROLLMENT.c.id == enrollment))
 
 
-def refresh_voiceprint(session: Session, speaker: int, added: int) -> int:
+def refresh_voiceprint(connection: Connection, speaker: int, added: int) -> int:
     """Average a speaker's enrollments into the voiceprint; how many there are (0: no voiceprint any more).
 
     Args: added: enrollments since the voiceprint was made, negative where they were removed.
     Raises: DamagedRow where there are not as many as there must be: a damaged index of SQLite's hides rows.
     """
-    own = select(EnrollmentRow.vector, EnrollmentRow.vector_crc32).where(EnrollmentRow.speaker_id == speaker)
-    vectors = [from_blob(*found, speaker) for found in session.execute(own)]
-    row = session.get(VoiceprintRow, speaker)
-    if len(vectors) != (_typed(row.count, int) if row else 0) + added:
+    own = select(ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32).where(ENROLLMENT.c.speaker_id == speaker)
+    vectors = [from_blob(*found, speaker) for found in connection.execute(own)]
+    averaged = connection.scalar(select(VOICEPRINT.c.count).where(VOICEPRINT.c.speaker_id == speaker))
+    if len(vectors) != (0 if averaged is None else _typed(averaged, int)) + added:
         raise DamagedRow("a speaker's enrollments are not as many as were averaged")
     if not vectors:
-        if row:
-            session.delete(row)
+        connection.execute(delete(VOICEPRINT).where(VOICEPRINT.c.speaker_id == speaker))
         return 0
     blob = to_blob(average(np.stack(vectors)))
-    crc32 = blob_crc32(blob, speaker)
-    if row:
-        row.vector, row.vector_crc32, row.count = blob, crc32, len(vectors)
-    else:
-        session.add(VoiceprintRow(speaker_id=speaker, vector=blob, vector_crc32=crc32, count=len(vectors)))
-    session.flush()
+    values = {"vector": blob, "vector_crc32": blob_crc32(blob, speaker), "count": len(vectors)}
+    statement = insert(VOICEPRINT).values(speaker_id=speaker, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["speaker_id"], set_=values))
     return len(vectors)
 
 
-def voiceprints_of(session: Session, speakers: list[int]) -> dict[int, Vector]:
+def voiceprints_of(connection: Connection, speakers: list[int]) -> dict[int, Vector]:
     """Voiceprints by speaker id; ids without one are left out."""
     result: dict[int, Vector] = {}
     for start in range(0, len(speakers), BATCH_ROWS):
-        chosen = VoiceprintRow.speaker_id.in_(speakers[start : start + BATCH_ROWS])
-        for speaker, blob, crc32 in session.execute(PRINTS.where(chosen)):
+        chosen = VOICEPRINT.c.speaker_id.in_(speakers[start : start + BATCH_ROWS])
+        for speaker, blob, crc32 in connection.execute(PRINTS.where(chosen)):
             result[speaker] = from_blob(blob, crc32, speaker)
     return result
 
 
-def voiceprint(session: Session, speaker: int) -> Vector:
+def voiceprint(connection: Connection, speaker: int) -> Vector:
     """The voiceprint of a speaker who is there. Raises: DamagedRow where it is not."""
-    found = voiceprints_of(session, [speaker])
+    found = voiceprints_of(connection, [speaker])
     if speaker not in found:
         raise DamagedRow("a speaker has no voiceprint")
     return found[speaker]
 
 
-def all_voiceprints(session: Session, one_in: int = 1) -> Iterator[tuple[list[int], Vectors]]:
+def all_voiceprints(connection: Connection, one_in: int = 1) -> Iterator[tuple[list[int], Vectors]]:
     """All voiceprints, or of one speaker in so many, in batches: speaker ids and float32 [n, dimension]."""
-    chosen = PRINTS if one_in == 1 else PRINTS.where(VoiceprintRow.speaker_id % one_in == 0)
-    for rows in session.execute(chosen.execution_options(yield_per=BATCH_ROWS)).partitions():
+    chosen = PRINTS if one_in == 1 else PRINTS.where(VOICEPRINT.c.speaker_id % one_in == 0)
+    for rows in connection.execute(chosen.execution_options(yield_per=BATCH_ROWS)).partitions():
         yield [row[0] for row in rows], np.stack([from_blob(row[1], row[2], row[0]) for row in rows])
 
 
-def some_voiceprints(session: Session, count: int, known: int) -> Vectors:
+def some_voiceprints(connection: Connection, count: int, known: int) -> Vectors:
     """Voiceprints of about `count` of the `known` speakers, float32 [n, dimension], not fewer unless there are none.
 
     Raises: DamagedRow where there are none.
     """
     for one_in in (max(1, known // count), 1):  # where most ids are gone, those left may all be odd
-        found = [vectors for _, vectors in all_voiceprints(session, one_in)]
+        found = [vectors for _, vectors in all_voiceprints(connection, one_in)]
         if sum(map(len, found)) >= count / 2:
             break
     if not found:
@@ -308,13 +299,13 @@ def some_voiceprints(session: Session, count: int, known: int) -> Vectors:
     return np.concatenate(found)
 
 
-def enrollments_of(session: Session, speaker: int) -> list[StoredEnrollment]:
+def enrollments_of(connection: Connection, speaker: int) -> list[StoredEnrollment]:
     """A speaker's enrollments in the order in which they came."""
     statement = (
-        select(EnrollmentRow, KeptAudioRow.enrollment_id)
-        .outerjoin(KeptAudioRow)
-        .where(EnrollmentRow.speaker_id == speaker)
-        .order_by(EnrollmentRow.id)
+        select(ENROLLMENT, KEPT_AUDIO.c.enrollment_id.label("kept"))
+        .outerjoin(KEPT_AUDIO)
+        .where(ENROLLMENT.c.speaker_id == speaker)
+        .order_by(ENROLLMENT.c.id)
     )
     return [
         StoredEnrollment(
@@ -323,30 +314,30 @@ def enrollments_of(session: Session, speaker: int) -> list[StoredEnrollment]:
             _typed(row.net_speech_s, float),
             stored_quality(row.quality),
             _typed(row.created, str),
-            kept is not None,
+            row.kept is not None,
         )
-        for row, kept in session.execute(statement)
+        for row in connection.execute(statement)
     ]
 
 
-def speakers(session: Session) -> list[tuple[int, str, str, int, float]]:
+def speakers(connection: Connection) -> list[tuple[int, str, str, int, float]]:
     """Every speaker by name: id, name, created, enrollments, seconds of net speech."""
     statement = (
         select(
-            SpeakerRow.id,
-            SpeakerRow.name,
-            SpeakerRow.name_crc32,
-            SpeakerRow.created,
-            func.count(EnrollmentRow.id),
-            func.coalesce(func.sum(EnrollmentRow.net_speech_s), 0.0),
+            SPEAKER.c.id,
+            SPEAKER.c.name,
+            SPEAKER.c.name_crc32,
+            SPEAKER.c.created,
+            func.count(ENROLLMENT.c.id),
+            func.coalesce(func.sum(ENROLLMENT.c.net_speech_s), 0.0),
         )
-        .outerjoin(EnrollmentRow)
-        .group_by(SpeakerRow.id)
-        .order_by(SpeakerRow.name)
+        .outerjoin(ENROLLMENT)
+        .group_by(SPEAKER.c.id)
+        .order_by(SPEAKER.c.name)
     )
     return [
         (speaker, checked_name(speaker, name, crc32), _typed(created, str), count, float(net_speech_s))
-        for speaker, name, crc32, created, count, net_speech_s in session.execute(statement)
+        for speaker, name, crc32, created, count, net_speech_s in connection.execute(statement)
     ]
 
 
@@ -358,24 +349,27 @@ class Enrolled:
     net_speech_s: float
 
 
-def enrolled_speech(session: Session, speakers: list[int]) -> dict[int, Enrolled]:
+def enrolled_speech(connection: Connection, speakers: list[int]) -> dict[int, Enrolled]:
     """Recordings and their net speech by speaker id."""
     found: dict[int, Enrolled] = {}
     for start in range(0, len(speakers), BATCH_ROWS):
         statement = (
-            select(EnrollmentRow.speaker_id, func.count(), func.sum(EnrollmentRow.net_speech_s))
-            .where(EnrollmentRow.speaker_id.in_(speakers[start : start + BATCH_ROWS]))
-            .group_by(EnrollmentRow.speaker_id)
+            select(ENROLLMENT.c.speaker_id, func.count(), func.sum(ENROLLMENT.c.net_speech_s))
+            .where(ENROLLMENT.c.speaker_id.in_(speakers[start : start + BATCH_ROWS]))
+            .group_by(ENROLLMENT.c.speaker_id)
         )
-        for speaker, count, net_speech_s in session.execute(statement):
+        for speaker, count, net_speech_s in connection.execute(statement):
             found[speaker] = Enrolled(count, float(net_speech_s))
     return found
 
 
-def voiceprint_parts(session: Session, speaker: int) -> tuple[VoiceprintRow | None, list[Vector]]:
-    """For `check`: a speaker's voiceprint as stored, and the vectors that it should be the average of."""
-    own = select(EnrollmentRow.vector, EnrollmentRow.vector_crc32).where(EnrollmentRow.speaker_id == speaker)
-    return session.get(VoiceprintRow, speaker), [from_blob(*found, speaker) for found in session.execute(own)]
+def voiceprint_parts(connection: Connection, speaker: int) -> tuple[Vector | None, int, list[Vector]]:
+    """For `check`: a speaker's voiceprint, of how many it says it is the average, and the vectors that it should be."""
+    own = select(ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32).where(ENROLLMENT.c.speaker_id == speaker)
+    vectors = [from_blob(*found, speaker) for found in connection.execute(own)]
+    averaged = select(VOICEPRINT.c.vector, VOICEPRINT.c.vector_crc32, VOICEPRINT.c.count)
+    row = connection.execute(averaged.where(VOICEPRINT.c.speaker_id == speaker)).first()
+    return (from_blob(row[0], row[1], speaker), row[2], vectors) if row else (None, 0, vectors)
 
 
 def to_blob(vector: Vector) -> bytes:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import zlib
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.orm import Session
 
 from speakerdb.embedding import Vector
 from speakerdb.store import decisions
@@ -24,87 +23,87 @@ from speakerdb.store.records import (
     to_blob,
 )
 from speakerdb.store.schema import (
-    ChangeRow,
-    EncoderRow,
-    EnrollmentRow,
-    GalleryRow,
-    KeptAudioRow,
-    SpeakerRow,
-    StagedVectorRow,
+    CHANGE,
+    ENCODER,
+    ENROLLMENT,
+    GALLERY,
+    KEPT_AUDIO,
+    SPEAKER,
+    STAGED_VECTOR,
 )
 
 
-def count_enrollments(session: Session) -> int:
+def count_enrollments(connection: Connection) -> int:
     """How many recordings there are."""
-    return session.scalar(select(func.count()).select_from(EnrollmentRow)) or 0
+    return connection.scalar(select(func.count()).select_from(ENROLLMENT)) or 0
 
 
-def without_audio(session: Session) -> list[tuple[int, str]]:
+def without_audio(connection: Connection) -> list[tuple[int, str]]:
     """Ids and sources of the recordings whose sound was not kept."""
-    statement = select(EnrollmentRow.id, EnrollmentRow.source).outerjoin(KeptAudioRow)
-    found = session.execute(statement.where(KeptAudioRow.enrollment_id.is_(None)).order_by(EnrollmentRow.id))
+    statement = select(ENROLLMENT.c.id, ENROLLMENT.c.source).outerjoin(KEPT_AUDIO)
+    found = connection.execute(statement.where(KEPT_AUDIO.c.enrollment_id.is_(None)).order_by(ENROLLMENT.c.id))
     return [(row.id, row.source) for row in found]
 
 
-def unstaged(session: Session, encoder_sha256: str, count: int) -> list[int]:
+def unstaged(connection: Connection, encoder_sha256: str, count: int) -> list[int]:
     """Ids of the first so many recordings without a staged vector of this encoder."""
-    statement = select(EnrollmentRow.id).where(_unstaged(encoder_sha256)).order_by(EnrollmentRow.id)
-    return list(session.scalars(statement.limit(count)))
+    statement = select(ENROLLMENT.c.id).where(_unstaged(encoder_sha256)).order_by(ENROLLMENT.c.id)
+    return list(connection.scalars(statement.limit(count)))
 
 
-def count_unstaged(session: Session, encoder_sha256: str) -> int:
+def count_unstaged(connection: Connection, encoder_sha256: str) -> int:
     """How many recordings have no staged vector of this encoder."""
-    statement = select(func.count()).select_from(EnrollmentRow).where(_unstaged(encoder_sha256))
-    return session.scalar(statement) or 0
+    statement = select(func.count()).select_from(ENROLLMENT).where(_unstaged(encoder_sha256))
+    return connection.scalar(statement) or 0
 
 
 def _unstaged(encoder_sha256: str) -> ColumnElement[bool]:
-    staged = select(StagedVectorRow.enrollment_id).where(StagedVectorRow.encoder_sha256 == encoder_sha256)
-    return EnrollmentRow.id.not_in(staged)
+    staged = select(STAGED_VECTOR.c.enrollment_id).where(STAGED_VECTOR.c.encoder_sha256 == encoder_sha256)
+    return ENROLLMENT.c.id.not_in(staged)
 
 
-def audio_of(session: Session, enrollment: int) -> bytes:
+def audio_of(connection: Connection, enrollment: int) -> bytes:
     """The kept sound of a recording. Raises: DamagedRow where it is not what was written, or not there."""
-    row = session.get(KeptAudioRow, enrollment)
+    kept = select(KEPT_AUDIO.c.file, KEPT_AUDIO.c.file_crc32).where(KEPT_AUDIO.c.enrollment_id == enrollment)
+    row = connection.execute(kept).first()
     if row is None or zlib.crc32(row.file) != row.file_crc32:
         raise DamagedRow(f"the kept sound of enrollment {enrollment} does not agree with its checksum")
-    return row.file
+    return bytes(row.file)
 
 
-def stage(session: Session, enrollment: int, encoder_sha256: str, vector: Vector) -> None:
+def stage(connection: Connection, enrollment: int, encoder_sha256: str, vector: Vector) -> None:
     """Keep a recording's vector by the encoder to come; nothing where the recording is gone by now."""
-    speaker = session.scalar(select(EnrollmentRow.speaker_id).where(EnrollmentRow.id == enrollment))
+    speaker = connection.scalar(select(ENROLLMENT.c.speaker_id).where(ENROLLMENT.c.id == enrollment))
     if speaker is None:
         return
     blob = to_blob(vector)
     values = {"encoder_sha256": encoder_sha256, "vector": blob, "vector_crc32": blob_crc32(blob, speaker)}
-    statement = upsert(StagedVectorRow).values(enrollment_id=enrollment, **values)
-    session.execute(statement.on_conflict_do_update(index_elements=["enrollment_id"], set_=values))
+    statement = upsert(STAGED_VECTOR).values(enrollment_id=enrollment, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["enrollment_id"], set_=values))
 
 
-def switch(session: Session, encoder: EncoderIdentity) -> None:
+def switch(connection: Connection, encoder: EncoderIdentity) -> None:
     """Put every staged vector in its place, average them, and bind the gallery to their encoder.
 
     All recordings must have one. Every speaker counts as changed in the new generation. What was found out about the
     other encoder's scores is forgotten.
     Raises: DamagedRow where a staged vector is not what was written.
     """
-    for row in session.scalars(select(StagedVectorRow).execution_options(yield_per=1000)):
-        enrollment = session.get_one(EnrollmentRow, row.enrollment_id)
-        from_blob(row.vector, row.vector_crc32, enrollment.speaker_id)
-        enrollment.vector, enrollment.vector_crc32 = row.vector, row.vector_crc32
-    session.flush()
-    for speaker in list(session.scalars(select(SpeakerRow.id))):
-        refresh_voiceprint(session, speaker, added=0)
-    decisions.forget(session)
-    gallery = session.get_one(GalleryRow, 1)
-    before = gallery.encoder_id
-    gallery.encoder_id = add_encoder(session, encoder)
-    gallery.generation += 1
-    session.flush()
-    session.execute(delete(EncoderRow).where(EncoderRow.id == before))
-    session.execute(delete(StagedVectorRow))
-    session.execute(update(ChangeRow).values(generation=gallery.generation))
-    known = select(ChangeRow.speaker_id)
-    new = select(SpeakerRow.id, literal(gallery.generation)).where(SpeakerRow.id.not_in(known))
-    session.execute(insert(ChangeRow).from_select(["speaker_id", "generation"], new))
+    staged = select(STAGED_VECTOR.c.vector, STAGED_VECTOR.c.vector_crc32, ENROLLMENT.c.speaker_id).join(ENROLLMENT)
+    for row in connection.execute(staged.execution_options(yield_per=1000)):
+        from_blob(*row)
+    columns = (STAGED_VECTOR.c.vector, STAGED_VECTOR.c.vector_crc32)
+    own = [select(one).where(STAGED_VECTOR.c.enrollment_id == ENROLLMENT.c.id).scalar_subquery() for one in columns]
+    connection.execute(update(ENROLLMENT).values(vector=own[0], vector_crc32=own[1]))
+    for speaker in list(connection.scalars(select(SPEAKER.c.id))):
+        refresh_voiceprint(connection, speaker, added=0)
+    decisions.forget(connection)
+    before, generation = connection.execute(select(GALLERY.c.encoder_id, GALLERY.c.generation)).one()
+    generation += 1
+    connection.execute(update(GALLERY).values(encoder_id=add_encoder(connection, encoder), generation=generation))
+    connection.execute(delete(ENCODER).where(ENCODER.c.id == before))
+    connection.execute(delete(STAGED_VECTOR))
+    connection.execute(update(CHANGE).values(generation=generation))
+    known = select(CHANGE.c.speaker_id)
+    new = select(SPEAKER.c.id, literal(generation)).where(SPEAKER.c.id.not_in(known))
+    connection.execute(insert(CHANGE).from_select(["speaker_id", "generation"], new))

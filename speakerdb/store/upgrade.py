@@ -38,6 +38,6 @@ def run_migrations(database: Database) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with database.migrating() as session:
-        config.attributes["connection"] = session.connection()
+    with database.migrating() as connection:
+        config.attributes["connection"] = connection
         command.upgrade(config, "head")
