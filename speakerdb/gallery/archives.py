@@ -8,13 +8,11 @@ from pathlib import Path
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, StateError, printable
-from speakerdb.gallery import importing
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import require_same
 from speakerdb.gallery.results import Exported, Imported
 from speakerdb.gallery.upkeep import Upkeep
-from speakerdb.store import archive, decisions, records
-from speakerdb.store.archive_reading import Archive
+from speakerdb.store import decisions, records
 from speakerdb.store.records import EncoderIdentity
 
 
@@ -28,6 +26,8 @@ class Archives(Upkeep):
         the answers that `feedback` kept.
         Raises: EmptyGallery; StateError where there is a file of that name; StorageError.
         """
+        from speakerdb.store import archive
+
         with self._existing().reading() as connection:
             identity = records.identity(connection)
             if identity is None:
@@ -44,6 +44,9 @@ class Archives(Upkeep):
         Raises: InputError for an archive that cannot be believed, with the member and line; EncoderMismatch;
             StateError for a conflict; StorageError. Nothing was written then.
         """
+        from speakerdb.gallery import importing
+        from speakerdb.store.archive_reading import Archive
+
         policy = importing.policy(on_conflict)
         with Archive(Path(file), usable_name) as opened:
             bound = self._encoder_for(opened.encoder)

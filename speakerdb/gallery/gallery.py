@@ -1,7 +1,8 @@
 """The gallery: remember this person, who is this, is it who they say?
 
 Recordings are decoded and embedded before any transaction; then one short one checks and writes. What a method has
-returned is on disk.
+returned is on disk. What few callers need is imported by the method that needs it: a command that verifies one clip
+spends its time on imports.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speakerdb import settings
 from speakerdb.decision.criterion import Asked
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, NoSuchSpeaker, printable
-from speakerdb.gallery.answering import Claim, answers, listed_claims, listed_files
 from speakerdb.gallery.asking import Asking
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import Identification, RefusedRecording, Verification
+
+if TYPE_CHECKING:
+    from speakerdb.gallery.answering import Claim
 
 
 class Gallery(Asking):
@@ -60,6 +64,8 @@ class Gallery(Asking):
         Args: files: a file with a path a line, or a folder. The others: as `identify`.
         Raises: as `identify` but for a recording that cannot be used, which is given back as refused.
         """
+        from speakerdb.gallery.answering import answers, listed_files
+
         paths, encoder = listed_files(Path(files)), self.encoder
         self._answerable(Asked(threshold, fpir=fpir, margin=margin), encoder)
 
@@ -83,6 +89,8 @@ class Gallery(Asking):
         Raises: as `verify` but for a recording that cannot be used or a name that is not enrolled, which are given
             back as refused.
         """
+        from speakerdb.gallery.answering import answers, listed_claims
+
         by_path: dict[str, list[Claim]] = {}
         for claim in listed_claims(Path(claims)):
             by_path.setdefault(claim.path, []).append(claim)

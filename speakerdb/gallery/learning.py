@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +14,16 @@ from speakerdb.calibration import Basis, Trials, normalised
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, StateError
-from speakerdb.gallery import calibrating
 from speakerdb.gallery.archives import Archives
-from speakerdb.gallery.calibrating import OwnTrials
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, require_speaker
 from speakerdb.gallery.results import Calibrated, FeedbackKept
 from speakerdb.store import decisions, records
 from speakerdb.store.recordings import recordings
-from speakerdb.trials import read_model_trials
+
+if TYPE_CHECKING:
+    from speakerdb.gallery.calibrating import OwnTrials
 
 
 class Learning(Archives):
@@ -71,6 +72,8 @@ class Learning(Archives):
             fmr: the false match rate that shall be known. dry_run: change nothing.
         Raises: TooFewTrials by the rule of 30; EmptyGallery; EncoderMismatch; InputError for a list or a recording.
         """
+        from speakerdb.gallery import calibrating
+
         if not 0.0 < fmr < 1.0:
             raise InputError(f"an FMR of {fmr:g}; rates lie between 0 and 1")
         encoder = self.encoder
@@ -120,6 +123,9 @@ class Learning(Archives):
 
     def _listed(self, judge: Judge, encoder: Encoder, file: Path, progress: Progress | None) -> OwnTrials:
         """The list's trials, each of its files heard once."""
+        from speakerdb.gallery.calibrating import OwnTrials
+        from speakerdb.trials import read_model_trials
+
         listed = read_model_trials(file)
         with self._existing().reading() as connection:
             rows = {name: require_speaker(connection, usable_name(name)) for name in {trial.model for trial in listed}}

@@ -12,9 +12,6 @@ from sqlalchemy import Connection
 
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery
-from speakerdb.gallery.check import check_gallery
-from speakerdb.gallery.doctor import examine
-from speakerdb.gallery.moving import move
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, require_speaker
 from speakerdb.gallery.results import (
@@ -30,7 +27,6 @@ from speakerdb.gallery.results import (
     SpeakerInfo,
 )
 from speakerdb.store import database, records
-from speakerdb.store.backup import backup
 from speakerdb.store.recordings import move_recording, recordings
 
 
@@ -133,6 +129,8 @@ class Upkeep(OpenGallery):
         Args: encoder: a bundle's name or folder.
         Raises: AudioNotKept where a recording was enrolled without `keep_audio`; EncoderDamaged; StorageError.
         """
+        from speakerdb.gallery.moving import move
+
         new = encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
 
         def told(before: int, total: int, done: int) -> None:
@@ -146,6 +144,8 @@ class Upkeep(OpenGallery):
 
     def check(self) -> CheckReport:
         """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts."""
+        from speakerdb.gallery.check import check_gallery
+
         store = self._existing()
         with self._lock:
             return check_gallery(self.folder, store, self._view)
@@ -156,6 +156,8 @@ class Upkeep(OpenGallery):
         The index is not copied: it is made anew by the first search there.
         Raises: StateError where the folder holds a gallery already; GalleryDamaged; StorageError.
         """
+        from speakerdb.store.backup import backup
+
         target = Path(folder)
         size = backup(self._existing(), target)
         copy = database.open_existing(target / database.FILE)
@@ -173,6 +175,8 @@ class Upkeep(OpenGallery):
 
         Raises: EmptyGallery; EncoderMismatch.
         """
+        from speakerdb.gallery.doctor import examine
+
         encoder = self.encoder
         with self._lock, self._existing().reading() as connection:
             identity = self._bound(connection, encoder)
