@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Tail, cosine_at, fit, normalised, unnormalised
-from speakerdb.calibration.fit import PRIOR, Trials, logistic
+from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Tail, cosine_at, normalised, unnormalised
+from speakerdb.calibration.fit import PRIOR, Trials, fit, logistic
 from speakerdb.calibration.model import ENROLLED_S, PROBE_S, RECORDINGS, terms
 from speakerdb.embedding import normalize
 from speakerdb.encoder.bundle import open_bundle

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speakerdb import Encoder, Gallery
-from speakerdb.calibration import Basis, Calibration, LlrMap, Tail, Trials, refit
+from speakerdb.calibration import Basis, Calibration, LlrMap, Tail
+from speakerdb.calibration.fit import Trials, refit
 from speakerdb.embedding import normalize
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials

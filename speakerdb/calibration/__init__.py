@@ -3,11 +3,11 @@
     distance ─▶ cohort (score normalisation) ─▶ score ─┬▶ tail:  how often a stranger's score reaches it (FMR)
                                                        └▶ model: LLR, with the seconds of speech on both sides
 
-`fit` chooses the numbers from trials, `python -m training calibrate` for a bundle, `speakerdb calibrate` for a gallery.
+`calibration.fit` chooses the numbers from trials: `python -m training calibrate` for a bundle, `speakerdb calibrate`
+for a gallery.
 """
 
 from speakerdb.calibration.cohort import Cohort, Norms, cosine_at, normalised, unnormalised
-from speakerdb.calibration.fit import Trials, fit, refit
 from speakerdb.calibration.model import Basis, Calibration, LlrMap
 from speakerdb.calibration.tail import Tail
 
@@ -18,10 +18,7 @@ __all__ = [
     "LlrMap",
     "Norms",
     "Tail",
-    "Trials",
     "cosine_at",
-    "fit",
     "normalised",
-    "refit",
     "unnormalised",
 ]

@@ -63,6 +63,9 @@ def shared_options(command: Callable[..., int]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(folder: Path | None, encoder: str | None, as_json: bool, **parameters: Any) -> None:
         with errors_as_exit_codes(as_json):
+            import numpy  # noqa: F401 (these two first: from deep inside other imports CPython takes 40 ms longer, since
+            import sqlalchemy  # noqa: F401 (it maps and unmaps memory for its stack at every call there)
+
             from speakerdb.gallery.gallery import Gallery
 
             with Gallery.open(folder, encoder) as gallery:

@@ -55,12 +55,16 @@ def find_by_hash(sha256: str) -> Path | None:
 
 def cards() -> Iterator[tuple[Path, Card | EncoderDamaged]]:
     """Every bundle's folder and card, shipped ones first; the error in its place where a card cannot be used."""
-    for home, names in ((SHIPPED, shipped_names()), (added_folder(), added_names())):
-        for name in names:
-            try:
-                yield home / name, read_card(home / name)
-            except EncoderDamaged as error:
-                yield home / name, error
+    for folder in _folders():
+        try:
+            yield folder, read_card(folder)
+        except EncoderDamaged as error:
+            yield folder, error
+
+
+def _folders() -> Iterator[Path]:
+    yield from (SHIPPED / name for name in shipped_names())
+    yield from (added_folder() / name for name in added_names())  # not looked for where a shipped one is enough
 
 
 def _names(home: Path) -> list[str]:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb import settings
-from speakerdb.calibration import Basis, Calibration, Norms, Trials, fit, normalised, refit
+from speakerdb.calibration import Basis, Calibration, Norms, normalised
+from speakerdb.calibration.fit import Trials, fit, refit
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import average
 from speakerdb.errors import StateError, TooFewTrials

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy import Connection
@@ -16,10 +17,8 @@ from speakerdb.audio import Source
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, printable
-from speakerdb.gallery.bulk import Batch, batches
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.learning import Learning
-from speakerdb.gallery.manifest import read_manifest
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, require_same
 from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
@@ -27,6 +26,9 @@ from speakerdb.gallery.screening import outliers, pending, require_new
 from speakerdb.store import records
 from speakerdb.store.found import Found
 from speakerdb.store.records import EncoderIdentity
+
+if TYPE_CHECKING:
+    from speakerdb.gallery.bulk import Batch
 
 
 class Enrollment(Learning):
@@ -93,6 +95,9 @@ class Enrollment(Learning):
         Returns: what is on disk then, and each recording that is not, with its error.
         Raises: InputError for the manifest itself; StorageError. What was written before stays.
         """
+        from speakerdb.gallery.bulk import batches
+        from speakerdb.gallery.manifest import read_manifest
+
         listed, refused = read_manifest(Path(manifest)), list[RefusedRecording]()
         total, encoder = len(listed), self.encoder
         if self._found() is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speakerdb import settings
-from speakerdb.calibration import Basis, Trials, normalised
+from speakerdb.calibration import Basis, normalised
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, StateError
@@ -123,6 +123,7 @@ class Learning(Archives):
 
     def _listed(self, judge: Judge, encoder: Encoder, file: Path, progress: Progress | None) -> OwnTrials:
         """The list's trials, each of its files heard once."""
+        from speakerdb.calibration.fit import Trials
         from speakerdb.gallery.calibrating import OwnTrials
         from speakerdb.trials import read_model_trials
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from speakerdb.calibration import Calibration
 from speakerdb.decision.criterion import Asked, Criterion, criterion
 from speakerdb.decision.judging import Judge
+from speakerdb.encoder.bundle import open_bundle
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, NoSuchGallery, NoSuchSpeaker, StorageError
@@ -83,7 +84,8 @@ class OpenGallery:
             wanted = bound.encoder.sha256 if bound else None
             encoder = self._asked_encoder or self._encoder
             if encoder is None or (self._asked_encoder is None and wanted not in (None, encoder.card.sha256)):
-                encoder = Encoder.load(find_by_hash(wanted) if wanted else None)
+                folder = find_by_hash(wanted) if wanted else None
+                encoder = Encoder(open_bundle(folder)) if folder else Encoder.load()
             if bound:
                 require_same(bound.encoder, encoder)
             self._encoder = encoder

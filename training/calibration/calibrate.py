@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from speakerdb.calibration import Calibration, Cohort, fit
+from speakerdb.calibration import Calibration, Cohort
 from speakerdb.calibration.cohort import Norms, normalised
+from speakerdb.calibration.fit import fit
 from speakerdb.calibration.tail import Tail
 from speakerdb.embedding import Vectors
 from speakerdb.encoder.bundle import Bundle, parse_card, read_model
