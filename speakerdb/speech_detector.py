@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.errors import StorageError, printable
+from speakerdb.product import product
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 """float32 [samples], mono, −1 to 1, at `SAMPLE_RATE_HZ`."""
@@ -91,7 +92,7 @@ def log_mel(samples: Samples) -> npt.NDArray[np.float32]:
     """Natural logarithms of mel energies: float32 [frames of 512 samples, a hop of 256; 40], less a level of speech."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(windows * _window(), axis=1)
-    energies = np.square(np.abs(spectrum)).astype(np.float32) @ _filters()
+    energies = product(np.square(np.abs(spectrum)).astype(np.float32), _filters())
     found: npt.NDArray[np.float32] = (np.log(energies + LEAST_POWER) + 6.0) / 4.0
     return found
 

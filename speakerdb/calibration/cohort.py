@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
+from speakerdb.product import product
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +53,7 @@ class Cohort:
         found = Norms(np.empty(len(voices)), np.empty(len(voices)))
         for start in range(0, len(voices), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
-            cosines = np.asarray(voices[rows], np.float32) @ self._columns
+            cosines = product(np.asarray(voices[rows], np.float32), self._columns)
             nearest = np.partition(cosines, -self.nearest, axis=1)[:, -self.nearest :]
             found.mean[rows] = nearest.mean(axis=1, dtype=np.float64)
             found.spread[rows] = np.maximum(nearest.std(axis=1, dtype=np.float64), LEAST_SPREAD)

@@ -51,19 +51,20 @@ class Judge:
 
         Args: probe: [dimension]; voiceprints: [n, dimension]; basis: of each.
         """
-        heard, stored = self.norms(probe[None]), self.norms(voiceprints)
+        mean, spread = self.norms(np.concatenate([probe[None], voiceprints]))
+        heard, stored = Norms(mean[:1], spread[:1]), Norms(mean[1:], spread[1:])
         apart = distances(probe, voiceprints)
         scores = normalised(distance_to_cosine(apart), heard, stored)
         limits = self._limits(heard, stored, line)
-        ratios = self._ratios(scores, basis)
-        at_limits = self._ratios(normalised(distance_to_cosine(limits), heard, stored), basis)
+        at_limits = normalised(distance_to_cosine(limits), heard, stored)
+        ratios, limit_ratios = self._ratios(np.stack([scores, at_limits]), basis)
         return [
             Judgement(
                 float(apart[i]),
                 float(scores[i]),
                 ratios[i],
                 Threshold(limit, line.origin, line.fmr, line.fpir),
-                at_limits[i],
+                limit_ratios[i],
                 _side(float(apart[i]), limit, line.margin),
             )
             for i, limit in enumerate(limits)
@@ -82,10 +83,12 @@ class Judge:
         ratios: list[float] = self.calibration.llr(scores, basis).tolist()
         return apart, ratios
 
-    def _ratios(self, scores: Floats, basis: Basis) -> list[float | None]:
+    def _ratios(self, scores: Floats, basis: Basis) -> list[list[float | None]]:
+        """Of scores [sets, n]."""
         if self.calibration is None:
-            return [None] * len(scores)
-        return [float(llr) for llr in self.calibration.llr(scores, basis)]
+            return [[None] * scores.shape[1] for _ in scores]
+        found: list[list[float | None]] = self.calibration.llr(scores, basis).tolist()
+        return found
 
     def norms(self, voices: Vectors) -> Norms:
         """How near voices [n, dimension] are to strangers."""

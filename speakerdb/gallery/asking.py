@@ -16,11 +16,11 @@ from speakerdb.decision.judging import Judgement
 from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import EmptyGallery, InputError, printable
+from speakerdb.errors import EmptyGallery, InputError, NoSuchSpeaker, printable
 from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
 from speakerdb.gallery.enrollment import Enrollment, several
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, line_for, require_speaker
+from speakerdb.gallery.opened import Progress, line_for
 from speakerdb.gallery.results import (
     Candidate,
     ComparedPair,
@@ -30,7 +30,7 @@ from speakerdb.gallery.results import (
     Verification,
 )
 from speakerdb.store import records
-from speakerdb.store.found import Found
+from speakerdb.store.found import Found, named
 from speakerdb.store.records import GalleryIdentity
 
 UNIT_TOLERANCE = 1e-3
@@ -133,14 +133,19 @@ class Asking(Enrollment):
         """
         speaker, asked = usable_name(name), Asked(threshold, fmr, margin=margin)
         with self._existing().reading() as connection:
-            encoder = self._encoder_of(records.identity(connection))
-            identity, judge = self._bound(connection, encoder), self._judge(encoder, connection)
+            identity = records.identity(connection)
+            if identity is None:
+                raise EmptyGallery
+            encoder = self._encoder_of(identity)
+            judge = self._judge(encoder, connection)
             line = line_for(asked, judge, encoder, None)
-            row = require_speaker(connection, speaker)
-            stored, enrolled = records.voiceprint(connection, row), records.enrolled_speech(connection, [row])[row]
+            claimed = named(connection, speaker)
+        if claimed is None:
+            raise NoSuchSpeaker(speaker)
         probe = _heard(encoder, source, rate_hz, progress)
-        [judged] = judge.judge(probe.vector, stored[None], basis_of(probe.quality.net_speech_s, [enrolled]), line)
-        return verification(probe, speaker, row, enrolled, judged, identity)
+        basis = basis_of(probe.quality.net_speech_s, [claimed.enrolled])
+        [judged] = judge.judge(probe.vector, claimed.voiceprint[None], basis, line)
+        return verification(probe, claimed, judged, identity)
 
     def compare(
         self,

@@ -64,15 +64,14 @@ def identification(
     )
 
 
-def verification(
-    probe: Utterance, speaker: str, row: int, enrolled: Enrolled, judged: Judgement, gallery: GalleryIdentity
-) -> Verification:
+def verification(probe: Utterance, claimed: Found, judged: Judgement, gallery: GalleryIdentity) -> Verification:
     """Accepted, rejected or left open."""
+    enrolled = claimed.enrolled
     outcome = {"near": ACCEPTED, "far": REJECTED}.get(judged.side, INCONCLUSIVE)
-    compared = (Compared(row, judged.score, enrolled.net_speech_s, enrolled.recordings),)
+    compared = (Compared(claimed.id, judged.score, enrolled.net_speech_s, enrolled.recordings),)
     return Verification(
         probe.name,
-        speaker,
+        claimed.speaker,
         outcome,
         outcome == ACCEPTED,
         judged.distance,

@@ -1,4 +1,4 @@
-"""Speakers that a search has found, read in one statement: a query is to cost what its search costs."""
+"""Speakers that a search has found or a name names, read in one statement: what an answer costs beside the voice."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ BY_ID = text(
     GROUP BY wanted.key
     """
 )
+BY_NAME = text(
+    """
+    SELECT speaker.id, speaker.name, speaker.name_crc32, voiceprint.vector, voiceprint.vector_crc32,
+           count(*), sum(enrollment.net_speech_s)
+    FROM speaker
+    LEFT JOIN voiceprint ON voiceprint.speaker_id = speaker.id
+    LEFT JOIN enrollment ON enrollment.speaker_id = speaker.id
+    WHERE speaker.name = :name GROUP BY speaker.id
+    """
+)
 
 
 class Found(NamedTuple):
@@ -40,11 +50,19 @@ def found(connection: Connection, ids: Sequence[int]) -> list[Found]:
 
     Raises: DamagedRow where something is not what was written.
     """
-    rows = connection.execute(BY_ID, {"ids": json.dumps(list(ids))}).all()
-    return [
-        Found(checked_name(row, name, name_crc32), row, _enrolled(count, seconds), from_blob(vector, crc32, row))
-        for row, name, name_crc32, vector, crc32, count, seconds in rows
-    ]
+    return [_found(*row) for row in connection.execute(BY_ID, {"ids": json.dumps(list(ids))}).all()]
+
+
+def named(connection: Connection, name: str) -> Found | None:
+    """The speaker of that name, None where nobody has it. Raises: DamagedRow as `found`."""
+    row = connection.execute(BY_NAME, {"name": name}).first()
+    return None if row is None else _found(*row)
+
+
+def _found(row: int, name: str, name_crc32: int, vector: bytes, vector_crc32: int, count: int, seconds: float) -> Found:
+    return Found(
+        checked_name(row, name, name_crc32), row, _enrolled(count, seconds), from_blob(vector, vector_crc32, row)
+    )
 
 
 def _enrolled(count: int, seconds: float) -> Enrolled:
