@@ -32,7 +32,6 @@ from speakerdb.calibration.cohort import normalised
 from speakerdb.embedding import Vectors, distances
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.gallery.view import SPARE
 from speakerdb.store import database, importing, records
 from speakerdb.store.archive import Line
 from speakerdb.store.archive_reading import Archived
@@ -136,7 +135,7 @@ def asking(folder: Path, voices: Voices, heard: Utterance) -> list[float]:
 
     def raw() -> Vectors:
         current[0] = next(probes)
-        ids = index.search(current[0][None], settings.RESCORED + SPARE)[0][0]  # type: ignore[union-attr]
+        ids = index.search(current[0][None], settings.RESCORED)[0][0]  # type: ignore[union-attr]
         found = rows.execute(ROWS, (json.dumps(ids.tolist()),)).fetchall()
         vectors = np.stack([np.frombuffer(row[2], np.float32) for row in found])
         np.argsort(distances(current[0], vectors))
@@ -153,7 +152,7 @@ def asking(folder: Path, voices: Voices, heard: Utterance) -> list[float]:
 
     def alone() -> None:
         current[0] = next(probes)
-        index.search(current[0][None], settings.RESCORED + SPARE)  # type: ignore[union-attr]
+        index.search(current[0][None], settings.RESCORED)  # type: ignore[union-attr]
 
     times = in_turns([alone, raw, scored, ours], QUERIES)
     number = iter(range(size, size + 1000))

@@ -20,7 +20,7 @@ from speakerdb.errors import EmptyGallery, InputError, NoSuchSpeaker, printable
 from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
 from speakerdb.gallery.enrollment import Enrollment, several
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, line_for
+from speakerdb.gallery.opened import Progress, line_for, require_same
 from speakerdb.gallery.results import (
     Candidate,
     ComparedPair,
@@ -64,11 +64,13 @@ class Asking(Enrollment):
         if top < 1:
             raise InputError(f"{top} candidates; at least 1")
         asked = Asked(threshold, fpir=fpir, margin=margin)
-        encoder = self.encoder
-        if not isinstance(source, Utterance):
-            self._answerable(asked, encoder)
-        probe = _heard(encoder, source, rate_hz, progress)
-        candidates, gallery = self._candidates(probe.vector, probe.quality.net_speech_s, top, encoder, asked)
+        if isinstance(source, Utterance):
+            probe, heard_by = source, None
+        else:
+            heard_by = self.encoder
+            self._answerable(asked, heard_by)
+            probe = _heard(heard_by, source, rate_hz, progress)
+        candidates, gallery = self._candidates(probe, top, asked, heard_by)
         return identification(probe, candidates, margin, top, gallery)
 
     def _answerable(self, asked: Asked, encoder: Encoder) -> None:
@@ -91,15 +93,21 @@ class Asking(Enrollment):
         return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:top]
 
     def _candidates(
-        self, vector: Vector, probe_s: float, top: int, encoder: Encoder, asked: Asked
+        self, probe: Utterance, top: int, asked: Asked, heard_by: Encoder | None
     ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
         """The index's nearest, scored exactly, from the likeliest on; and which gallery it was."""
         with self._lock, self._existing().reading() as connection:  # in this order no state is older than the index's
-            identity = self._bound(connection, encoder)  # it may have moved to another encoder while this one listened
-            nearest, searched = self._found_near(connection, identity, vector, max(top, settings.RESCORED))
+            identity = records.identity(connection)
+            if identity is None:
+                raise EmptyGallery
+            encoder = self._encoder_of(identity)
+            if heard_by is not None:
+                require_same(identity.encoder, heard_by)  # the gallery may have moved while this one listened
+            require_vector_of(encoder, probe)
+            nearest, searched = self._found_near(connection, identity, probe.vector, top)
             judge = self._judge(encoder, connection)
         line = line_for(asked, judge, encoder, searched)
-        return ranked(judge, line, vector, probe_s, nearest), identity
+        return ranked(judge, line, probe.vector, probe.quality.net_speech_s, nearest), identity
 
     def _found_near(
         self, connection: Connection, identity: GalleryIdentity | None, vector: Vector, count: int
@@ -176,7 +184,12 @@ def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, pr
     """A recording as the encoder hears it, or as it has heard it already."""
     if not isinstance(source, Utterance):
         return encoder.probe(source, rate_hz, partial(progress, 0, 1) if progress else None)
-    length = float(np.linalg.norm(source.vector))
-    if source.vector.shape != (encoder.card.dimension,) or not abs(length - 1.0) < UNIT_TOLERANCE:
-        raise InputError(f"{printable(source.name, 200)}: its vector is not one of {encoder.card.id}")
+    require_vector_of(encoder, source)
     return source
+
+
+def require_vector_of(encoder: Encoder, heard: Utterance) -> None:
+    """Raises: InputError where its vector cannot be this encoder's."""
+    length = float(np.linalg.norm(heard.vector))
+    if heard.vector.shape != (encoder.card.dimension,) or not abs(length - 1.0) < UNIT_TOLERANCE:
+        raise InputError(f"{printable(heard.name, 200)}: its vector is not one of {encoder.card.id}")

@@ -97,7 +97,7 @@ def require_new(
     if connection is not None and identity is not None and records.anybody(connection):
         if records.speaker_id(connection, speaker) is not None:
             return
-        near, size = view.nearest(connection, identity, voice, settings.RESCORED)
+        near, size = view.nearest(connection, identity, voice, 1)
         found += near
         searched += size
     if judge.calibration is None or not found:

@@ -185,5 +185,5 @@ def _binding(identity: GalleryIdentity) -> snapshot.Binding:
 def _search(index: VectorIndex, query: Vector, count: int) -> list[int]:
     if not len(index):
         return []
-    ids, _ = index.search(query[None], min(count + SPARE, len(index)))
+    ids, _ = index.search(query[None], min(max(count + SPARE, settings.RESCORED), len(index)))
     return [int(speaker) for speaker in ids[0] if speaker != MISSING]

@@ -11,28 +11,22 @@ from sqlalchemy import Connection, text
 from speakerdb.embedding import Vector
 from speakerdb.store.records import DamagedRow, Enrolled, checked_name, from_blob
 
+COLUMNS = """
+    SELECT speaker.id, speaker.name, speaker.name_crc32, voiceprint.vector, voiceprint.vector_crc32, voiceprint.count,
+           (SELECT sum(net_speech_s) FROM enrollment WHERE speaker_id = speaker.id)
+"""
+
 # As text: the statement is the same for any number of ids, and nothing is compiled anew for a query. CROSS JOIN keeps
 # the order of the tables; SQLite would go through a small table of speakers as a whole.
 BY_ID = text(
-    """
-    SELECT speaker.id, speaker.name, speaker.name_crc32, voiceprint.vector, voiceprint.vector_crc32,
-           count(*), sum(enrollment.net_speech_s)
-    FROM json_each(:ids) AS wanted
+    f"""
+    {COLUMNS} FROM json_each(:ids) AS wanted
     CROSS JOIN speaker ON speaker.id = wanted.value
     CROSS JOIN voiceprint ON voiceprint.speaker_id = speaker.id
-    CROSS JOIN enrollment ON enrollment.speaker_id = speaker.id
-    GROUP BY wanted.key
     """
 )
 BY_NAME = text(
-    """
-    SELECT speaker.id, speaker.name, speaker.name_crc32, voiceprint.vector, voiceprint.vector_crc32,
-           count(*), sum(enrollment.net_speech_s)
-    FROM speaker
-    LEFT JOIN voiceprint ON voiceprint.speaker_id = speaker.id
-    LEFT JOIN enrollment ON enrollment.speaker_id = speaker.id
-    WHERE speaker.name = :name GROUP BY speaker.id
-    """
+    f"{COLUMNS} FROM speaker LEFT JOIN voiceprint ON voiceprint.speaker_id = speaker.id WHERE speaker.name = :name"
 )
 
 
@@ -66,6 +60,6 @@ def _found(row: int, name: str, name_crc32: int, vector: bytes, vector_crc32: in
 
 
 def _enrolled(count: int, seconds: float) -> Enrolled:
-    if not isinstance(seconds, float):
+    if not isinstance(seconds, float) or not isinstance(count, int):
         raise DamagedRow("a speaker's enrollments are not what was written")
     return Enrolled(count, seconds)
