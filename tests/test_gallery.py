@@ -591,7 +591,7 @@ def secrets_of(folder: Path, name: str) -> set[bytes]:
     store = database.open_existing(folder / database.FILE)
     with store.reading() as connection:
         speaker = records.speaker_id(connection, name)
-        stored, _, vectors = records.voiceprint_parts(connection, speaker)
+        stored, vectors = next(records.voiceprint_parts(connection, [speaker])).vectors()
         secrets = [records.to_blob(stored), *(records.to_blob(vector) for vector in vectors), name.encode()]
         hashes = connection.exec_driver_sql("SELECT audio_sha256 FROM enrollment WHERE speaker_id = ?", (speaker,))
         secrets += [value.encode() for (value,) in hashes]
@@ -636,7 +636,7 @@ def test_of_a_removed_speaker_no_byte_is_left_in_any_file(people, clips, encoder
 def test_of_a_removed_recording_and_the_average_with_it_no_byte_is_left(people, clips):
     store = database.open_existing(people.folder / database.FILE)
     with store.reading() as connection:
-        stored, _, vectors = records.voiceprint_parts(connection, 1)
+        stored, vectors = next(records.voiceprint_parts(connection, [1])).vectors()
         secrets = pieces(records.to_blob(stored), records.to_blob(vectors[0]))
         kept = pieces(records.to_blob(vectors[1]))
     store.close()

@@ -18,7 +18,7 @@ from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import database, records
 from speakerdb.store.database import Database
-from speakerdb.store.records import DamagedRow, GalleryIdentity
+from speakerdb.store.records import DamagedRow, GalleryIdentity, Parts
 
 AVERAGE_TOLERANCE = 1e-6
 ALIKE = 10
@@ -54,24 +54,27 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
 
 def stored_faults(connection: Connection, identity: GalleryIdentity) -> Iterator[str]:
     """Voiceprints that are missing, damaged, or not the average of their speaker's enrollments."""
-    for speaker, name, _, enrollments, _ in records.speakers(connection):
-        shown = repr(printable(name))
-        if not enrollments:
-            yield f"speaker {shown} has no enrollment; `speakerdb remove` takes the name out"
-            continue
-        try:
-            stored, averaged, vectors = records.voiceprint_parts(connection, speaker)
-            if stored is None:
-                yield f"speaker {shown} has no voiceprint"
-                continue
-        except DamagedRow as error:
-            yield f"speaker {shown} is damaged ({error})"
-            continue
-        expected = average(np.stack(vectors))
-        if stored.shape != (identity.encoder.dimension,) or averaged != len(vectors):
-            yield f"the voiceprint of speaker {shown} does not fit its enrollments"
-        elif np.abs(stored - expected).max() > AVERAGE_TOLERANCE:
-            yield f"the voiceprint of speaker {shown} is not the average of its enrollments"
+    names = {row[0]: row[1] for row in records.speakers(connection)}
+    for parts in records.voiceprint_parts(connection, list(names)):
+        fault = _fault(parts, identity.encoder.dimension, repr(printable(names[parts.speaker])))
+        if fault:
+            yield fault
+
+
+def _fault(parts: Parts, dimension: int, shown: str) -> str | None:
+    if not parts.enrollments:
+        return f"speaker {shown} has no enrollment; `speakerdb remove` takes the name out"
+    try:
+        stored, vectors = parts.vectors()
+    except DamagedRow as error:
+        return f"speaker {shown} is damaged ({error})"
+    if stored is None:
+        return f"speaker {shown} has no voiceprint"
+    if stored.shape != (dimension,) or parts.averaged != len(vectors):
+        return f"the voiceprint of speaker {shown} does not fit its enrollments"
+    if np.abs(stored - average(np.stack(vectors))).max() > AVERAGE_TOLERANCE:
+        return f"the voiceprint of speaker {shown} is not the average of its enrollments"
+    return None
 
 
 def index_faults(connection: Connection, index: VectorIndex) -> Iterator[str]:

@@ -9,7 +9,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -363,13 +363,36 @@ def enrolled_speech(connection: Connection, speakers: list[int]) -> dict[int, En
     return found
 
 
-def voiceprint_parts(connection: Connection, speaker: int) -> tuple[Vector | None, int, list[Vector]]:
-    """For `check`: a speaker's voiceprint, of how many it says it is the average, and the vectors that it should be."""
-    own = select(ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32).where(ENROLLMENT.c.speaker_id == speaker)
-    vectors = [from_blob(*found, speaker) for found in connection.execute(own)]
-    averaged = select(VOICEPRINT.c.vector, VOICEPRINT.c.vector_crc32, VOICEPRINT.c.count)
-    row = connection.execute(averaged.where(VOICEPRINT.c.speaker_id == speaker)).first()
-    return (from_blob(row[0], row[1], speaker), row[2], vectors) if row else (None, 0, vectors)
+@dataclass
+class Parts:
+    """A speaker's voiceprint and what it should be the average of, as they are stored.
+
+    Attributes: averaged: of how many the voiceprint says it is; voiceprint: None where there is none.
+    """
+
+    speaker: int
+    averaged: int = 0
+    voiceprint: tuple[bytes, int] | None = None
+    enrollments: list[tuple[bytes, int]] = field(default_factory=list)
+
+    def vectors(self) -> tuple[Vector | None, list[Vector]]:
+        """The voiceprint and the enrollments' vectors. Raises: DamagedRow."""
+        parts = [from_blob(*one, self.speaker) for one in self.enrollments]
+        return from_blob(*self.voiceprint, self.speaker) if self.voiceprint else None, parts
+
+
+def voiceprint_parts(connection: Connection, speakers: list[int]) -> Iterator[Parts]:
+    """For `check`: of each of these speakers, in their order."""
+    printed = select(VOICEPRINT.c.speaker_id, VOICEPRINT.c.vector, VOICEPRINT.c.vector_crc32, VOICEPRINT.c.count)
+    enrolled = select(ENROLLMENT.c.speaker_id, ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32)
+    for start in range(0, len(speakers), BATCH_ROWS):
+        some = speakers[start : start + BATCH_ROWS]
+        found = {speaker: Parts(speaker) for speaker in some}
+        for speaker, vector, crc32, count in connection.execute(printed.where(VOICEPRINT.c.speaker_id.in_(some))):
+            found[speaker].voiceprint, found[speaker].averaged = (vector, crc32), count
+        for speaker, vector, crc32 in connection.execute(enrolled.where(ENROLLMENT.c.speaker_id.in_(some))):
+            found[speaker].enrollments.append((vector, crc32))
+        yield from found.values()
 
 
 def to_blob(vector: Vector) -> bytes:
