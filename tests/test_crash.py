@@ -382,3 +382,10 @@ def test_killed_while_real_recordings_are_enrolled_those_acknowledged_are_found(
             probe = samples * (1.0 - 1e-4 * (100 * turn + 1))
             nearest = gallery.identify(probe, rate_hz=rate_hz, threshold=2.0)
             assert nearest.distance < 1e-3
+
+
+@pytest.mark.slow
+def test_of_what_was_acknowledged_before_sixty_kills_nothing_is_lost():
+    command = [sys.executable, "-m", "benchmarks.crash", "--kills", "60", "--seed", "12"]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, "60 kills" in done.stdout) == (0, True), done.stdout + done.stderr
