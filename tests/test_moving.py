@@ -18,6 +18,7 @@ from tiny_graphs import pooling_graph
 
 from speakerdb import Encoder, Gallery
 from speakerdb.embedding import average
+from speakerdb.encoder import encoder as encoder_module
 from speakerdb.encoder.adding import add_encoder
 from speakerdb.errors import AudioNotKept, EmptyGallery, EncoderMismatch, GalleryDamaged, NoSuchGallery
 from speakerdb.store.database import FILE
@@ -98,6 +99,16 @@ def test_moving_there_and_back_changes_no_distance(kept, other, examples):
         after = gallery.identify(examples / "ana_4.wav").candidates
     assert [found.speaker for found in after] == [found.speaker for found in before]
     assert [found.distance for found in after] == pytest.approx([found.distance for found in before], abs=1e-5)
+
+
+def test_moving_to_a_calibrated_encoder_nobody_listens_for_other_voices(kept, other, monkeypatch):
+    def listens(*_: object) -> None:
+        raise AssertionError("a watch was made")
+
+    monkeypatch.setattr(encoder_module, "VoiceWatch", listens)
+    with Gallery.open(kept) as gallery:
+        gallery.use_encoder("other")
+        assert gallery.use_encoder("speakerdb-16k").enrollments == 6
 
 
 def test_moving_to_the_encoder_that_it_has_changes_nothing(kept):

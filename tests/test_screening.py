@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from speakerdb import Gallery, audio
+from speakerdb.encoder import encoder
 from speakerdb.errors import OutlierRecording, PossibleDuplicate, SeveralVoices
 
 RATE_HZ = 16_000
@@ -72,6 +73,29 @@ def test_several_voices_are_passed_over_with_keep_going_and_taken_by_force(galle
     done = gallery.enroll("ben", [alone, samples], rate_hz=RATE_HZ, keep_going=True)
     assert [refused.error["error"] for refused in done.refused] == ["SeveralVoices"] and done.total == 1
     assert gallery.enroll("both", samples, rate_hz=RATE_HZ, force=True).total == 1
+
+
+def test_by_force_nobody_listens_for_other_voices(gallery, clips, examples, tmp_path, monkeypatch) -> None:
+    def listens(*_: object) -> None:
+        raise AssertionError("a watch was made")
+
+    monkeypatch.setattr(encoder, "VoiceWatch", listens)
+    assert gallery.enroll("ana", clips("ana_1"), force=True).total == 1
+    assert gallery.enroll("ana", clips("ana_2", "ana_3"), force=True).total == 3
+    manifest = tmp_path / "people.tsv"
+    manifest.write_text(f"ben\t{examples}/ben_1.wav\nben\t{examples}/ben_2.wav\n")
+    assert gallery.enroll_manifest(manifest, force=True).recordings == 2
+    with pytest.raises(AssertionError):
+        gallery.enroll("eva", clips("eva_1"))
+
+
+def test_a_recording_too_short_for_two_voices_costs_no_window(gallery, joined) -> None:
+    samples, _ = joined("ana_1")
+    hearing, batches = gallery.encoder, list[int]()
+    embed = hearing.runtime.vectors
+    hearing.runtime.vectors = lambda clips: batches.append(len(clips)) or embed(clips)
+    gallery.enroll("ana", samples[: 3 * RATE_HZ], rate_hz=RATE_HZ)
+    assert batches == [1]
 
 
 def test_a_wrong_clip_among_right_ones_is_refused_by_name(gallery, clips, examples) -> None:

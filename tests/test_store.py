@@ -57,13 +57,13 @@ class KnownVoices(Encoder):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(replace(bundle, card=replace(bundle.card, calibration=None)))
 
-    def probe(self, source, rate_hz=None, progress=None, keep_audio=False) -> Utterance:
+    def probe(self, source, rate_hz=None, progress=None, keep_audio=False, other_voices=True) -> Utterance:
         vector = voice(source)
         return Utterance(source, hashlib.sha256(vector.tobytes()).hexdigest(), vector, QUALITY)
 
     enrollment = probe
 
-    def enrollments(self, sources, rate_hz=None, keep_audio=False, least_speech_s=None):
+    def enrollments(self, sources, rate_hz=None, keep_audio=False, least_speech_s=None, other_voices=True):
         return in_order(lambda source, go_on: self.probe(source), sources)
 
 

@@ -59,14 +59,14 @@ class VoiceWatch:
 
     def changes_s(self) -> tuple[float, ...]:
         """Seconds from the recording's start at which another voice begins; empty where one speaks throughout."""
-        self._embed()
         starts, sides = np.array(self._starts, np.int64), []
         for after in range(1, len(starts)):
             before = np.searchsorted(starts, starts[after] - WINDOW_FRAMES, side="right")
             if before:
                 sides.append((after, slice(max(0, before - SIDE_WINDOWS), before), slice(after, after + SIDE_WINDOWS)))
-        if not sides:
+        if not sides:  # too short for two windows, and none was embedded in vain
             return ()
+        self._embed()
         ratios = self._ratios([side[1] for side in sides], [side[2] for side in sides])
         return tuple(
             round(float(starts[after] * FRAME_S), 1)

@@ -90,11 +90,19 @@ class Encoder:
         return hear(self.runtime, source, self.card.probe_speech_s, "compare", rate_hz, progress)
 
     def enrollment(
-        self, source: Source, rate_hz: int | None = None, progress: Heard | None = None, keep_audio: bool = False
+        self,
+        source: Source,
+        rate_hz: int | None = None,
+        progress: Heard | None = None,
+        keep_audio: bool = False,
+        other_voices: bool = True,
     ) -> Utterance:
-        """A recording to enroll, held to the card's least net speech for that, and listened to for other voices."""
-        least_s = self.card.enroll_speech_s
-        return hear(self.runtime, source, least_s, "enroll", rate_hz, progress, keep_audio, self._watch(self.runtime))
+        """A recording to enroll, held to the card's least net speech for that.
+
+        Args: other_voices: whether to listen for them, for about as long again as the encoder takes.
+        """
+        watch = self._watch(self.runtime) if other_voices else None
+        return hear(self.runtime, source, self.card.enroll_speech_s, "enroll", rate_hz, progress, keep_audio, watch)
 
     def enrollments(
         self,
@@ -102,17 +110,19 @@ class Encoder:
         rate_hz: int | None = None,
         keep_audio: bool = False,
         least_speech_s: float | None = None,
+        other_voices: bool = True,
     ) -> Iterator[Future[Utterance]]:
         """As `enrollment`, of many recordings: in order, on all cores, a few under way at a time.
 
-        Args: least_speech_s: instead of the card's.
+        Args: least_speech_s: instead of the card's; other_voices: as `enrollment`.
         Returns: futures that are done; `result()` gives the utterance, or raises what `enrollment` would have.
         """
         runtime = self._narrow_runtime
         least_s = self.card.enroll_speech_s if least_speech_s is None else least_speech_s
 
         def heard(source: Source, go_on: GoOn) -> Utterance:
-            return hear(runtime, source, least_s, "enroll", rate_hz, go_on, keep_audio, self._watch(runtime))
+            watch = self._watch(runtime) if other_voices else None
+            return hear(runtime, source, least_s, "enroll", rate_hz, go_on, keep_audio, watch)
 
         return in_order(heard, sources)
 

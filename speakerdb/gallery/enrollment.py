@@ -64,9 +64,9 @@ class Enrollment(Learning):
         if not recordings:
             raise InputError("no recording was given")
         encoder = self.encoder
-        for get in _heard(encoder, recordings, rate_hz, keep_audio, progress):
+        for get in _heard(encoder, recordings, rate_hz, keep_audio, not force, progress):
             try:
-                heard.append(_one_voice(get(), force))
+                heard.append(_one_voice(get()))
             except InputError as error:
                 if not keep_going:
                     raise
@@ -106,7 +106,7 @@ class Enrollment(Learning):
             listed = [one for one in listed if (one.speaker, printable(one.path, 1000)) not in known]
         speakers: set[str] = set()
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
-        futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio)
+        futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio, other_voices=not force)
         told = _counted(futures, heard_before, total, progress)
         for batch in batches(listed, told, refused):
             fit = self._fit(batch, refused, encoder, force)
@@ -175,14 +175,19 @@ class Enrollment(Learning):
 
 
 def _heard(
-    encoder: Encoder, recordings: list[Source], rate_hz: int | None, keep_audio: bool, progress: Progress | None
+    encoder: Encoder,
+    recordings: list[Source],
+    rate_hz: int | None,
+    keep_audio: bool,
+    other_voices: bool,
+    progress: Progress | None,
 ) -> Iterator[Callable[[], Utterance]]:
     """What gives each recording's utterance, or raises what is wrong with it, in order."""
     if len(recordings) == 1:
         told = partial(progress, 0, 1) if progress else None
-        yield partial(encoder.enrollment, recordings[0], rate_hz, told, keep_audio)
+        yield partial(encoder.enrollment, recordings[0], rate_hz, told, keep_audio, other_voices)
         return
-    for number, future in enumerate(encoder.enrollments(recordings, rate_hz, keep_audio)):
+    for number, future in enumerate(encoder.enrollments(recordings, rate_hz, keep_audio, other_voices=other_voices)):
         if progress:
             progress(number, len(recordings), 1.0, 1.0)
         yield future.result
@@ -210,8 +215,8 @@ def _bind(connection: Connection, encoder: Encoder) -> None:
         require_same(bound.encoder, encoder)
 
 
-def _one_voice(utterance: Utterance, force: bool) -> Utterance:
-    if utterance.changes_s and not force:
+def _one_voice(utterance: Utterance) -> Utterance:
+    if utterance.changes_s:
         raise SeveralVoices(utterance.name, utterance.changes_s)
     return utterance
 

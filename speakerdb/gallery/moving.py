@@ -54,7 +54,7 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
 def _stage(store: Database, encoder: Encoder, todo: list[int], told: Callable[[int], None]) -> None:
     """Embed these recordings on all cores and keep their vectors beside those that count."""
     vectors = []
-    for future in encoder.enrollments(_sounds(store, todo), least_speech_s=0.0):
+    for future in encoder.enrollments(_sounds(store, todo), least_speech_s=0.0, other_voices=False):
         vectors.append(future.result().vector)
         told(len(vectors))
     with store.writing() as connection:
