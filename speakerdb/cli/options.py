@@ -129,6 +129,11 @@ def why_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def missing(argument: str, instead: str) -> click.UsageError:
+    """An argument that only a list could stand in for, said as click says it of one that nothing can."""
+    return click.MissingParameter(f"{instead} takes its place.", param_hint=f"'{argument}'", param_type="argument")
+
+
 def show(result: Result | list[Any], as_json: bool, text: str) -> None:
     """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr."""
     for line in [] if as_json else getattr(result, "warnings", []):

@@ -22,6 +22,7 @@ from speakerdb.cli.options import (
     NO,
     YES,
     fmr_option,
+    missing,
     progress_bar,
     shared_options,
     show,
@@ -93,7 +94,7 @@ def enroll(
         show(many, as_json, _enrolled_many_line(many))
         return _refusals(many.refused, as_json)
     if name is None or not files:
-        raise click.UsageError("NAME and FILES are wanted, or --manifest")
+        raise missing("NAME" if name is None else "FILES", "--manifest")
     with progress_bar(f"enroll {printable(name, 20)}") as progress:
         sources = map(_source, files)
         done = gallery.enroll(
@@ -149,8 +150,10 @@ def identify(
                 manifest, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
             )
             return print_identifications(answered, scores, as_json)
-    if file is None or scores is not None:
-        raise click.UsageError("FILE is wanted, or --manifest, to which --scores belongs")
+    if scores is not None:
+        raise click.UsageError("--scores belongs to --manifest")
+    if file is None:
+        raise missing("FILE", "--manifest")
     with progress_bar("identify") as progress:
         found = gallery.identify(
             _source(file), top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
@@ -200,8 +203,10 @@ def verify(
         with progress_bar("verify") as progress:
             claimed = gallery.verify_many(trials, threshold=threshold, fmr=fmr, margin=margin, progress=progress)
             return print_verifications(claimed, scores, as_json)
-    if name is None or file is None or scores is not None:
-        raise click.UsageError("NAME and FILE are wanted, or --trials, to which --scores belongs")
+    if scores is not None:
+        raise click.UsageError("--scores belongs to --trials")
+    if name is None or file is None:
+        raise missing("NAME" if name is None else "FILE", "--trials")
     with progress_bar("verify") as progress:
         found = gallery.verify(name, _source(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
     if plot:
