@@ -41,6 +41,9 @@ SAMPLES_BEFORE = REACH_FRAMES * FRAME_SAMPLES + FIRST_BEFORE * HOP_SAMPLES
 RUN_FRAMES = 256
 """Frames in one call, 8 s. Runs begin at multiples of it, so that the size of blocks changes no bit."""
 
+WINDOWS_AT_ONCE = 64
+"""128 KB: what stays in the processor's cache is done in half the time."""
+
 LEAST_POWER = 1e-7
 """Under the mel energies of samples of ±1: about −70 dBFS, the noise of a quiet room."""
 
@@ -76,7 +79,8 @@ class SpeechDetector:
         left = -(-self._samples // FRAME_SAMPLES) - self._frames
         if not left:
             return np.zeros(0, np.float32)
-        self._held = np.concatenate([self._held, np.zeros(samples_for(RUN_FRAMES), np.float32)])
+        missing = max(0, samples_for(left) - len(self._held))
+        self._held = np.concatenate([self._held, np.zeros(missing, np.float32)])
         found = [self._run(min(RUN_FRAMES, left - done)) for done in range(0, left, RUN_FRAMES)]
         return np.concatenate(found)
 
@@ -91,8 +95,10 @@ class SpeechDetector:
 def log_mel(samples: Samples) -> npt.NDArray[np.float32]:
     """Natural logarithms of mel energies: float32 [frames of 512 samples, a hop of 256; 40], less a level of speech."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES]
-    spectrum = np.fft.rfft(windows * _window(), axis=1)
-    energies = product(np.square(np.abs(spectrum)).astype(np.float32), _filters())
+    energies = np.empty((len(windows), BINS), np.float32)
+    for start in range(0, len(windows), WINDOWS_AT_ONCE):
+        spectrum = np.fft.rfft(windows[start : start + WINDOWS_AT_ONCE] * _window(), axis=1)
+        energies[start : start + WINDOWS_AT_ONCE] = product(np.square(np.abs(spectrum)).astype(np.float32), _filters())
     found: npt.NDArray[np.float32] = (np.log(energies + LEAST_POWER) + 6.0) / 4.0
     return found
 
