@@ -40,6 +40,8 @@ LEAST_VOICE = 0.01  # of the noise's power: speech no louder than what is betwee
 CLIPPED = 0.999  # of full scale; converters and decoders rarely reach 1.0 exactly
 BANDWIDTH_DROP_DB = 50.0  # tells telephone (3.7 to 3.9 kHz for 90 % of clips) from wide band (4.8 to 7.8)
 
+_HANN = np.hanning(FRAME_SAMPLES).astype(np.float32)
+
 LOW_SNR_DB, HIGH_SNR_DB = 8.0, 18.0  # below, and from which on, a recording is of low and of high quality
 LOW_CLIPPING, HIGH_CLIPPING = 1e-2, 1e-3
 LOW_BANDWIDTH_HZ, HIGH_BANDWIDTH_HZ = 3000.0, 5000.0  # a telephone's 3.8 kHz lies between
@@ -127,6 +129,7 @@ class SpeechMeter:
     def __init__(self, model: Path = MODEL) -> None:
         self._detector = SpeechDetector(model)
         self._probabilities = np.zeros(0, np.float32)
+        self._speech = np.zeros(0, np.bool_)  # of the whole recording, once it has ended
         self._powers = np.zeros(0, np.float32)  # [frames], without the frame's mean: an offset is no noise
         self._spectrum = np.zeros(FRAME_SAMPLES // 2 + 1)
         self._samples = self._clipped = self._frames_given = 0
@@ -144,19 +147,21 @@ class SpeechMeter:
         for block in blocks:
             self._hear(block)
             waiting.append(block)
+            final = len(self._probabilities) - LOOKAHEAD_FRAMES
+            if self._frames_given + _frame_count(waiting[0]) > final:
+                continue
             speech = speech_frames(self._probabilities)
-            final = len(speech) - LOOKAHEAD_FRAMES
             while waiting and self._frames_given + _frame_count(waiting[0]) <= final:
                 yield self._give(waiting.popleft(), speech)
         self._probabilities = np.concatenate([self._probabilities, self._detector.finish()])
-        speech = speech_frames(self._probabilities)
+        self._speech = speech_frames(self._probabilities)
         while waiting:
-            yield self._give(waiting.popleft(), speech)
+            yield self._give(waiting.popleft(), self._speech)
 
     def segments(self) -> list[Segment]:
         """The speech, in order."""
         step_s, end_s = FRAME_SAMPLES / SAMPLE_RATE_HZ, self._samples / SAMPLE_RATE_HZ
-        runs = _runs(speech_frames(self._probabilities))
+        runs = _runs(self._speech)
         return [Segment(start * step_s, min(end * step_s, end_s)) for start, end in runs.tolist()]
 
     def quality(self) -> Quality:
@@ -164,7 +169,7 @@ class SpeechMeter:
         return Quality(
             duration_s=self._samples / SAMPLE_RATE_HZ,
             net_speech_s=float(sum(segment.end_s - segment.start_s for segment in self.segments())),
-            snr_db=_snr_db(self._powers, speech_frames(self._probabilities)),
+            snr_db=_snr_db(self._powers, self._speech),
             clipping=self._clipped / max(1, self._samples),
             peak_dbfs=float(20 * np.log10(self._peak)) if self._peak else None,
             bandwidth_hz=_bandwidth_hz(self._spectrum),
@@ -181,7 +186,7 @@ class SpeechMeter:
     def _give(self, block: Samples, speech: SpeechMask) -> tuple[Samples, SpeechMask]:
         mask = speech[self._frames_given : self._frames_given + _frame_count(block)]
         self._frames_given += len(mask)
-        spoken = _frames(block)[mask] * np.hanning(FRAME_SAMPLES).astype(np.float32)
+        spoken = _frames(block)[mask] * _HANN
         self._spectrum += np.square(np.abs(np.fft.rfft(spoken))).sum(axis=0, dtype=np.float64)
         return block, mask
 

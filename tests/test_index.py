@@ -276,3 +276,19 @@ TestNumpyAgainstADict = AgainstADict.TestCase
 TestNumpyAgainstADict.settings = STEPS
 TestFaissAgainstADict = FaissAgainstADict.TestCase
 TestFaissAgainstADict.settings = STEPS
+
+
+def test_one_query_is_searched_on_the_callers_thread_and_a_batch_on_all(kind, monkeypatch):
+    if kind == "numpy":
+        pytest.skip("NumPy has no threads to wake")
+    import faiss
+
+    monkeypatch.setattr(faiss, "omp_get_max_threads", lambda: given[-1])
+    monkeypatch.setattr(faiss, "omp_set_num_threads", lambda threads: given.append(threads))
+    index, given, at_search = make_index(kind, 4), [3], []
+    index.add(ids(1, 2), units(2, 4))
+    search = index._index.search
+    index._index.search = lambda *asked: at_search.append(given[-1]) or search(*asked)
+    index.search(units(1, 4), 1)
+    index.search(units(2, 4), 1)
+    assert (at_search, given[-1]) == ([1, 3], 3)

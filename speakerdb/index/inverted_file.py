@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
+from speakerdb.index.faiss_index import searched
 from speakerdb.index.protocol import Ids, check_batch, check_search
 
 TRAINED_ON = 64
@@ -72,9 +73,7 @@ class InvertedFile:
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`; the cosines are of the rounded vectors."""
         check_search(queries, count, self.dimension)
-        cosines, found = self._index.search(np.ascontiguousarray(queries, np.float32), count)
-        cosines[found < 0] = -np.inf
-        return found, cosines
+        return searched(self._index, queries, count)
 
     def to_bytes(self) -> memoryview:
         """FAISS's own format."""
