@@ -115,12 +115,3 @@ def test_a_line_that_is_no_claim_is_told_by_its_number(enrolled: Path, tmp_path:
 def test_nobody_to_find_is_told_before_anything_is_heard(listed: Path, tmp_path: Path):
     with Gallery.open(tmp_path / "none") as gallery, pytest.raises((EmptyGallery, NoSuchGallery)):
         gallery.identify_many(listed)
-
-
-@pytest.mark.parametrize(
-    "arguments", [["identify"], ["verify", "ana"], ["verify"], ["identify", "a.wav", "--scores", "x"]]
-)
-def test_a_command_without_its_file_is_told_what_is_wanted(enrolled: Path, run, arguments):
-    done = run(*arguments, "--gallery", enrolled)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "wanted" in done.stderr
