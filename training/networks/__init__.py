@@ -7,15 +7,17 @@ from typing import Any, TypeAlias
 
 import keras
 
-from training.networks import bilstm, next_tdnn
+from training.networks import bilstm, narrow_campplus, next_tdnn
 from training.networks.bilstm import Bilstm
+from training.networks.narrow_campplus import NarrowCampplus
 from training.networks.next_tdnn import NextTdnn
 
-NetworkSize: TypeAlias = NextTdnn | Bilstm
+NetworkSize: TypeAlias = NextTdnn | Bilstm | NarrowCampplus
 
-NETWORKS: dict[str, tuple[type[NextTdnn] | type[Bilstm], Callable[[Any], keras.Model]]] = {
+NETWORKS: dict[str, tuple[type[NetworkSize], Callable[[Any], keras.Model]]] = {
     "next-tdnn": (NextTdnn, next_tdnn.build),
     "bilstm": (Bilstm, bilstm.build),
+    "narrow-campplus": (NarrowCampplus, narrow_campplus.build),
 }
 
 

@@ -6,11 +6,12 @@ the mask of valid frames, and every mean over time is weighted by it, so that pa
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import keras
 from keras import layers, ops
+
+from training.networks.valid_frames import floored, mean_over_time
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def build(size: NextTdnn) -> keras.Model:
     """
     features = keras.Input((None, size.bins), name="features")
     mask = keras.Input((None, 1), name="mask")
-    x = _floored(features, mask, size.floor_below_peak_db)
-    x = (x - _mean_over_time(x, mask)) * mask
+    x = floored(features, mask, size.floor_below_peak_db)
+    x = (x - mean_over_time(x, mask)) * mask
     x = layers.ZeroPadding1D(2)(x)  # explicit, since "same" with a stride depends on the length's parity
     x = layers.Conv1D(size.width, 5, strides=2, padding="valid", use_bias=False, name="stem")(x)
     x = layers.BatchNormalization(name="stem_norm")(x)
@@ -58,12 +59,6 @@ def build(size: NextTdnn) -> keras.Model:
     return keras.Model([features, mask], layers.UnitNormalization()(x), name="next_tdnn")
 
 
-def _floored(features: keras.KerasTensor, mask: keras.KerasTensor, below_peak_db: float) -> keras.KerasTensor:
-    valid = ops.where(mask > 0.0, features, -1e9)
-    peak = ops.max(valid, axis=(1, 2), keepdims=True)
-    return ops.maximum(features, peak - below_peak_db * math.log(10.0) / 10.0)
-
-
 def _block(x: keras.KerasTensor, mask: keras.KerasTensor, size: NextTdnn, name: str) -> keras.KerasTensor:
     y = layers.DepthwiseConv1D(size.kernel, padding="same", use_bias=False, name=f"{name}_time")(x * mask)
     y = layers.BatchNormalization(name=f"{name}_norm")(y)
@@ -72,15 +67,10 @@ def _block(x: keras.KerasTensor, mask: keras.KerasTensor, size: NextTdnn, name: 
     return x + y
 
 
-def _mean_over_time(x: keras.KerasTensor, mask: keras.KerasTensor) -> keras.KerasTensor:
-    count = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
-    return ops.sum(x * mask, axis=1, keepdims=True) / count
-
-
 def _attentive_statistics(x: keras.KerasTensor, mask: keras.KerasTensor, size: NextTdnn) -> keras.KerasTensor:
     """Mean and deviation over time weighted by attention that knows the clip's context (Desplanques et al., 2020)."""
-    mean = _mean_over_time(x, mask)
-    deviation = ops.sqrt(ops.maximum(_mean_over_time((x - mean) ** 2, mask), 1e-5))
+    mean = mean_over_time(x, mask)
+    deviation = ops.sqrt(ops.maximum(mean_over_time((x - mean) ** 2, mask), 1e-5))
     context = layers.Dense(size.attention, name="attention_context")(ops.concatenate([mean, deviation], axis=-1))
     hidden = ops.tanh(layers.Dense(size.attention, name="attention_frame")(x) + context)
     logits = layers.Dense(size.pooled, name="attention")(hidden)
