@@ -118,6 +118,9 @@ while True:
         failed += 1
         if told.exit_code != 5 or "\\n" in str(told):
             wrong.append(f"{n}: {told.exit_code} {told}")
+        written = {"backup": "copy", "export": "a.speakerdb"}.get(order)
+        if written and f"{folder / written}" not in str(told):
+            wrong.append(f"{n}: another file is named: {told}")
     before = {} if order == "make" else BEFORE
     try:
         found, findings = people(folder) if folder.exists() else ({}, [])

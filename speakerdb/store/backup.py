@@ -26,7 +26,7 @@ def backup(database: Database, folder: Path) -> int:
         with tempfile.TemporaryDirectory(prefix=MAKING, dir=folder) as beside:
             draft = Path(beside) / FILE
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            _copy(database, draft)
+            _copy(database, draft, folder)
             size = draft.stat().st_size
             try:
                 target.hardlink_to(draft)
@@ -38,11 +38,11 @@ def backup(database: Database, folder: Path) -> int:
     return size
 
 
-def _copy(database: Database, draft: Path) -> None:
+def _copy(database: Database, draft: Path, folder: Path) -> None:
     copy = sqlite3.connect(draft, isolation_level=None)
     try:
         copy.execute("PRAGMA synchronous = FULL")
-        database.copy_to(copy)
+        database.copy_to(copy, folder / FILE)
         found = [str(row[0]) for row in copy.execute("PRAGMA integrity_check(5)")]
         if found != ["ok"]:
             raise GalleryDamaged(str(database.path), found[0])

@@ -125,11 +125,18 @@ class Database:
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
 
-    def copy_to(self, target: sqlite3.Connection) -> None:
-        """Copy the whole database as of this moment by SQLite's online backup; in WAL mode nobody waits for it."""
+    def copy_to(self, target: sqlite3.Connection, file: Path) -> None:
+        """Copy the whole database as of this moment by SQLite's online backup; in WAL mode nobody waits for it.
+
+        Args: file: where the target lies; an error names the one of the two whose disk it is.
+        """
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
-            raw.backup(target)
+            try:
+                raw.backup(target)
+            except sqlite3.Error as error:
+                writing = str(getattr(error, "sqlite_errorname", "")).startswith(OF_WRITING)
+                raise _meaning(file if writing else self.path, error) from error
 
     def integrity(self) -> list[str]:
         """What SQLite's own checks find; empty where all is well."""
@@ -254,6 +261,12 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+OF_WRITING = (
+    "SQLITE_FULL",
+    *(f"SQLITE_IOERR_{call}" for call in ("WRITE", "FSYNC", "DIR_FSYNC", "TRUNCATE", "DELETE")),
+)
 
 
 @contextlib.contextmanager
