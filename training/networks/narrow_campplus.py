@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
-from training.networks.valid_frames import floored, mean_over_time
+from training.networks.valid_frames import floored, frame_shares, mean_over_time
 
 FRONT = "front"
 """The layer that gives what CAM++ has after its first block: [batch, ⌈frames / 4⌉, teacher_channels]."""
@@ -139,12 +139,13 @@ def _normalized(x: keras.KerasTensor, name: str, center: bool = True) -> keras.K
 
 def _block(x: keras.KerasTensor, mask: keras.KerasTensor, size: NarrowCampplus, name: str) -> keras.KerasTensor:
     """A ConvNeXt block; what it adds is weighted by channel from the mean over the clip, at first by 1."""
+    mean = ops.matmul(frame_shares(mask), x)
     y = layers.DepthwiseConv1D(size.kernel, padding="same", use_bias=False, name=f"{name}_time")(x * mask)
     y = _normalized(y, f"{name}_norm", center=False)  # the next layer has a bias
     y = layers.Dense(size.hidden, activation="relu", name=f"{name}_expand")(y)
     small = keras.initializers.RandomNormal(stddev=0.02)  # a block begins as next to nothing
     y = layers.Dense(size.width, kernel_initializer=small, name=f"{name}_project")(y)
-    gate = layers.Dense(size.context, activation="relu", name=f"{name}_context")(mean_over_time(x, mask))
+    gate = layers.Dense(size.context, activation="relu", name=f"{name}_context")(mean)
     gate = layers.Dense(size.width, kernel_initializer="zeros", bias_initializer="ones", name=f"{name}_gate")(gate)
     return x + y * gate
 
@@ -154,12 +155,13 @@ def _groups(
 ) -> keras.KerasTensor:
     """A block's dense layers, `grouped` at a time; each group sees all channels before it and adds its own."""
     added = size.growth * size.grouped
+    share = frame_shares(mask)
     for index in range(dense_layers // size.grouped):
         name = f"{block}_{index}"
         y = ops.relu(ScaleShift(name=f"{name}_scale")(x))
-        y = layers.Dense(size.bottleneck, activation="relu", name=f"{name}_bottleneck")(y) * mask
-        gate = layers.Dense(added, activation="sigmoid", name=f"{name}_gate")(mean_over_time(y, mask))
-        y = layers.Conv1D(added, 3, padding="same", name=f"{name}_local")(y)
+        y = layers.Dense(size.bottleneck, activation="relu", name=f"{name}_bottleneck")(y)
+        gate = layers.Dense(added, activation="sigmoid", name=f"{name}_gate")(ops.matmul(share, y))
+        y = layers.Conv1D(added, 3, padding="same", name=f"{name}_local")(y * mask)
         x = ops.concatenate([x, y * gate], axis=-1)
     return x
 
@@ -173,6 +175,7 @@ def _transit(x: keras.KerasTensor, rank: int, channels: int, block: str) -> kera
 
 def _statistics(x: keras.KerasTensor, mask: keras.KerasTensor) -> keras.KerasTensor:
     """Mean and deviation over time: [batch, frames, channels] → [batch, 2 · channels]."""
-    mean = mean_over_time(x, mask)
-    deviation = ops.sqrt(mean_over_time((x - mean) ** 2, mask) + VARIANCE_FLOOR)
+    share = frame_shares(mask)
+    mean = ops.matmul(share, x)
+    deviation = ops.sqrt(ops.matmul(share, ops.square(x - mean)) + VARIANCE_FLOOR)
     return ops.concatenate([mean, deviation], axis=-1)[:, 0]

@@ -19,3 +19,12 @@ def mean_over_time(x: keras.KerasTensor, mask: keras.KerasTensor) -> keras.Keras
     """Of the valid frames: [batch, frames, channels] and mask [batch, frames, 1] → [batch, 1, channels]."""
     count = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
     return ops.sum(x * mask, axis=1, keepdims=True) / count
+
+
+def frame_shares(mask: keras.KerasTensor) -> keras.KerasTensor:
+    """What each frame counts in a mean: mask [batch, frames, 1] → [batch, 1, frames], to be multiplied by the frames.
+
+    `mean_over_time` in one product, which matters where there are dozens of means.
+    """
+    shares: keras.KerasTensor = ops.transpose(mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0), (0, 2, 1))
+    return shares
