@@ -201,6 +201,7 @@ def main() -> None:
     sizes = [int(size) for size in given.sizes.split(",")]
     real = real_voices(given.corpora, given.work, console)
     voices = with_fillers(real.enrolled, max(sizes))
+    console.print(f"{len(voices):,} voices are ready, {len(real.enrolled):,} of them real")
     heard = Encoder.load().probe(CLIP)
     table = Table("voices", *COLUMNS, title="milliseconds, medians, but where it says seconds or bytes a voice")
     for size in sizes:

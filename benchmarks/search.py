@@ -227,6 +227,7 @@ def main() -> None:
     sizes = [int(size) for size in given.sizes.split(",")]
     real = real_voices(given.corpora, given.work, console)
     everybody = with_fillers(real.enrolled, max(sizes))
+    console.print(f"{len(everybody):,} voices are ready, {len(real.enrolled):,} of them real")
     probes = real.probes[np.random.default_rng(0).permutation(len(real.probes))]
     table = Table(
         "engine", "voices", "build s", "bytes", "p50 ms", "p99 ms", "batch/s", "r@1", "r@10", "add ms", "remove ms"
