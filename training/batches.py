@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from training.augment import Augmentation, augment
 from training.features_cache import CachedFeatures, Features
 
 Clips = npt.NDArray[np.intp]
+
+STRIDE = 4
+"""Feature frames a frame of the teacher, and of a network's front that learns it."""
 
 ANY = ""
 """All corpora together."""
@@ -42,11 +45,24 @@ class CropLength:
 
 @dataclass(frozen=True)
 class CropBatch:
-    """float32 [crops, frames, bins] features, float32 [crops, dimension] targets, int32 [crops] speakers."""
+    """float32 [crops, frames, bins] features, float32 [crops, dimension] targets, int32 [crops] speakers.
+
+    Where a teacher's frames are known: float32 [crops, ⌈frames / STRIDE⌉, channels], and which of them the clip
+    really has, float32 [crops, ⌈frames / STRIDE⌉] of 1 and 0.
+    """
 
     features: npt.NDArray[np.float32]
     targets: npt.NDArray[np.float32]
     speakers: npt.NDArray[np.int32]
+    frames: npt.NDArray[np.float32] | None = None
+    valid: npt.NDArray[np.float32] | None = None
+
+    @property
+    def truth(self) -> tuple[npt.NDArray[np.generic], ...]:
+        """What the losses hold the network's output against."""
+        if self.frames is None or self.valid is None:
+            return self.targets, self.speakers
+        return self.targets, self.speakers, self.frames, self.valid
 
 
 class CropSampler:
@@ -55,6 +71,7 @@ class CropSampler:
     Args:
         speech: what to crop. targets: float32 [clips, dimension], the teachers' vectors, or None.
         noise: to mix in; None leaves the augmentation out.
+        teacher_frames: a teacher's frames of the same clips, one every `STRIDE` of theirs; crops then begin at one.
     """
 
     def __init__(
@@ -65,8 +82,10 @@ class CropSampler:
         lengths: list[CropLength],
         augmentation: Augmentation,
         seed: int,
+        teacher_frames: Features | None = None,
     ) -> None:
         self._speech, self._noise, self._lengths = speech, noise, lengths
+        self._teacher_frames = teacher_frames
         self._augmentation, self._seed = augmentation, seed
         self._targets = np.zeros((len(speech.clips), 1), np.float32) if targets is None else targets
         names = sorted({row["speaker"] for row in speech.clips})
@@ -87,12 +106,40 @@ class CropSampler:
         shares = np.array([length.share for length in self._lengths])
         length = self._lengths[rng.choice(len(self._lengths), p=shares / shares.sum())]
         clips = self._draw(length, rng)
-        features = np.stack([_crop(self._speech, clip, length, rng) for clip in clips])
+        step_frames = 1 if self._teacher_frames is None else STRIDE
+        offsets = [_offset(self._speech.length(clip), length, step_frames, rng) for clip in clips]
+        places = list(zip(clips, offsets, strict=True))
+        features = np.stack([_crop(self._speech, clip, offset, length.frames) for clip, offset in places])
         if self._noise is not None:
             noises = rng.choice(len(self._noise.clips), size=length.crops)
-            noise = np.stack([_crop(self._noise, clip, length, rng) for clip in noises])
+            noise = np.stack(
+                [
+                    _crop(self._noise, clip, _offset(self._noise.length(clip), length, 1, rng), length.frames)
+                    for clip in noises
+                ]
+            )
             features = augment(features, noise, self._augmentation, rng)
-        return CropBatch(features, self._targets[clips], self._speaker_of[clips])
+        batch = CropBatch(features, self._targets[clips], self._speaker_of[clips])
+        if self._teacher_frames is None:
+            return batch
+        taught = [self._taught(clip, offset, length.frames) for clip, offset in places]
+        return replace(batch, frames=np.stack([row for row, _ in taught]), valid=np.stack([row for _, row in taught]))
+
+    def speaker_targets(self) -> npt.NDArray[np.float32]:
+        """The direction of each speaker's mean target: float32 [dimension, speakers], unit length."""
+        sums = np.zeros((self.speakers, self._targets.shape[1]), np.float32)
+        np.add.at(sums, self._speaker_of, self._targets)
+        return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)).T
+
+    def _taught(self, clip: int, offset: int, frames: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """A crop's frames of the teacher and which are valid: those that lie wholly within crop and clip."""
+        teacher = self._teacher_frames
+        assert teacher is not None
+        count, first = -(-frames // STRIDE), offset // STRIDE
+        known = min(min(frames, self._speech.length(clip)) // STRIDE, teacher.length(clip) - first)
+        taught = np.zeros((count, teacher.bins), np.float32)
+        taught[:known] = teacher.stretch(clip, first, known)
+        return taught, (np.arange(count) < known).astype(np.float32)
 
     def _draw(self, length: CropLength, rng: np.random.Generator) -> Clips:
         """The clips of a batch."""
@@ -120,10 +167,15 @@ def _some(clips: Clips, count: int, rng: np.random.Generator) -> Clips:
     return np.concatenate([rng.permutation(clips) for _ in range(rounds)])[:count]
 
 
-def _crop(cached: Features, clip: int, length: CropLength, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _offset(available: int, length: CropLength, step: int, rng: np.random.Generator) -> int:
+    """Where a crop begins: a multiple of `step`; 0 in a clip that is no longer than the crop."""
+    if available <= length.frames or length.from_start:
+        return 0
+    return step * int(rng.integers(0, (available - length.frames) // step + 1))
+
+
+def _crop(cached: Features, clip: int, offset: int, frames: int) -> npt.NDArray[np.float32]:
     """A stretch of a clip; a shorter clip is repeated to the length."""
-    frames, available = length.frames, cached.length(clip)
-    if available <= frames:
+    if cached.length(clip) <= frames:
         return np.resize(cached.of(clip), (frames, cached.bins))
-    offset = 0 if length.from_start else int(rng.integers(0, available - frames + 1))
     return cached.stretch(clip, offset, frames)

@@ -37,6 +37,9 @@ TEACHERS = {
     "campplus-train.npz": "CAM++ zh-en common advanced, 3D-Speaker, Apache-2.0",
     "ge2e-train.npz": "GE2E, Resemblyzer, Apache-2.0",
 }
+INHERITED = {
+    "campplus_zh_en.onnx": "CAM++ zh-en common advanced, 3D-Speaker, Apache-2.0: blocks 2 and 3, narrowed",
+}
 UNKNOWN = "unknown: stated by the user"
 CHOSEN_FMR = 0.01
 
@@ -86,6 +89,7 @@ def make_card(
             "chosen_by": {"mean dev EER, %": state.best},
             "data": {name: described(recipe, name, work.parent / "shards") for name in material(recipe)},
             "teachers": {name: TEACHERS.get(name, UNKNOWN) for name in recipe.teachers.files},
+            **descent(recipe),
             "recipe": recipe.to_json(),
         },
         "figures": figures,
@@ -152,6 +156,13 @@ def features(front_end: FrontEnd) -> dict[str, Any]:
 def least_source_rate(front_end: FrontEnd) -> dict[str, int]:
     """Below which rate a recording lacks what the highest bins hear: for a front end of more than 44.1 kHz."""
     return {"least_source_rate_hz": 44_100} if front_end.rate_hz > 44_100 else {}
+
+
+def descent(recipe: Recipe) -> dict[str, Any]:
+    """Whose weights the network's descend from, where they do, and by what licence."""
+    if recipe.transplant is None:
+        return {}
+    return {"descends_from": {recipe.transplant.graph: INHERITED.get(recipe.transplant.graph, UNKNOWN)}}
 
 
 def material(recipe: Recipe) -> list[str]:

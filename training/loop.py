@@ -6,13 +6,16 @@ the step: a stopped run goes on to the result of an unbroken one.
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from training import checkpoints
@@ -21,6 +24,7 @@ from training.evaluate import dev_error_rates
 from training.features_cache import CachedFeatures
 from training.journal import Journal
 from training.networks import build
+from training.networks.narrow_campplus import INHERITED
 from training.optimizers import make_optimizer
 from training.recipe import Optimization, Recipe
 from training.student import Student
@@ -36,18 +40,25 @@ def train(
     trials: Path,
     work: Path,
     console: Console,
+    begin: Callable[[Student], None] = lambda student: None,
+    frame_deviations: npt.NDArray[np.float32] | None = None,
 ) -> keras.Model:
     """Train by the recipe, or go on from the checkpoint in `work`; the network with the best dev EER.
 
     Args: trials: the folder with the pairs of each dev corpus, `NAME-pairs.txt`.
+        begin: puts other weights than random ones into a training that begins.
+        frame_deviations: as `Student` takes them.
     Writes to `work`: log.csv, dev.csv, curves.png, a checkpoint and the best weights (`training.checkpoints`).
     Raises: ValueError where the checkpoint in `work` is of another recipe.
     """
     how = recipe.optimization
     keras.utils.set_random_seed(how.seed)
-    student = Student(build(recipe.network), sampler.speakers, recipe.losses)
+    network = build(recipe.network)
+    if how.inherited_share == 0.0:
+        _freeze_inherited(network)
+    student = Student(network, sampler.speakers, recipe.losses, frame_deviations)
     student.compile(optimizer=make_optimizer(how), jit_compile=False)
-    state = _restore(student, sampler, recipe, work)
+    state = _restore(student, sampler, recipe, work, begin)
     journal = Journal(work, console, how.steps, state.step)
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(sampler.batch, state.step)
@@ -56,7 +67,7 @@ def train(
             batch = ahead.result()
             ahead = pool.submit(sampler.batch, step + 1)
             student.set_step(step)
-            drawn.append(student.train_on_batch(batch.features, (batch.targets, batch.speakers), return_dict=True))
+            drawn.append(student.train_on_batch(batch.features, batch.truth, return_dict=True))
             step += 1
             if step % how.report_steps == 0:
                 journal.report(step, {name: float(np.mean([row[name] for row in drawn])) for name in drawn[0]})
@@ -75,13 +86,22 @@ def train(
     return student.network
 
 
-def _restore(student: Student, sampler: CropSampler, recipe: Recipe, work: Path) -> checkpoints.State:
-    """Load the last checkpoint; the state that it stands at, step 0 without one."""
+def _freeze_inherited(network: keras.Model) -> None:
+    for layer in network.layers:
+        if re.search(INHERITED, layer.name):
+            layer.trainable = False
+
+
+def _restore(
+    student: Student, sampler: CropSampler, recipe: Recipe, work: Path, begin: Callable[[Student], None]
+) -> checkpoints.State:
+    """Load the last checkpoint; the state that it stands at, step 0 without one, with the weights to begin with."""
     work.mkdir(parents=True, exist_ok=True)
     student(sampler.batch(0).features)
     settings = recipe.to_json()
     folder = checkpoints.newest(work, "checkpoint")
     if folder is None:
+        begin(student)
         return checkpoints.State(0, 0, {}, 0, recipe.optimization.seed, settings)
     state = checkpoints.read_state(folder)
     changed = _differences(_bound(state.settings), _bound(settings))

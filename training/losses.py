@@ -21,6 +21,7 @@ class Losses:
 
     Attributes:
         cosine, relational: to the teachers' vectors. speaker: AAM-softmax over the speakers. triplet: semi-hard.
+        frame: of the network's front to the teacher's frames (`Transplant`).
         triplet_margin: by how much a negative shall lie farther than a positive, as a distance of unit vectors.
         margin: of AAM-softmax, in radians, once `margin_rise_steps` are past; before, it rises from 0 in proportion.
         scale: of AAM-softmax. sub_centers: centres a speaker, of which the nearest counts (labels with errors).
@@ -30,6 +31,7 @@ class Losses:
     relational: float = 0.0
     speaker: float = 0.0
     triplet: float = 0.0
+    frame: float = 0.0
     triplet_margin: float = 1.0
     margin: float = 0.2
     margin_rise_steps: int = 0
@@ -60,6 +62,19 @@ def relational_loss(vectors: keras.KerasTensor, targets: keras.KerasTensor) -> k
     difference = ops.matmul(vectors, ops.transpose(vectors)) - ops.matmul(targets, ops.transpose(targets))
     off_diagonal = 1.0 - ops.eye(ops.shape(vectors)[0], dtype=vectors.dtype)
     return ops.sum(off_diagonal * difference**2) / (count * (count - 1.0))
+
+
+def frame_loss(
+    frames: keras.KerasTensor, targets: keras.KerasTensor, valid: keras.KerasTensor, deviations: keras.KerasTensor
+) -> keras.KerasTensor:
+    """Mean squared difference of frames in units of each channel's deviation: the share of variance not explained.
+
+    Args: frames, targets: [batch, frames, channels]; valid: [batch, frames], 1 where the teacher has a frame, else 0;
+        deviations: [channels].
+    Returns: 0 where they agree, 1 for the channels' means; 0 for a batch without a valid frame.
+    """
+    squared = ops.mean(((frames - targets) / deviations) ** 2, axis=-1)
+    return ops.sum(squared * valid) / ops.maximum(ops.sum(valid), 1.0)
 
 
 def semi_hard_triplet_loss(

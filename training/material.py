@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from training.batches import CropSampler
@@ -15,6 +17,7 @@ from training.features_cache import CachedFeatures, JoinedFeatures, build_featur
 from training.recipe import Recipe
 from training.records import complete, read_index
 from training.teachers import load_targets
+from training.transplant.frames import teacher_frames
 from training.virtual_speakers import clip_count, clips_of
 
 MEASURED_BATCHES = 20
@@ -22,11 +25,18 @@ MEASURED_BATCHES = 20
 
 @dataclass(frozen=True)
 class Material:
-    """Cached features by the set's name, and the sampler over the train sets."""
+    """Cached features by the set's name, and the sampler over the train sets.
+
+    Attributes:
+        teacher_frames, targets: of the train sets' clips, in the sampler's order, where a network inherits CAM++'s
+            blocks, else None.
+    """
 
     train: dict[str, CachedFeatures]
     dev: dict[str, CachedFeatures]
     sampler: CropSampler
+    teacher_frames: JoinedFeatures | None = None
+    targets: npt.NDArray[np.float32] | None = None
 
 
 def check_speakers_apart(shards: Path, train: Sequence[str], dev: Sequence[str]) -> None:
@@ -57,8 +67,14 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
         rows = [(name, found[name].clips) for name in sets]
         targets = load_targets(recipe.teachers, rows, teachers, work, recipe.network.dimension, console)
     noise = found[recipe.noise] if recipe.noise else None
-    sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, recipe.optimization.seed)
-    return Material({name: found[name] for name in sets}, {name: found[name] for name in recipe.dev}, sampler)
+    frames = None
+    if recipe.transplant:
+        graph, folder = teachers / recipe.transplant.graph, work / "teacher-frames"
+        frames = JoinedFeatures([teacher_frames(found[name], name, graph, folder, console) for name in sets])
+    seed = recipe.optimization.seed
+    sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, seed, frames)
+    train = {name: found[name] for name in sets}
+    return Material(train, {name: found[name] for name in recipe.dev}, sampler, frames, targets if frames else None)
 
 
 def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedFeatures:

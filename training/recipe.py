@@ -13,6 +13,7 @@ from training.batches import CropLength
 from training.front_ends import FRONT_ENDS, FrontEnd
 from training.losses import Losses
 from training.networks import NETWORKS, NetworkSize
+from training.networks.narrow_campplus import NarrowCampplus
 from training.teachers import Teachers
 from training.virtual_speakers import Virtual
 
@@ -29,6 +30,8 @@ class Optimization:
             leaves the rest, and the speakers' centres, to Adam.
         learning_rate: after `warmup_steps`, in a line from 0. Then it falls along a cosine to a hundredth at the last
             step; or it stays (`constant`), down to 0 over the last `decay_steps`.
+        inherited_share: of the rate, for weights that come from a teacher (`Transplant`); 0 leaves them as they are.
+            Of `muon` alone.
         clip_norm: largest norm of the gradient, 0 for no limit.
         patience: looks at the dev lists without a better mean EER before training stops; 0 never stops early.
     """
@@ -40,6 +43,7 @@ class Optimization:
     decay_steps: int = 0
     optimizer: str = "adamw"
     weight_decay: float = 0.0
+    inherited_share: float = 1.0
     clip_norm: float = 5.0
     report_steps: int = 100
     evaluate_steps: int = 500
@@ -49,6 +53,31 @@ class Optimization:
     def __post_init__(self) -> None:
         if self.optimizer not in ("adamw", "muon"):
             raise ValueError(f"optimizer {self.optimizer!r}; there are adamw and muon")
+        if self.inherited_share not in (0.0, 1.0) and self.optimizer != "muon":
+            raise ValueError("a share of the rate for what is inherited is muon's alone")
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """What a network inherits, and the training of its front alone that comes before that of all of it.
+
+    Attributes:
+        graph: CAM++ as ONNX, among the teachers' graphs.
+        crops, crop_frames: stretches of its frames that the upper layers are fitted on by least squares, and how many
+            frames of 40 ms each has; at most 100, within which its gates see the whole clip.
+        corpora: weights of the corpora that they come from; empty draws from all clips alike.
+        front: how the front learns CAM++'s frames, on the recipe's own crops.
+    """
+
+    graph: str
+    front: Optimization
+    crops: int = 600
+    crop_frames: int = 50
+    corpora: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop_frames <= 100:
+            raise ValueError(f"stretches of {self.crop_frames} frames; 1 to 100")
 
 
 @dataclass(frozen=True)
@@ -69,6 +98,7 @@ class Recipe:
     augmentation: Augmentation
     lengths: list[CropLength]
     virtual: Virtual = field(default_factory=Virtual)
+    transplant: Transplant | None = None
     licences: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
@@ -87,9 +117,12 @@ class Recipe:
             raise ValueError(f"{path.name}: {type(error).__name__}: {error}") from error
 
     def with_corpora(self, train: Sequence[str], dev: Sequence[str]) -> Recipe:
-        """The same recipe on other corpora; lengths then draw from all of them alike. Empty: as it stands."""
+        """The same recipe on other corpora; crops then come from all of them alike. Empty: as it stands."""
         changed = replace(self, train=list(train) or self.train, dev=list(dev) or self.dev)
-        return replace(changed, lengths=[replace(row, corpora={}) for row in self.lengths]) if train else changed
+        if not train:
+            return changed
+        transplant = replace(self.transplant, corpora={}) if self.transplant else None
+        return replace(changed, lengths=[replace(row, corpora={}) for row in self.lengths], transplant=transplant)
 
     def with_steps(self, steps: int | None) -> Recipe:
         """The same recipe with another number of steps."""
@@ -119,6 +152,7 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         optimization=_part(Optimization, values.pop("optimization")),
         augmentation=_part(Augmentation, values.pop("augmentation", {})),
         virtual=_part(Virtual, values.pop("virtual", {})),
+        transplant=_transplant(values.pop("transplant", None)),
         lengths=[_part(CropLength, row) for row in values.pop("lengths")],
     )
     if values:
@@ -127,7 +161,17 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("the losses cosine and relational want teachers, and teachers want them")
     if recipe.virtual.speeds and recipe.teachers.files and not recipe.teachers.graphs:
         raise ValueError("virtual speakers want the teachers' graphs")
+    if recipe.transplant and (not isinstance(recipe.network, NarrowCampplus) or recipe.virtual.speeds):
+        raise ValueError("a transplant wants a narrow-campplus, and no virtual speakers")
+    if recipe.losses.frame and not recipe.transplant:
+        raise ValueError("the loss frame wants a transplant")
     return recipe
+
+
+def _transplant(values: dict[str, Any] | None) -> Transplant | None:
+    if values is None:
+        return None
+    return _part(Transplant, {**values, "front": _part(Optimization, values["front"])})
 
 
 def _part(kind: type[Part], values: dict[str, Any]) -> Part:

@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra t
 from training import recipe as recipes
 from training.recipe import RECIPES, Recipe
 
-TABLES = ("network", "losses", "optimization", "augmentation", "teachers")
+TABLES = ("network", "losses", "optimization", "augmentation", "teachers", "transplant")
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
@@ -20,6 +20,8 @@ def test_every_shipped_recipe_holds_what_its_file_says(path):
     stored = recipe.to_json()
     for table in TABLES:
         said = {name: value for name, value in values.get(table, {}).items() if name != "kind"}
+        front = said.pop("front", {})  # a transplant's, a table of its own
+        assert {name: stored[table]["front"][name] for name in front} == front
         assert {name: _plain(stored[table][name]) for name in said} == said
     for found, said in zip(stored["lengths"], values["lengths"], strict=True):
         assert {name: found[name] for name in said} == said
@@ -50,7 +52,7 @@ def test_a_recipe_that_is_wrong_is_one_line_that_names_it(tmp_path, monkeypatch,
 
 
 def test_a_recipe_that_is_not_there_names_those_that_are():
-    with pytest.raises(ValueError, match=r"no recipe 'x'; there are first, second, seed"):
+    with pytest.raises(ValueError, match=r"no recipe 'x'; there are first, second, seed, third"):
         Recipe.load("x")
 
 
@@ -69,10 +71,29 @@ def test_virtual_speakers_want_the_teachers_graphs(tmp_path):
         Recipe.load(str(tmp_path / "mine.toml"))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("crop_frames = 50", "crop_frames = 150", "150 frames; 1 to 100"),
+        ("[transplant.front]", "[transplant.fronts]", "front"),
+        ('kind = "narrow-campplus"', 'kind = "bilstm"', "Bilstm knows no"),
+        ("[augmentation]", "[virtual]\nspeeds = [0.9]\n\n[augmentation]", "no virtual speakers"),
+        ("crops = 600", "crop = 600", "Transplant knows no crop"),
+    ],
+)
+def test_a_transplant_that_cannot_be_is_one_line_too(tmp_path, old, new, message):
+    text = (RECIPES / "third.toml").read_text()
+    assert old in text
+    (tmp_path / "mine.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        Recipe.load(str(tmp_path / "mine.toml"))
+
+
 def test_other_corpora_are_drawn_from_alike():
     recipe = Recipe.load("first").with_corpora(["mine-train"], ["mine-dev"]).with_steps(7)
     assert (recipe.train, recipe.dev, recipe.optimization.steps) == (["mine-train"], ["mine-dev"], 7)
     assert all(not length.corpora for length in recipe.lengths)
+    assert Recipe.load("third").with_corpora(["mine-train"], []).transplant.corpora == {}
 
 
 def _plain(value):

@@ -44,6 +44,11 @@ def train_recipe(recipe: Recipe, at: Places, console: Console, dry_run: bool = F
             return
         dev = {name: cached.clips for name, cached in material.dev.items()}
         pairs = gather_pairs(at.trials, work, dev, recipe.optimization.seed)
+        if recipe.transplant:
+            from training.transplant.stages import train_transplanted
+
+            train_transplanted(recipe, material, pairs, at.teachers, work, console)
+            return
         from training.loop import train as run
 
         run(recipe, material.sampler, material.dev, pairs, work, console)

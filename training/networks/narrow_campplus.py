@@ -21,6 +21,9 @@ from training.networks.valid_frames import floored, frame_shares, mean_over_time
 FRONT = "front"
 """The layer that gives what CAM++ has after its first block: [batch, ⌈frames / 4⌉, teacher_channels]."""
 
+INHERITED = r"(^|/)(second_|third_|embedding)"
+"""In the path of every weight that is CAM++'s, narrowed."""
+
 VARIANCE_FLOOR = 1e-5
 """Under the root of a variance, whose slope at 0 is infinite."""
 

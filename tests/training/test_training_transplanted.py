@@ -1,0 +1,117 @@
+"""A whole training that inherits, with a made-up teacher: its stages, and that a stopped one goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
+
+from tiny_teacher import HEIR, write_teacher
+from tiny_training import RECIPE
+
+from training import checkpoints
+from training.batches import CropLength
+from training.card import descent
+from training.losses import Losses
+from training.material import gather
+from training.networks import build
+from training.recipe import Optimization, Transplant
+from training.transplant import stages
+from training.transplant.stages import train_transplanted
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+HOW = Optimization(steps=4, learning_rate=2e-3, optimizer="muon", report_steps=2, evaluate_steps=2)
+HEIRS_RECIPE = replace(
+    RECIPE,
+    name="heir",
+    network=HEIR,
+    losses=Losses(cosine=1.0, relational=5.0, speaker=0.02, frame=0.1),
+    optimization=replace(HOW, inherited_share=0.4),
+    lengths=[CropLength(frames=62, share=1.0, crops=8)],
+    transplant=Transplant(graph="campplus_tiny.onnx", front=HOW, crops=20, crop_frames=20),
+)
+
+
+class Stopped:
+    """A sampler that is interrupted at its n-th batch, as by Ctrl-C."""
+
+    def __init__(self, sampler, batches: int) -> None:
+        self._sampler, self._left = sampler, batches
+        self.speakers, self.speaker_targets = sampler.speakers, sampler.speaker_targets
+
+    def batch(self, step: int):
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
+        return self._sampler.batch(step)
+
+
+def run(tiny, work, quiet, batches: int = 0):
+    write_teacher(tiny.teachers / "campplus_tiny.onnx")
+    material = gather(HEIRS_RECIPE, tiny.work, tiny.teachers, quiet)
+    if batches:
+        material = replace(material, sampler=Stopped(material.sampler, batches))
+    return train_transplanted(HEIRS_RECIPE, material, tiny.trials, tiny.teachers, work, quiet)
+
+
+def weights_of(network) -> dict[str, np.ndarray]:
+    return {weight.path: weight.numpy() for weight in network.weights}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny, tmp_path_factory):
+    """The folder of a training that was never stopped, and the network that came out."""
+    import io
+
+    from rich.console import Console
+
+    work = tmp_path_factory.mktemp("heir")
+    return work, run(tiny, work, Console(file=io.StringIO()))
+
+
+def best(work) -> dict[str, np.ndarray]:
+    network = build(HEIR)
+    network.load_weights(checkpoints.best_weights(work)[0])
+    return weights_of(network)
+
+
+def test_the_front_alone_moves_first_and_then_all_of_it(unbroken):
+    work, network = unbroken
+    fitted = stages._read(work / "fitted.npz")
+    taught = best(work / "front")
+    for name, arrays in fitted.items():
+        found = [values for path, values in taught.items() if path.split("/")[-2] == name]
+        assert len(found) == len(arrays)
+        assert all(np.array_equal(one, other) for one, other in zip(found, arrays, strict=True)), name
+    moved = [path for path, values in weights_of(network).items() if not np.array_equal(values, taught[path])]
+    assert any(path.startswith("second_0_bottleneck") for path in moved)
+    assert any(path.startswith("head2/") for path in moved)
+
+
+def test_the_frames_are_learnt(unbroken):
+    rows = (unbroken[0] / "front" / "log.csv").read_text().splitlines()
+    at = rows[0].split(",").index("frame")
+    assert float(rows[-1].split(",")[at]) < float(rows[1].split(",")[at])
+
+
+# A batch is drawn to build the network, then one a step and one ahead. The front has 4 steps, a look every second.
+@pytest.mark.parametrize("batches", [5, 10], ids=["in the front's training", "in the joint one"])
+def test_a_stopped_training_goes_on_to_the_weights_of_an_unbroken_one(tiny, unbroken, tmp_path, quiet, batches):
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, tmp_path, quiet, batches)
+    assert (checkpoints.newest(tmp_path / "front", "best") is not None) and (tmp_path / "fitted.npz").exists()
+    assert quiet.file.getvalue().count("fitting the inherited blocks") == 1
+    found = weights_of(run(tiny, tmp_path, quiet))
+    assert quiet.file.getvalue().count("fitting the inherited blocks") == 1
+    for path, values in weights_of(unbroken[1]).items():
+        assert np.allclose(found[path], values, rtol=0, atol=1e-5), path
+
+
+def test_the_card_says_whose_blocks_they_are():
+    assert descent(RECIPE) == {}
+    real = replace(HEIRS_RECIPE, transplant=replace(HEIRS_RECIPE.transplant, graph="campplus_zh_en.onnx"))
+    assert "Apache-2.0" in descent(real)["descends_from"]["campplus_zh_en.onnx"]

@@ -1,0 +1,152 @@
+"""A training that begins with inherited blocks: fit them, teach the front alone, then train all of it together.
+
+Everything lies in the training's folder: `fitted.npz`, the front's own training in `front/`, and the checkpoints of the
+joint one beside them. Each is made once; a stopped run goes on in the one it was in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from training import checkpoints
+from training.batches import ANY
+from training.features_cache import JoinedFeatures
+from training.loop import train
+from training.losses import Losses
+from training.material import Material
+from training.networks.narrow_campplus import FRONT, NarrowCampplus
+from training.recipe import Recipe, Transplant
+from training.student import Student
+from training.transplant.campplus import Array, read_campplus
+from training.transplant.fit import Weights, fit_embedding, fit_upper, pooled
+
+CENTRE_LENGTH = 0.5
+"""Of the speakers' centres at first; their length counts for nothing but how far a step turns them."""
+
+SAMPLED_FRAMES = 50
+"""Of so many frames one is looked at for their mean and deviation."""
+
+POOLED_FRAMES, POOLED_CLIPS = 100, 64
+"""Frames of a clip that the embedding is fitted on, and clips at once."""
+
+
+def train_transplanted(
+    recipe: Recipe, material: Material, trials: Path, teachers: Path, work: Path, console: Console
+) -> keras.Model:
+    """All stages, or what is left of them; the network with the best dev EER.
+
+    Args: as `training.loop.train`; teachers: the folder with the graph that the recipe's transplant names.
+    """
+    how, frames = recipe.transplant, material.teacher_frames
+    assert how is not None and frames is not None  # as `gather` makes the material of such a recipe
+    means, deviations = frame_statistics(frames)
+    begun = checkpoints.newest(work, "checkpoint") is not None
+    if not begun:
+        fitted = _fitted(recipe, how, material, teachers / how.graph, work, console)
+        first = replace(recipe, losses=Losses(frame=1.0), optimization=replace(how.front, inherited_share=0.0))
+
+        def begin_front(student: Student) -> None:
+            put(student.network, fitted)
+            kernel, bias = student.network.get_layer(FRONT).get_weights()
+            student.network.get_layer(FRONT).set_weights([kernel, bias + means])
+
+        console.print("the front alone, on the teacher's frames", highlight=False, soft_wrap=True)
+        train(first, material.sampler, material.dev, trials, work / "front", console, begin_front, deviations)
+
+    def begin(student: Student) -> None:
+        student.network.load_weights(checkpoints.best_weights(work / "front")[0])
+        if recipe.losses.speaker and recipe.losses.sub_centers == 1:
+            student.angular.centers.assign(CENTRE_LENGTH * material.sampler.speaker_targets())
+
+    console.print("front and inherited blocks together", highlight=False, soft_wrap=True)
+    return train(recipe, material.sampler, material.dev, trials, work, console, begin, deviations)
+
+
+def put(network: keras.Model, weights: Weights) -> None:
+    """Set layers' weights by their names."""
+    for name, arrays in weights.items():
+        network.get_layer(name).set_weights(arrays)
+
+
+def frame_statistics(frames: JoinedFeatures) -> tuple[Array, Array]:
+    """Each channel's mean and deviation: float32 [channels]."""
+    sample = np.concatenate(
+        [frames.of(clip)[clip % SAMPLED_FRAMES :: SAMPLED_FRAMES] for clip in range(len(frames.clips))]
+    )
+    deviations: Array = np.maximum(sample.std(axis=0), 1e-3)
+    return sample.mean(axis=0), deviations
+
+
+def _fitted(recipe: Recipe, how: Transplant, material: Material, graph: Path, work: Path, console: Console) -> Weights:
+    """The upper layers' weights from `fitted.npz`, or fitted now."""
+    path, size = work / "fitted.npz", recipe.network
+    assert isinstance(size, NarrowCampplus) and material.targets is not None and material.teacher_frames is not None
+    if path.exists():
+        return _read(path)
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    say("fitting the inherited blocks to the teacher's")
+    crops = draw_crops(material.teacher_frames, how, recipe.optimization.seed)
+    weights = fit_upper(read_campplus(graph), crops, size, say)
+    cosine = fit_embedding(_statistics(weights, material.teacher_frames, size), material.targets, weights)
+    say(f"fitted: mean cosine to the teachers' vectors of whole clips {cosine:.3f}")
+    _write(path, weights)
+    return weights
+
+
+def draw_crops(frames: JoinedFeatures, how: Transplant, seed: int) -> Array:
+    """Stretches of clips that are long enough: [crops, crop_frames, channels]. Raises: ValueError where none is."""
+    rng = np.random.default_rng(seed)
+    corpora = np.array([row["corpus"] for row in frames.clips])
+    long = np.array([frames.length(clip) >= how.crop_frames for clip in range(len(frames.clips))])
+    weights = how.corpora or {ANY: 1.0}
+    shares = np.array(list(weights.values())) / sum(weights.values())
+    crops = []
+    for corpus, count in zip(weights, rng.multinomial(how.crops, shares), strict=True):
+        clips = np.flatnonzero(long & ((corpora == corpus) | (corpus == ANY)))
+        if not len(clips):
+            raise ValueError(f"no clip of {corpus or 'any corpus'} has {how.crop_frames} frames for the transplant")
+        for clip in rng.choice(clips, count, replace=count > len(clips)):
+            offset = int(rng.integers(0, frames.length(clip) - how.crop_frames + 1))
+            crops.append(frames.stretch(clip, offset, how.crop_frames))
+    return np.stack(crops)
+
+
+def _statistics(weights: Weights, frames: JoinedFeatures, size: NarrowCampplus) -> Array:
+    """What the fitted layers give of every clip's beginning, clips of one length at a time."""
+    lengths = np.array([min(frames.length(clip), POOLED_FRAMES) for clip in range(len(frames.clips))])
+    statistics = np.zeros((len(lengths), 2 * size.kept), np.float32)
+    for length in np.unique(lengths):
+        alike = np.flatnonzero(lengths == length)
+        for clips in np.split(alike, range(POOLED_CLIPS, len(alike), POOLED_CLIPS)):
+            batch = np.stack([frames.stretch(int(clip), 0, int(length)) for clip in clips])
+            statistics[clips] = pooled(weights, batch, size)
+    return statistics
+
+
+def _write(path: Path, weights: Weights) -> None:
+    """Written beside and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    arrays: dict[str, npt.NDArray[np.float32]] = {
+        f"{name}/{number}": array for name, part in weights.items() for number, array in enumerate(part)
+    }
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)
+    partial.replace(path)
+
+
+def _read(path: Path) -> Weights:
+    weights: Weights = {}
+    with np.load(path, allow_pickle=False) as stored:
+        for key in stored.files:  # in the order in which they were written
+            weights.setdefault(key.rpartition("/")[0], []).append(stored[key])
+    return weights
