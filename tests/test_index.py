@@ -278,17 +278,19 @@ TestFaissAgainstADict = FaissAgainstADict.TestCase
 TestFaissAgainstADict.settings = STEPS
 
 
-def test_one_query_is_searched_on_the_callers_thread_and_a_batch_on_all(kind, monkeypatch):
+def test_one_voice_is_searched_and_added_on_the_callers_thread_and_several_on_all(kind, monkeypatch):
     if kind == "numpy":
         pytest.skip("NumPy has no threads to wake")
     import faiss
 
     monkeypatch.setattr(faiss, "omp_get_max_threads", lambda: given[-1])
     monkeypatch.setattr(faiss, "omp_set_num_threads", lambda threads: given.append(threads))
-    index, given, at_search = make_index(kind, 4), [3], []
-    index.add(ids(1, 2), units(2, 4))
-    search = index._index.search
-    index._index.search = lambda *asked: at_search.append(given[-1]) or search(*asked)
+    index, given, at_call = make_index(kind, 4), [3], []
+    for name in ("search", "add_with_ids"):
+        call = getattr(index._index, name)
+        setattr(index._index, name, lambda *asked, call=call: at_call.append(given[-1]) or call(*asked))
+    index.add(ids(1), units(1, 4))
+    index.add(ids(2, 3), units(2, 4))
     index.search(units(1, 4), 1)
     index.search(units(2, 4), 1)
-    assert (at_search, given[-1]) == ([1, 3], 3)
+    assert (at_call, given[-1]) == ([1, 3, 1, 3], 3)

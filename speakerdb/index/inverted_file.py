@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.faiss_index import searched
+from speakerdb.index.faiss_index import searched, threads_for
 from speakerdb.index.protocol import Ids, check_batch, check_search
 
 TRAINED_ON = 64
@@ -59,7 +59,8 @@ class InvertedFile:
         """See `VectorIndex.add`."""
         check_batch(ids, vectors, self.dimension)
         self.remove(ids)  # FAISS would keep both
-        self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
+        with threads_for(len(ids)):
+            self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
 
     def remove(self, ids: Ids) -> int:
         """See `VectorIndex.remove`."""
