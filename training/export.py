@@ -24,12 +24,13 @@ from rich.console import Console
 
 from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
-from training.front_ends import FrontEnd, SeedBank
+from training.front_ends import FrontEnd, KaldiBank, SeedBank
 from training.networks import build
 from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
 from training.quantize import write_int8
 from training.recipe import Recipe
 from training.simplify import simplified
+from training.spectra import ConvolvedSpectrum, HalvedSpectrum
 
 OUTPUT = "embedding"
 AGREEMENT = 1e-5
@@ -46,13 +47,18 @@ def waveform_model(network: keras.Model, front_end: FrontEnd) -> keras.Model:
 
 
 class LogMel(layers.Layer):
-    """A front end as one convolution and one product, and the mask of a clip's frames."""
+    """A front end and the mask of a clip's frames."""
 
     def __init__(self, front_end: FrontEnd, **options: Any) -> None:
         super().__init__(trainable=False, **options)
         self.front_end = front_end
-        self.kernel = front_end.kernel().astype(np.float32)[:, None, :]
-        self.filters = front_end.filters().astype(np.float32)
+        filters = front_end.filters()
+        heard = np.flatnonzero(filters.any(axis=1))
+        self.filters = filters[heard].astype(np.float32)
+        if isinstance(front_end, KaldiBank):
+            self.power = HalvedSpectrum(front_end, heard, name="power")
+        else:
+            self.power = ConvolvedSpectrum(front_end, heard, name="power")
 
     def call(self, inputs: list[keras.KerasTensor]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Features [batch, frames, bins] and mask [batch, frames, 1]."""
@@ -62,12 +68,10 @@ class LogMel(layers.Layer):
             at = ops.cast(ops.arange(ops.shape(waveform)[1]), "int64")
             waveform = ops.where(at[None, :] < lengths[:, None], waveform, 0.0)
             waveform = ops.pad(waveform, [[0, 0], [0, length - 1]])
-        spectrum = ops.conv(waveform[..., None], self.kernel, strides=shift, padding="valid")
-        half = self.kernel.shape[-1] // 2
-        power = spectrum[..., :half] ** 2 + spectrum[..., half:] ** 2
+        power = self.power(waveform)
         features = self.front_end.log_energy(power, self.filters, ops)
         reach = 1 if self.front_end.pads_end else length
-        ends = ops.cast(ops.arange(ops.shape(spectrum)[1]) * shift + reach, "int64")
+        ends = ops.cast(ops.arange(ops.shape(power)[1]) * shift + reach, "int64")
         mask = ops.cast(ends[None, :] <= lengths[:, None], "float32")
         return features, mask[..., None]
 
