@@ -57,7 +57,7 @@ def threads_for(rows: int) -> Iterator[None]:
     """One voice is searched or added on this thread alone.
 
     OpenMP's others would not make it quicker, and go on spinning for milliseconds after it, on the cores that the
-    encoder needs next: a third of what `identify_many` took, and 5 ms of what it took to add one to a million.
+    encoder needs next: a quarter of what `identify_many` took, and 5 ms of what it took to add one to a million.
     """
     import faiss
 
