@@ -103,6 +103,8 @@ def describe(recipe: Recipe, material: Material) -> list[str]:
     frames = sum(length.share * length.crops * length.frames for length in recipe.lengths) / shares
     heard_h = how.steps * frames * frame_s / 3600
     lines.append(f"steps  {how.steps} of {crops:.0f} crops on average: {how.steps * crops:,.0f} crops, {heard_h:.0f} h")
+    if recipe.transplant:
+        lines.append(f"front  {recipe.transplant.front.steps} steps of the same crops before, on the teacher's frames")
     held = sum(cached.frames.nbytes for cached in material.train.values())
     largest = max(4 * front_end.bins * length.frames * length.crops for length in recipe.lengths)
     lines.append(f"memory  a batch {largest / 1e6:.1f} MB, TensorFlow about 1 GB; features {held / 1e6:.0f} MB on disk")

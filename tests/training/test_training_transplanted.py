@@ -81,7 +81,9 @@ def best(work) -> dict[str, np.ndarray]:
 
 def test_the_front_alone_moves_first_and_then_all_of_it(unbroken):
     work, network = unbroken
-    fitted = stages._read(work / "fitted.npz")
+    with np.load(work / "fitted.npz") as stored:
+        fitted = stages._read(work / "fitted.npz", str(stored["settings"]))
+    assert stages._read(work / "fitted.npz", "other settings") == {}
     taught = best(work / "front")
     for name, arrays in fitted.items():
         found = [values for path, values in taught.items() if path.split("/")[-2] == name]

@@ -6,7 +6,8 @@ joint one beside them. Each is made once; a stopped run goes on in the one it wa
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -87,8 +88,9 @@ def _fitted(recipe: Recipe, how: Transplant, material: Material, graph: Path, wo
     """The upper layers' weights from `fitted.npz`, or fitted now."""
     path, size = work / "fitted.npz", recipe.network
     assert isinstance(size, NarrowCampplus) and material.targets is not None and material.teacher_frames is not None
-    if path.exists():
-        return _read(path)
+    settings = json.dumps([asdict(size), {**asdict(how), "front": None}, asdict(recipe.teachers), recipe.train])
+    if path.exists() and (found := _read(path, settings)):
+        return found
 
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
@@ -98,7 +100,7 @@ def _fitted(recipe: Recipe, how: Transplant, material: Material, graph: Path, wo
     weights = fit_upper(read_campplus(graph), crops, size, say)
     cosine = fit_embedding(_statistics(weights, material.teacher_frames, size), material.targets, weights)
     say(f"fitted: mean cosine to the teachers' vectors of whole clips {cosine:.3f}")
-    _write(path, weights)
+    _write(path, weights, settings)
     return weights
 
 
@@ -132,21 +134,25 @@ def _statistics(weights: Weights, frames: JoinedFeatures, size: NarrowCampplus) 
     return statistics
 
 
-def _write(path: Path, weights: Weights) -> None:
-    """Written beside and renamed."""
+def _write(path: Path, weights: Weights, settings: str) -> None:
+    """Write them with what they were fitted by, beside and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     arrays: dict[str, npt.NDArray[np.float32]] = {
         f"{name}/{number}": array for name, part in weights.items() for number, array in enumerate(part)
     }
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, settings=np.array(settings), **arrays)
     partial.replace(path)
 
 
-def _read(path: Path) -> Weights:
+def _read(path: Path, settings: str) -> Weights:
+    """The weights as they were written; none where they were fitted by other settings."""
     weights: Weights = {}
     with np.load(path, allow_pickle=False) as stored:
-        for key in stored.files:  # in the order in which they were written
-            weights.setdefault(key.rpartition("/")[0], []).append(stored[key])
+        arrays = {key: stored[key] for key in stored.files}  # in the order in which they were written
+    if str(arrays.pop("settings")) != settings:
+        return {}
+    for key, array in arrays.items():
+        weights.setdefault(key.rpartition("/")[0], []).append(array)
     return weights
