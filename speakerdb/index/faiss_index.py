@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
 from speakerdb.index.protocol import Ids, check_batch, check_search
+from speakerdb.index.searching import Searching, gpu, threads_for
 
 
 class FaissIndex:
@@ -24,6 +23,7 @@ class FaissIndex:
         self.dimension = dimension
         # FAISS's stubs know none of the array forms of its methods.
         self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension)) if index is None else index
+        self._searching = Searching(self._index, gpu())
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -34,15 +34,18 @@ class FaissIndex:
         self.remove(ids)  # FAISS would keep both
         with threads_for(len(ids)):
             self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
+        self._searching.changed()
 
     def remove(self, ids: Ids) -> int:
         """See `VectorIndex.remove`."""
-        return int(self._index.remove_ids(np.ascontiguousarray(ids, np.int64))) if len(self) else 0
+        gone = int(self._index.remove_ids(np.ascontiguousarray(ids, np.int64))) if len(self) else 0
+        self._searching.changed()
+        return gone
 
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`."""
         check_search(queries, count, self.dimension)
-        return searched(self._index, queries, count)
+        return self._searching.search(queries, count)
 
     def to_bytes(self) -> memoryview:
         """FAISS's own format."""
@@ -50,31 +53,6 @@ class FaissIndex:
 
         written: Any = faiss.serialize_index(self._index)
         return memoryview(written)
-
-
-@contextlib.contextmanager
-def threads_for(rows: int) -> Iterator[None]:
-    """One voice is searched or added on this thread alone.
-
-    OpenMP's others would not make it quicker, and go on spinning for milliseconds after it, on the cores that the
-    encoder needs next: a quarter of what `identify_many` took, and 5 ms of what it took to add one to a million.
-    """
-    import faiss
-
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1 if rows == 1 else threads)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
-
-
-def searched(index: Any, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
-    """What an index of FAISS's finds: ids, -1 where it has no more, and cosines."""
-    with threads_for(len(queries)):
-        cosines, found = index.search(np.ascontiguousarray(queries, np.float32), count)
-    cosines[found < 0] = -np.inf
-    return found, cosines
 
 
 def from_bytes(content: bytes, dimension: int) -> FaissIndex:

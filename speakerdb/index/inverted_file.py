@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.faiss_index import searched, threads_for
 from speakerdb.index.protocol import Ids, check_batch, check_search
+from speakerdb.index.searching import Searching, gpu, threads_for
 
 TRAINED_ON = 64
 """Voices for each list from which the centres are found; FAISS asks for 39 at least."""
@@ -46,6 +46,7 @@ class InvertedFile:
         self.dimension = dimension
         self._index = index
         index.nprobe = min(index.nlist, round(SEARCHED * math.sqrt(index.nlist)))
+        self._searching = Searching(index, gpu())
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -61,6 +62,7 @@ class InvertedFile:
         self.remove(ids)  # FAISS would keep both
         with threads_for(len(ids)):
             self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
+        self._searching.changed()
 
     def remove(self, ids: Ids) -> int:
         """See `VectorIndex.remove`."""
@@ -69,12 +71,14 @@ class InvertedFile:
         if not len(self) or not len(ids):
             return 0
         wanted = np.ascontiguousarray(ids, np.int64)
-        return int(self._index.remove_ids(faiss.IDSelectorArray(len(wanted), faiss.swig_ptr(wanted))))
+        gone = int(self._index.remove_ids(faiss.IDSelectorArray(len(wanted), faiss.swig_ptr(wanted))))
+        self._searching.changed()
+        return gone
 
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`; the cosines are of the rounded vectors."""
         check_search(queries, count, self.dimension)
-        return searched(self._index, queries, count)
+        return self._searching.search(queries, count)
 
     def to_bytes(self) -> memoryview:
         """FAISS's own format."""
