@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers, ops
 
-from speakerdb.features.filter_bank import FilterBank
+from speakerdb.features.filter_bank import FilterBank, povey_window
 from training.front_ends import FrontEnd
 
 Matrix = npt.NDArray[np.float64]
@@ -78,7 +78,7 @@ def halved_kernels(bank: FilterBank, lines: npt.NDArray[np.intp]) -> tuple[Matri
     """
     length = bank.frame_length_samples
     half = length // 2
-    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(half) / (length - 1))) ** 0.85
+    window = povey_window(bank)[:half]
     from_middle = np.arange(half) - (length - 1) / 2.0
     angles = 2.0 * np.pi * np.outer(from_middle, lines) / bank.fft_samples
     cosines = window[:, None] * np.cos(angles)

@@ -47,12 +47,18 @@ def frame_kernel(bank: FilterBank) -> npt.NDArray[np.float64]:
     shifted = np.eye(length, k=1)
     shifted[0, 0] = 1.0  # Kaldi takes the first sample as its own predecessor
     preemphasised = np.eye(length) - bank.preemphasis * shifted
-    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / (length - 1))) ** 0.85
     bins = np.arange(bank.fft_samples // 2 + 1)
     angles = -2.0 * np.pi * np.outer(np.arange(length), bins) / bank.fft_samples
     transform = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-    kernel: npt.NDArray[np.float64] = bank.scale * (mean_removed @ preemphasised * window) @ transform
+    kernel: npt.NDArray[np.float64] = bank.scale * (mean_removed @ preemphasised * povey_window(bank)) @ transform
     return kernel
+
+
+def povey_window(bank: FilterBank) -> npt.NDArray[np.float64]:
+    """Hann's window to the power 0.85: float64 [frame_length_samples], 0 at both ends."""
+    length = bank.frame_length_samples
+    window: npt.NDArray[np.float64] = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / (length - 1))) ** 0.85
+    return window
 
 
 @lru_cache(maxsize=4)
