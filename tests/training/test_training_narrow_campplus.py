@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
 import keras
+from random_networks import features, randomized, run
 
 from training.export import AGREEMENT, write_graph
 from training.front_ends import FRONT_ENDS
@@ -34,22 +35,7 @@ SMALL = NarrowCampplus(
 
 @pytest.fixture(scope="module")
 def network():
-    """A small network whose every weight is random, the means and variances of its normalisations too."""
-    model = build(SMALL)
-    rng = np.random.default_rng(1)
-    for weight in model.weights:
-        noise = rng.standard_normal(weight.shape)
-        weight.assign(weight.numpy() + 0.2 * (np.abs(noise) if "variance" in weight.path else noise))
-    return model
-
-
-def features(frames: int, seed: int = 0) -> np.ndarray:
-    return (8.0 + 4.0 * np.random.default_rng(seed).standard_normal((1, frames, 80))).astype(np.float32)
-
-
-def run(model, crops: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    every_frame = np.ones((*crops.shape[:2], 1), np.float32)
-    return np.asarray(model([crops, every_frame if mask is None else mask], training=False))
+    return randomized(build(SMALL))
 
 
 def test_the_shipped_size_has_at_most_two_million_parameters():

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
+from random_networks import features, randomized, run
+
 from training.networks.next_tdnn import NextTdnn, build
 from training.recipe import Recipe
 
@@ -15,22 +17,7 @@ SMALL = NextTdnn(width=16, blocks=2, kernel=5, aggregated_blocks=2, pooled=24, a
 
 @pytest.fixture(scope="module")
 def network():
-    """A small network whose every weight is random, the means and variances of its normalisations too."""
-    model = build(SMALL)
-    rng = np.random.default_rng(1)
-    for weight in model.weights:
-        noise = rng.standard_normal(weight.shape)
-        weight.assign(weight.numpy() + 0.2 * (np.abs(noise) if "variance" in weight.path else noise))
-    return model
-
-
-def features(frames: int, seed: int = 0) -> np.ndarray:
-    return (8.0 + 4.0 * np.random.default_rng(seed).standard_normal((1, frames, 80))).astype(np.float32)
-
-
-def run(model, crops: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    every_frame = np.ones((*crops.shape[:2], 1), np.float32)
-    return np.asarray(model([crops, every_frame if mask is None else mask], training=False))
+    return randomized(build(SMALL))
 
 
 def parameters(size: NextTdnn) -> int:
