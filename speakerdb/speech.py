@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.speech_detector import FRAME_SAMPLES, MODEL, SAMPLE_RATE_HZ, Samples, SpeechDetector
+from speakerdb.speech_detector import FRAME_SAMPLES, MODEL, SAMPLE_RATE_HZ, Samples, SpeechDetector, power
 
 SpeechMask: TypeAlias = npt.NDArray[np.bool_]
 """bool [frames]: whether somebody speaks in each frame of `FRAME_SAMPLES`; the last may be cut short."""
@@ -187,7 +187,7 @@ class SpeechMeter:
         mask = speech[self._frames_given : self._frames_given + _frame_count(block)]
         self._frames_given += len(mask)
         spoken = _frames(block)[mask] * _HANN
-        self._spectrum += np.square(np.abs(np.fft.rfft(spoken))).sum(axis=0, dtype=np.float64)
+        self._spectrum += power(np.fft.rfft(spoken)).sum(axis=0, dtype=np.float64)
         return block, mask
 
 

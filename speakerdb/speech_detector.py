@@ -95,12 +95,30 @@ class SpeechDetector:
 def log_mel(samples: Samples) -> npt.NDArray[np.float32]:
     """Natural logarithms of mel energies: float32 [frames of 512 samples, a hop of 256; 40], less a level of speech."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES]
-    energies = np.empty((len(windows), BINS), np.float32)
-    for start in range(0, len(windows), WINDOWS_AT_ONCE):
-        spectrum = np.fft.rfft(windows[start : start + WINDOWS_AT_ONCE] * _window(), axis=1)
-        energies[start : start + WINDOWS_AT_ONCE] = product(np.square(np.abs(spectrum)).astype(np.float32), _filters())
+    energies = np.zeros((len(windows), BINS), np.float32)
+    first, end = _sounding(samples)
+    for start in range(first, end, WINDOWS_AT_ONCE):
+        chosen = slice(start, min(start + WINDOWS_AT_ONCE, end))
+        energies[chosen] = product(power(np.fft.rfft(windows[chosen] * _window(), axis=1)), _filters())
     found: npt.NDArray[np.float32] = (np.log(energies + LEAST_POWER) + 6.0) / 4.0
     return found
+
+
+def power(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
+    """Squared magnitudes, without the roots that `abs` would draw."""
+    found: npt.NDArray[np.float32] = np.square(spectrum.real) + np.square(spectrum.imag)
+    return found
+
+
+def _sounding(samples: Samples) -> tuple[int, int]:
+    """The windows outside of which all is zeros, as before and after a recording: a third of a short one's."""
+    sounds = samples != 0.0
+    first = int(sounds.argmax())
+    if not sounds[first]:
+        return 0, 0
+    last = len(samples) - 1 - int(sounds[::-1].argmax())
+    windows = 1 + (len(samples) - FRAME_SAMPLES) // HOP_SAMPLES
+    return max(0, first - FRAME_SAMPLES + 1) // HOP_SAMPLES, min(windows, last // HOP_SAMPLES + 1)
 
 
 def samples_for(frames: int) -> int:
