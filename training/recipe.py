@@ -161,8 +161,8 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("the losses cosine and relational want teachers, and teachers want them")
     if recipe.virtual.speeds and recipe.teachers.files and not recipe.teachers.graphs:
         raise ValueError("virtual speakers want the teachers' graphs")
-    if recipe.transplant and (not isinstance(recipe.network, NarrowCampplus) or recipe.virtual.speeds):
-        raise ValueError("a transplant wants a narrow-campplus, and no virtual speakers")
+    if recipe.transplant and not isinstance(recipe.network, NarrowCampplus):
+        raise ValueError("a transplant wants a narrow-campplus")
     if recipe.losses.frame and not recipe.transplant:
         raise ValueError("the loss frame wants a transplant")
     return recipe

@@ -77,7 +77,6 @@ def test_virtual_speakers_want_the_teachers_graphs(tmp_path):
         ("crop_frames = 50", "crop_frames = 150", "150 frames; 1 to 100"),
         ("[transplant.front]", "[transplant.fronts]", "front"),
         ('kind = "narrow-campplus"', 'kind = "bilstm"', "Bilstm knows no"),
-        ("[augmentation]", "[virtual]\nspeeds = [0.9]\n\n[augmentation]", "no virtual speakers"),
         ("crops = 600", "crop = 600", "Transplant knows no crop"),
     ],
 )

@@ -15,12 +15,14 @@ pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra t
 pytest.importorskip("kaldi_native_fbank", reason="a teacher needs Kaldi's filter bank (the extra kaldi)")
 
 from rich.console import Console
+from tiny_teacher import CHANNELS, write_teacher
 from tiny_training import RECIPE
 
 from speakerdb.audio import read
 from training.corpora import Clip
 from training.losses import Losses
 from training.material import gather
+from training.recipe import Optimization, Transplant
 from training.teacher_encoders import open_teacher
 from training.teachers import Teachers, VirtualClips, taught
 from training.virtual_speakers import Virtual, at_speed, recorded_set
@@ -70,6 +72,21 @@ def test_a_training_draws_from_virtual_speakers_too(tiny, tmp_path, quiet):
     }
     again = gather(labels, work, tiny.teachers, quiet)
     assert np.array_equal(again.sampler.batch(3).features, material.sampler.batch(3).features)
+
+
+def test_a_teachers_frames_of_virtual_speakers_are_taught_too(tiny, tmp_path, quiet):
+    graph, work = write_teacher(tmp_path / "campplus_tiny.onnx"), tmp_path / "work"
+    work.mkdir()
+    (work / "shards").symlink_to(tiny.work / "shards")
+    how = Transplant(graph.name, front=Optimization(steps=1, learning_rate=1e-3))
+    heir = replace(RECIPE, teachers=Teachers(), transplant=how, virtual=Virtual([0.9], originals=2))
+    material = gather(heir, work, tmp_path, quiet)
+    speeds = [row["speaker"].partition("@")[2] for row in material.teacher_frames.clips]
+    assert (speeds.count("0.9"), speeds.count("")) == (16, 32)
+    lengths = [material.teacher_frames.length(clip) for clip in range(len(speeds))]
+    assert lengths[-16:] != lengths[:16]  # slower clips are longer
+    batch = material.sampler.batch(0)
+    assert batch.frames.shape == (8, 15, CHANNELS) and batch.valid.all()
 
 
 @pytest.mark.parametrize(("graph", "least"), [("campplus_zh_en", 0.9), ("ge2e", 0.95)])

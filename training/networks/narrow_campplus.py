@@ -48,15 +48,15 @@ class NarrowCampplus:
     width: int = 224
     blocks: int = 3
     kernel: int = 7
-    hidden: int = 280
+    hidden: int = 240
     context: int = 24
     teacher_channels: int = 256
     second_layers: int = 24
     third_layers: int = 16
     growth: int = 32
     grouped: int = 2
-    bottleneck: int = 56
-    rank: int = 96
+    bottleneck: int = 48
+    rank: int = 80
     kept: int = 256
     dimension: int = 192
 
@@ -120,8 +120,8 @@ def _front(
     flat = half[:, :, None]  # [batch, frames, 1, 1]
     x = ops.relu(_convolution(x[..., None], channels // 2, (2, 2), "head1")) * flat
     x = ops.relu(_convolution(x, channels, (1, 2), "head2")) * flat
-    x = ops.relu(x + _convolution(x, channels, (1, 1), "head3")) * flat
-    x = ops.relu(_convolution(x, channels, (2, 2), "head4"))
+    x = ops.relu(_convolution(x, channels, (2, 2), "head3")) * quarter[:, :, None]
+    x = ops.relu(x + _convolution(x, channels, (1, 1), "head4"))
     x = layers.Reshape((-1, size.bins // 8 * channels))(x)
     x = layers.Dense(size.width, name="head_project")(x)
     for index in range(size.blocks):
