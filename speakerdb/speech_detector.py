@@ -104,8 +104,8 @@ def log_mel(samples: Samples) -> npt.NDArray[np.float32]:
     return found
 
 
-def power(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
-    """Squared magnitudes, without the roots that `abs` would draw."""
+def power(spectrum: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Squared magnitudes of complex64, without the roots that `abs` would draw."""
     found: npt.NDArray[np.float32] = np.square(spectrum.real) + np.square(spectrum.imag)
     return found
 
