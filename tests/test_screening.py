@@ -98,6 +98,16 @@ def test_a_recording_too_short_for_two_voices_costs_no_window(gallery, joined) -
     assert batches == [1]
 
 
+def test_of_three_windows_only_the_two_that_do_not_overlap_are_heard(gallery, joined) -> None:
+    samples, _ = joined("ana_1", "ana_2")
+    hearing, batches = gallery.encoder, list[int]()
+    embed = hearing.runtime.vectors
+    hearing.runtime.vectors = lambda clips: batches.append(len(clips)) or embed(clips)
+    spoken = samples[: round(4.2 * RATE_HZ)]
+    gallery.enroll("ana", spoken, rate_hz=RATE_HZ)
+    assert batches == [1, 2]
+
+
 def test_a_wrong_clip_among_right_ones_is_refused_by_name(gallery, clips, examples) -> None:
     with pytest.raises(OutlierRecording, match=r"ben_1\.wav does not sound like the other 3 recordings of 'ana'") as no:
         gallery.enroll("ana", clips("ana_1", "ben_1", "ana_2", "ana_3"))

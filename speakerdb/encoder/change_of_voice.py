@@ -52,7 +52,7 @@ class VoiceWatch:
                 self._starts.append(self._at)
                 self._spoken.append(spoken)
                 if len(self._waiting) == settings.BATCH_CLIPS:
-                    self._embed()
+                    self._embed(np.ones(len(self._waiting), np.bool_))
             self._samples = self._samples[STEP_FRAMES * self._frame :]
             self._speech = self._speech[STEP_FRAMES:]
             self._at += STEP_FRAMES
@@ -66,7 +66,10 @@ class VoiceWatch:
                 sides.append((after, slice(max(0, before - SIDE_WINDOWS), before), slice(after, after + SIDE_WINDOWS)))
         if not sides:  # too short for two windows, and none was embedded in vain
             return ()
-        self._embed()
+        held = np.zeros(len(starts), np.bool_)  # in 4 s of sound the middle one of three is on neither side
+        for _, before_it, after_it in sides:
+            held[before_it] = held[after_it] = True
+        self._embed(held[len(self._vectors) :])
         ratios = self._ratios([side[1] for side in sides], [side[2] for side in sides])
         return tuple(
             round(float(starts[after] * FRAME_S), 1)
@@ -82,10 +85,13 @@ class VoiceWatch:
         cosines = np.einsum("nd,nd->n", first.astype(np.float64), second.astype(np.float64))
         return self._calibration.llr(normalised(cosines, *norms), Basis(first_s, second_s, 1))
 
-    def _embed(self) -> None:
-        if self._waiting:
-            self._vectors.extend(self._runtime.vectors(self._waiting))
-            self._waiting = []
+    def _embed(self, wanted: SpeechMask) -> None:
+        """The windows that wait; zeros for those that are not wanted."""
+        vectors = np.zeros((len(self._waiting), self._runtime.card.dimension), np.float32)
+        chosen = np.flatnonzero(wanted)
+        vectors[chosen] = self._runtime.vectors([self._waiting[place] for place in chosen])
+        self._vectors.extend(vectors)
+        self._waiting = []
 
 
 def _side(
