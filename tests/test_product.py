@@ -9,7 +9,8 @@ from speakerdb.product import product
 
 
 @pytest.mark.parametrize(
-    ("rows", "inner", "columns"), [(0, 192, 1000), (1, 192, 1000), (21, 192, 1000), (640, 257, 40), (3, 20_000, 2)]
+    ("rows", "inner", "columns"),
+    [(0, 192, 1000), (1, 192, 1000), (2, 192, 1000), (21, 192, 1000), (57, 192, 100), (640, 257, 40), (3, 20_000, 2)],
 )
 def test_a_product_in_pieces_is_the_product(rows, inner, columns):
     rng = np.random.default_rng(rows)

@@ -54,7 +54,8 @@ class Cohort:
         for start in range(0, len(voices), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
             cosines = product(np.asarray(voices[rows], np.float32), self._columns)
-            nearest = np.partition(cosines, -self.nearest, axis=1)[:, -self.nearest :]
+            cosines.partition(-self.nearest, axis=1)
+            nearest = cosines[:, -self.nearest :]
             found.mean[rows] = nearest.mean(axis=1, dtype=np.float64)
             found.spread[rows] = np.maximum(nearest.std(axis=1, dtype=np.float64), LEAST_SPREAD)
         return found
