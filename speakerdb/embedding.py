@@ -58,7 +58,7 @@ def average(vectors: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Vec
 def cosine_to_distance(cosine: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Cosine −1..1 → Euclidean distance 0..2 of unit vectors; beyond-range rounding is clipped."""
     squared: npt.NDArray[np.float64] = 2.0 - 2.0 * np.asarray(cosine, dtype=np.float64)
-    return np.sqrt(np.clip(squared, 0.0, 4.0))
+    return np.sqrt(np.minimum(np.maximum(squared, 0.0), 4.0))
 
 
 def distance_to_cosine(distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -84,5 +84,5 @@ def paired_distances(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray
     Returns: float64 [n], 0 to 2.
     """
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    lengths: npt.NDArray[np.float64] = np.linalg.norm(difference, axis=-1)
+    lengths: npt.NDArray[np.float64] = np.sqrt(np.einsum("...d,...d->...", difference, difference))
     return np.minimum(lengths, 2.0)

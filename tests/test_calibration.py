@@ -72,6 +72,18 @@ def test_the_rate_at_a_rates_score_is_that_rate(rate: float) -> None:
     assert TAIL.rate_at(TAIL.score_at(rate)) == pytest.approx(rate)
 
 
+def test_no_rate_is_too_small_for_a_score() -> None:
+    assert math.isfinite(TAIL.score_at(0.0)) and TAIL.score_at(0.0) >= TAIL.score_at(5e-324) > TAIL.score_at(1e-200)
+
+
+def test_an_llr_is_the_weights_times_their_terms() -> None:
+    drawn, weights = trials(50), (0.3, 1.2, -0.4, 0.7, 0.1, 0.05, -0.02)
+    expected = terms(drawn.scores, drawn.basis) @ np.array(weights)
+    assert LlrMap(weights)(drawn.scores, drawn.basis) == pytest.approx(expected)
+    two = np.stack([drawn.scores, drawn.scores + 1.0])
+    assert LlrMap(weights)(two, drawn.basis)[0] == pytest.approx(expected)
+
+
 def test_a_tail_goes_through_its_points_and_on_in_a_straight_line() -> None:
     assert [TAIL.score_at(rate) for rate in TAIL.rates] == pytest.approx(TAIL.scores)
     assert TAIL.score_at(1e-4) == pytest.approx(5.0)

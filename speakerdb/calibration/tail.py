@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,9 @@ from speakerdb import settings
 
 RATES = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 """Rates at which a tail is measured, as far as there are strangers enough."""
+
+LEAST_RATE = 1e-300
+"""A smaller rate counts as this: the least that can be asked for is 0 when it is divided among a gallery's speakers."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,16 @@ class Tail:
 
     def score_at(self, rate: float) -> float:
         """The score that strangers reach at this rate, 0 < rate < 1."""
-        return _line(-np.log(rate), -np.log(self.rates), np.array(self.scores))
+        return _line(-math.log(max(rate, LEAST_RATE)), self._depths, self.scores)
 
     def rate_at(self, score: float) -> float:
         """How often strangers reach this score, 0 to 1."""
-        return float(min(1.0, np.exp(-_line(score, np.array(self.scores), -np.log(self.rates)))))
+        return math.exp(min(0.0, -_line(score, self.scores, self._depths)))
+
+    @cached_property
+    def _depths(self) -> tuple[float, ...]:
+        """−ln(rate): rising, as the scores."""
+        return tuple(-math.log(rate) for rate in self.rates)
 
     def to_json(self) -> dict[str, Any]:
         """`scores` and `rates`, as the card holds them."""
@@ -82,7 +93,7 @@ class Tail:
         return Tail.parse({"scores": scores, "rates": RATES})
 
 
-def _line(x: float, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> float:
-    """Linear between the points, and on beyond both ends."""
-    i = int(np.clip(np.searchsorted(xs, x), 1, len(xs) - 1))
-    return float(ys[i - 1] + (ys[i] - ys[i - 1]) * (x - xs[i - 1]) / (xs[i] - xs[i - 1]))
+def _line(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Linear between the points, and on beyond both ends. NumPy would take ten times as long for so few numbers."""
+    i = min(max(bisect_left(xs, x), 1), len(xs) - 1)
+    return ys[i - 1] + (ys[i] - ys[i - 1]) * (x - xs[i - 1]) / (xs[i] - xs[i - 1])
