@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speakerdb import Gallery
-from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Tail
+from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Norms, Tail
 from speakerdb.decision.criterion import Asked, criterion, per_comparison
-from speakerdb.decision.judging import Judge, order
+from speakerdb.decision.judging import Judge, Scores
 from speakerdb.embedding import normalize
 from speakerdb.errors import InputError, StateError
 
@@ -85,7 +85,7 @@ def test_an_encoder_that_is_not_calibrated_decides_by_its_own_threshold_and_know
 def test_two_voices_are_near_where_their_score_is_that_of_the_rate(seed: int, rate: float) -> None:
     probe, stored = voices(1, seed + 1)[0], voices(5, seed + 1000)
     line = criterion(Asked(fmr=rate), CALIBRATION, None, "", None)
-    for found in JUDGE.judge(probe, stored, Basis(2.0, 5.0, 2), line):
+    for found in JUDGE.judge(JUDGE.scores(probe, stored), Basis(2.0, 5.0, 2), line):
         if abs(found.score - TAIL.score_at(rate)) > 1e-6:
             assert (found.side == "near") == (found.score >= TAIL.score_at(rate))
         assert found.llr == pytest.approx(1.5 * found.score - 1.0)
@@ -94,8 +94,8 @@ def test_two_voices_are_near_where_their_score_is_that_of_the_rate(seed: int, ra
 
 
 def test_a_margin_makes_what_is_near_the_threshold_inconclusive() -> None:
-    probe, stored = voices(1, 3)[0], voices(1, 4)
-    [plain] = JUDGE.judge(probe, stored, Basis(2.0, 5.0, 2), criterion(Asked(threshold=1.0), None, None, "", None))
+    scores = JUDGE.scores(voices(1, 3)[0], voices(1, 4))
+    [plain] = JUDGE.judge(scores, Basis(2.0, 5.0, 2), criterion(Asked(threshold=1.0), None, None, "", None))
     for limit, margin, side in (
         (plain.distance, 0.0, "near"),
         (plain.distance, 0.01, "inconclusive"),
@@ -104,20 +104,32 @@ def test_a_margin_makes_what_is_near_the_threshold_inconclusive() -> None:
         (plain.distance - 0.1, 0.2, "inconclusive"),
     ):
         line = criterion(Asked(threshold=limit, margin=margin), None, None, "", None)
-        assert JUDGE.judge(probe, stored, Basis(2.0, 5.0, 2), line)[0].side == side
+        assert JUDGE.judge(scores, Basis(2.0, 5.0, 2), line)[0].side == side
 
 
 def test_candidates_are_in_the_order_of_their_scores() -> None:
     line = criterion(Asked(), CALIBRATION, None, "", 30)
-    judged = JUDGE.judge(voices(1, 9)[0], voices(30, 10), Basis(2.0, 5.0, 2), line)
-    scores = [judged[i].score for i in order(judged)]
-    assert scores == sorted(scores, reverse=True)
+    found = JUDGE.scores(voices(1, 9)[0], np.repeat(voices(15, 10), 2, axis=0))
+    rows = found.order()
+    assert sorted(rows) == list(range(30))
+    ordered = found.of(rows)
+    assert ordered.values.tolist() == sorted(found.values.tolist(), reverse=True)
+    judged = JUDGE.judge(ordered, Basis(2.0, 5.0, 2), line)
+    alone = [JUDGE.judge(found.of([row]), Basis(2.0, 5.0, 2), line)[0] for row in rows]
+    assert judged == alone
+
+
+def test_of_equal_scores_the_nearer_is_first() -> None:
+    none = Norms(np.zeros(3), np.ones(3))
+    scores = Scores(np.array([0.9, 0.8, 0.7]), np.array([1.0, 1.0, 0.5]), none, none)
+    assert scores.order() == [1, 0, 2]
 
 
 def test_a_judge_who_knows_nothing_gives_distances_alone() -> None:
     line = criterion(Asked(threshold=1.0), None, None, "", None)
     probe, stored = voices(1, 5)[0], voices(1, 6)
-    [found] = Judge(None, None).judge(probe, stored, Basis(2.0, 5.0, 2), line)
+    judge = Judge(None, None)
+    [found] = judge.judge(judge.scores(probe, stored), Basis(2.0, 5.0, 2), line)
     assert found.llr is None and found.threshold_llr is None
     assert found.distance == pytest.approx(np.linalg.norm(probe.astype(float) - stored[0]), abs=1e-6)
 

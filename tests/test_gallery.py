@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import shutil
+import sqlite3
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -925,6 +927,31 @@ def test_a_gallery_that_is_damaged_meanwhile_can_still_be_closed(gallery_folder,
         store.close()
         with pytest.raises(GalleryDamaged):
             gallery.identify("ana 1")
+
+
+def test_a_voiceprint_whose_speaker_is_gone_is_nobody(gallery_folder, known_voices):
+    with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
+        for name in ("ana", "ben"):
+            gallery.enroll(name, f"{name} 1", force=True)
+        assert gallery.identify("ben 1").candidates[0].speaker == "ben"
+        changed = sqlite3.connect(gallery_folder / database.FILE)  # where foreign keys are not enforced
+        changed.execute("DELETE FROM speaker WHERE name = 'ben'")
+        changed.commit()
+        changed.close()
+        for ask in (gallery.identify, lambda name: gallery.nearest(voice(name))):
+            with pytest.raises(GalleryDamaged, match="a voiceprint has no speaker"):
+                ask("ben 1")
+
+
+def test_what_is_listed_does_not_change_what_is_decided(gallery_folder, known_voices):
+    with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
+        for number in range(40):
+            gallery.enroll(f"voice {number}", f"voice {number}", force=True)
+        whole = gallery.identify("voice 7", top=40)
+        assert len(whole.candidates) == 40
+        for top in (1, 2, 5):
+            fewer = gallery.identify("voice 7", top=top)
+            assert fewer == replace(whole, candidates=whole.candidates[:top])
 
 
 def test_threads_may_share_a_gallery(gallery_folder, known_voices):

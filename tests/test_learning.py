@@ -197,6 +197,17 @@ def test_a_dry_run_changes_nothing_and_a_calibration_decides_until_it_is_forgott
         assert again.calibration == before
 
 
+def test_a_calibration_counts_from_the_next_answer_on_wherever_it_was_made(gallery_folder, examples) -> None:
+    with many_people(gallery_folder) as gallery, Gallery.open(gallery_folder) as other:
+        heard = gallery.encoder.probe(examples / "ana_4.wav")
+        before = gallery.verify("voice0", heard), gallery.identify(heard)
+        done = other.calibrate()
+        for answer, then in zip((gallery.verify("voice0", heard), gallery.identify(heard)), before, strict=True):
+            assert done.origin in answer.threshold.origin and answer.llr != then.llr
+        other.forget_calibration()
+        assert (gallery.verify("voice0", heard), gallery.identify(heard)) == before
+
+
 def test_a_calibration_that_was_damaged_is_an_error_and_not_another_decision(gallery_folder) -> None:
     import sqlite3
 

@@ -18,6 +18,7 @@ from test_store import KnownVoices, voice
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import DuplicateEnrollment
+from speakerdb.store import records
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -247,6 +248,28 @@ def test_children_made_while_threads_are_at_work_hang_nowhere(tmp_path, encoder)
             thread.join()
         assert failures == []
         assert_holds(gallery, expected | {"first": ["first 0"]})
+
+
+def test_a_fork_and_an_answer_do_not_wait_for_each_other(enrolled: Path, examples: Path, monkeypatch):
+    """Whoever forks holds the gallery's lock while sessions end: no session may ask for it."""
+    with Gallery.open(enrolled) as gallery:
+        heard = gallery.encoder.probe(examples / "ana_4.wav")
+        inside, real, answers = threading.Event(), records.identity, []
+
+        def identity(connection):
+            inside.set()
+            while threading.current_thread() is thread and gallery._lock.acquire(blocking=False):
+                gallery._lock.release()
+                time.sleep(0.001)
+            return real(connection)
+
+        thread = threading.Thread(target=lambda: answers.append(gallery.verify("ana", heard).accepted))
+        monkeypatch.setattr(records, "identity", identity)
+        thread.start()
+        assert inside.wait(10)
+        assert forked(lambda: None) == 0
+        thread.join(10)
+        assert answers == [True]
 
 
 def enroll_there(gallery: Gallery, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +36,29 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """A probe beside voiceprints: enough to know who is likeliest, whatever is asked.
+
+    Attributes: distances, values (the scores themselves): float64 [n]; heard, stored: norms of probe and voiceprints.
+    """
+
+    distances: Floats
+    values: Floats
+    heard: Norms
+    stored: Norms
+
+    def order(self) -> list[int]:
+        """Rows from the likeliest to the least likely: by score, and by distance where scores are equal."""
+        rows: list[int] = np.lexsort((self.distances, -self.values)).tolist()
+        return rows
+
+    def of(self, rows: list[int]) -> Scores:
+        """These rows alone, in this order."""
+        stored = Norms(self.stored.mean[rows], self.stored.spread[rows])
+        return Scores(self.distances[rows], self.values[rows], self.heard, stored)
+
+
+@dataclass(frozen=True)
 class Judge:
     """What scores are made by, and what they mean.
 
@@ -46,29 +68,24 @@ class Judge:
     cohort: Cohort | None
     calibration: Calibration | None
 
-    def judge(self, probe: Vector, voiceprints: Vectors, basis: Basis, line: Criterion) -> list[Judgement]:
-        """A probe beside each voiceprint.
-
-        Args: probe: [dimension]; voiceprints: [n, dimension]; basis: of each.
-        """
+    def scores(self, probe: Vector, voiceprints: Vectors) -> Scores:
+        """A probe [dimension] beside each of the voiceprints [n, dimension]."""
         mean, spread = self.norms(np.concatenate([probe[None], voiceprints]))
         heard, stored = Norms(mean[:1], spread[:1]), Norms(mean[1:], spread[1:])
         apart = distances(probe, voiceprints)
-        scores = normalised(distance_to_cosine(apart), heard, stored)
-        limits = self._limits(heard, stored, line)
-        at_limits = normalised(distance_to_cosine(limits), heard, stored)
-        ratios, limit_ratios = self._ratios(np.stack([scores, at_limits]), basis)
-        return [
-            Judgement(
-                float(apart[i]),
-                float(scores[i]),
-                ratios[i],
-                Threshold(limit, line.origin, line.fmr, line.fpir),
-                limit_ratios[i],
-                _side(float(apart[i]), limit, line.margin),
-            )
-            for i, limit in enumerate(limits)
-        ]
+        return Scores(apart, normalised(distance_to_cosine(apart), heard, stored), heard, stored)
+
+    def judge(self, scores: Scores, basis: Basis, line: Criterion) -> list[Judgement]:
+        """Where each row lies beside the line, and its LLR. Args: basis: of each row."""
+        limits = self._limits(scores, line)
+        at_limits = normalised(distance_to_cosine(limits), scores.heard, scores.stored)
+        ratios, limit_ratios = self._ratios(np.array([scores.values, at_limits]), basis)
+        judgements = []
+        for i, (apart, score) in enumerate(zip(scores.distances.tolist(), scores.values.tolist(), strict=True)):
+            threshold = Threshold(limits[i], line.origin, line.fmr, line.fpir)
+            side = _side(apart, threshold, line.margin)
+            judgements.append(Judgement(apart, score, ratios[i], threshold, limit_ratios[i], side))
+        return judgements
 
     def beside(self, voices: Vectors, others: Vectors, basis: Basis) -> tuple[list[float], list[float]]:
         """Pairs of voices, row by row, without a line: distances and LLRs.
@@ -94,19 +111,14 @@ class Judge:
         """How near voices [n, dimension] are to strangers."""
         return self.cohort.norms(voices) if self.cohort else unnormalised(len(voices))
 
-    def _limits(self, heard: Norms, stored: Norms, line: Criterion) -> list[float]:
+    def _limits(self, scores: Scores, line: Criterion) -> list[float]:
         if line.score is None:
-            return [float(line.distance or 0.0)] * len(stored.mean)
-        limits: list[float] = cosine_to_distance(cosine_at(line.score, heard, stored)).tolist()
+            return [float(line.distance or 0.0)] * len(scores.values)
+        limits: list[float] = cosine_to_distance(cosine_at(line.score, scores.heard, scores.stored)).tolist()
         return limits
 
 
-def _side(distance: float, limit: float, margin: float) -> Side:
-    if margin and abs(distance - limit) < margin:
+def _side(distance: float, threshold: Threshold, margin: float) -> Side:
+    if margin and abs(distance - threshold.distance) < margin:
         return "inconclusive"
-    return "near" if Threshold(limit, "").accepts(distance) else "far"
-
-
-def order(judgements: Sequence[Judgement]) -> list[int]:
-    """Rows from the likeliest to the least likely: by score, and by distance where scores are equal."""
-    return sorted(range(len(judgements)), key=lambda i: (-judgements[i].score, judgements[i].distance))
+    return "near" if threshold.accepts(distance) else "far"

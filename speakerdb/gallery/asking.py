@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
-from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.audio import Source
@@ -17,10 +17,11 @@ from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, InputError, NoSuchSpeaker, printable
-from speakerdb.gallery.deciding import basis_of, identification, ranked, verification
+from speakerdb.gallery.deciding import candidates, identification, judgements, verification
 from speakerdb.gallery.enrollment import Enrollment, several
+from speakerdb.gallery.feedback import KEPT
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, line_for, require_same
+from speakerdb.gallery.opened import Progress, judge_by, line_for, require_identity, require_same
 from speakerdb.gallery.results import (
     Candidate,
     ComparedPair,
@@ -29,8 +30,8 @@ from speakerdb.gallery.results import (
     Neighbour,
     Verification,
 )
-from speakerdb.store import records
-from speakerdb.store.found import Found, named
+from speakerdb.store import decisions, records
+from speakerdb.store.found import named, speakers
 from speakerdb.store.records import GalleryIdentity
 
 UNIT_TOLERANCE = 1e-3
@@ -70,8 +71,8 @@ class Asking(Enrollment):
             heard_by = self.encoder
             self._answerable(asked, heard_by)
             probe = _heard(heard_by, source, rate_hz, progress)
-        candidates, gallery = self._candidates(probe, top, asked, heard_by)
-        return identification(probe, candidates, margin, top, gallery)
+        found, gallery = self._candidates(probe, top, asked, heard_by)
+        return identification(probe, found, margin, top, gallery)
 
     def _answerable(self, asked: Asked, encoder: Encoder) -> None:
         """Raise, before a recording is heard, what would be raised after it."""
@@ -87,37 +88,34 @@ class Asking(Enrollment):
         Raises: EmptyGallery; NoSuchGallery.
         """
         with self._lock, self._existing().reading() as connection:
-            found, _ = self._found_near(connection, records.identity(connection), vector, top)
-        apart = distances(vector, np.stack([near.voiceprint for near in found]))
-        neighbours = [Neighbour(near.speaker, float(apart[i])) for i, near in enumerate(found)]
-        return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:top]
+            near = self._view.nearest(connection, require_identity(connection), vector, top)
+            apart = distances(vector, near.voiceprints)
+            rows = np.argsort(apart, kind="stable")[:top].tolist()
+            found = speakers(connection, near, rows)
+        return [Neighbour(one.speaker, float(apart[i])) for one, i in zip(found, rows, strict=True)]
 
     def _candidates(
         self, probe: Utterance, top: int, asked: Asked, heard_by: Encoder | None
     ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
-        """The index's nearest, scored exactly, from the likeliest on; and which gallery it was."""
-        with self._lock, self._existing().reading() as connection:  # in this order no state is older than the index's
-            identity = records.identity(connection)
-            if identity is None:
-                raise EmptyGallery
-            encoder = self._encoder_of(identity)
-            if heard_by is not None:
-                require_same(identity.encoder, heard_by)  # the gallery may have moved while this one listened
-            require_vector_of(encoder, probe)
-            nearest, searched = self._found_near(connection, identity, probe.vector, top)
-            judge = self._judge(encoder, connection)
-        line = line_for(asked, judge, encoder, searched)
-        return ranked(judge, line, probe.vector, probe.quality.net_speech_s, nearest), identity
+        """The likeliest of the index's nearest, scored exactly, as many as are told of; and which gallery it was.
 
-    def _found_near(
-        self, connection: Connection, identity: GalleryIdentity | None, vector: Vector, count: int
-    ) -> tuple[list[Found], int]:
-        if identity is None:
-            raise EmptyGallery
-        nearest, searched = self._view.nearest(connection, identity, vector, count)
-        if not nearest:
-            raise EmptyGallery
-        return nearest, searched
+        The session outlasts the lock: who the likeliest are is read when they are known, and of the same state.
+        """
+        with contextlib.ExitStack() as session:
+            with self._lock:  # before the session, so that no state is older than the index's
+                connection = session.enter_context(self._existing().reading())
+                identity = require_identity(connection)
+                encoder = self._encoder_of(identity)
+                if heard_by is not None:
+                    require_same(identity.encoder, heard_by)  # the gallery may have moved while this one listened
+                require_vector_of(encoder, probe)
+                near = self._view.nearest(connection, identity, probe.vector, top)
+            judge = self._judge(encoder, connection)
+            scores = judge.scores(probe.vector, near.voiceprints)
+            rows = scores.order()[: max(top, KEPT)]
+            found = speakers(connection, near, rows)
+        line = line_for(asked, judge, encoder, near.searched)
+        return candidates(judge, line, scores.of(rows), probe.quality.net_speech_s, found), identity
 
     def verify(
         self,
@@ -141,18 +139,16 @@ class Asking(Enrollment):
         """
         speaker, asked = usable_name(name), Asked(threshold, fmr, margin=margin)
         with self._existing().reading() as connection:
-            identity = records.identity(connection)
-            if identity is None:
-                raise EmptyGallery
-            encoder = self._encoder_of(identity)
-            judge = self._judge(encoder, connection)
-            line = line_for(asked, judge, encoder, None)
-            claimed = named(connection, speaker)
+            identity = require_identity(connection)
+            own, claimed = decisions.calibration(connection), named(connection, speaker)
+        encoder = self._encoder_of(identity)
+        judge = judge_by(encoder, own)
+        line = line_for(asked, judge, encoder, None)
         if claimed is None:
             raise NoSuchSpeaker(speaker)
         probe = _heard(encoder, source, rate_hz, progress)
-        basis = basis_of(probe.quality.net_speech_s, [claimed.enrolled])
-        [judged] = judge.judge(probe.vector, claimed.voiceprint[None], basis, line)
+        scores = judge.scores(probe.vector, claimed.voiceprint[None])
+        [judged] = judgements(judge, line, scores, probe.quality.net_speech_s, [claimed])
         return verification(probe, claimed, judged, identity)
 
     def compare(
@@ -174,7 +170,7 @@ class Asking(Enrollment):
         for i, first in enumerate(heard):
             for second in heard[i + 1 :]:
                 basis = Basis(first.quality.net_speech_s, [second.quality.net_speech_s], [1])
-                [found] = judge.judge(first.vector, second.vector[None], basis, line)
+                [found] = judge.judge(judge.scores(first.vector, second.vector[None]), basis, line)
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
         return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])

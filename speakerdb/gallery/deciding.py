@@ -8,13 +8,13 @@ import numpy as np
 
 from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Criterion
-from speakerdb.decision.judging import Judge, Judgement, order
+from speakerdb.decision.judging import Judge, Judgement, Scores
 from speakerdb.embedding import Vector
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.gallery.feedback import KEPT, Compared, Decision
 from speakerdb.gallery.results import Candidate, Identification, Verification
 from speakerdb.store.found import Found
-from speakerdb.store.records import Enrolled, GalleryIdentity
+from speakerdb.store.records import GalleryIdentity
 
 ACCEPTED, REJECTED, UNKNOWN, INCONCLUSIVE = "accepted", "rejected", "unknown", "inconclusive"
 
@@ -23,15 +23,26 @@ def ranked(
     judge: Judge, line: Criterion, probe: Vector, probe_s: float, found: Sequence[Found]
 ) -> list[tuple[Candidate, Judgement]]:
     """Speakers of the gallery beside a probe, the likeliest first."""
-    prints = np.stack([voiceprint for *_, voiceprint in found])
-    basis = basis_of(probe_s, [enrolled for _, _, enrolled, _ in found])
-    judged = judge.judge(probe, prints, basis, line)
-    return [(_candidate(found[i], judged[i]), judged[i]) for i in order(judged)]
+    scores = judge.scores(probe, np.stack([one.voiceprint for one in found]))
+    rows = scores.order()
+    return candidates(judge, line, scores.of(rows), probe_s, [found[i] for i in rows])
 
 
-def basis_of(probe_s: float, enrolled: Sequence[Enrolled]) -> Basis:
-    """What comparisons of a probe with speakers rest on."""
-    return Basis(probe_s, [one.net_speech_s for one in enrolled], [one.recordings for one in enrolled])
+def candidates(
+    judge: Judge, line: Criterion, scores: Scores, probe_s: float, found: Sequence[Found]
+) -> list[tuple[Candidate, Judgement]]:
+    """Speakers as they are listed, and how each is judged. Args: as `judgements`."""
+    judged = judgements(judge, line, scores, probe_s, found)
+    return [(_candidate(one, its), its) for one, its in zip(found, judged, strict=True)]
+
+
+def judgements(
+    judge: Judge, line: Criterion, scores: Scores, probe_s: float, found: Sequence[Found]
+) -> list[Judgement]:
+    """How each speaker is judged. Args: scores: of a probe beside them, row by row; probe_s: its net speech."""
+    enrolled = [one.enrolled for one in found]
+    basis = Basis(probe_s, [one.net_speech_s for one in enrolled], [one.recordings for one in enrolled])
+    return judge.judge(scores, basis, line)
 
 
 def identification(

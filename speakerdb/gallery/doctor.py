@@ -21,6 +21,7 @@ from speakerdb.gallery.results import Complaint
 from speakerdb.gallery.screening import Floats, beside_the_others, same_person
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import records
+from speakerdb.store.found import speakers
 from speakerdb.store.recordings import Ids, Recordings
 from speakerdb.store.records import GalleryIdentity
 
@@ -131,8 +132,9 @@ def _duplicates(
     seen = set()
     for i, speaker in enumerate(held.people):
         voice = held.voiceprints[i]
-        near = [other for other in view.nearest(connection, identity, voice, NEIGHBOURS + 1)[0] if other.id != speaker]
-        near = [other for other in near[:NEIGHBOURS] if other.id in place]
+        found = view.nearest(connection, identity, voice, NEIGHBOURS + 1)
+        others = [row for row, other in enumerate(found.ids) if other != speaker and other in place]
+        near = speakers(connection, found, others[:NEIGHBOURS])
         if not near:
             continue
         for candidate, judged in ranked(judge, line, voice, float(held.enrolled_s[i]), near):

@@ -99,7 +99,7 @@ class OpenGallery:
         elif self._found() is not None:
             with self._existing().reading() as fresh:
                 own = decisions.calibration(fresh)
-        return Judge(encoder.cohort, own or encoder.card.calibration)
+        return judge_by(encoder, own)
 
     def _found(self) -> Database | None:
         """The database, where there is one by now: another process may have made it."""
@@ -145,9 +145,7 @@ class OpenGallery:
 
     def _bound(self, connection: Connection, encoder: Encoder) -> GalleryIdentity:
         """The gallery's row, where its vectors are this encoder's. Raises: EmptyGallery; EncoderMismatch."""
-        identity = records.identity(connection)
-        if identity is None:
-            raise EmptyGallery
+        identity = require_identity(connection)
         require_same(identity.encoder, encoder)
         return identity
 
@@ -176,6 +174,19 @@ def line_for(asked: Asked, judge: Judge, encoder: Encoder, searched: int | None)
     """The line for what is asked. Args: searched: speakers in the gallery for a search, else None."""
     card = encoder.card
     return criterion(asked, judge.calibration, card.threshold_distance, card.threshold_origin, searched)
+
+
+def judge_by(encoder: Encoder, own: Calibration | None) -> Judge:
+    """Scores as the encoder makes them, and what they mean. Args: own: the gallery's calibration, where it has one."""
+    return Judge(encoder.cohort, own or encoder.card.calibration)
+
+
+def require_identity(connection: Connection) -> GalleryIdentity:
+    """The gallery's row. Raises: EmptyGallery before the first enrollment."""
+    identity = records.identity(connection)
+    if identity is None:
+        raise EmptyGallery
+    return identity
 
 
 def require_speaker(connection: Connection, name: str) -> int:

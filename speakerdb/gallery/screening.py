@@ -21,7 +21,7 @@ from speakerdb.errors import OutlierRecording, PossibleDuplicate
 from speakerdb.gallery.deciding import ranked
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import records
-from speakerdb.store.found import Found
+from speakerdb.store.found import Found, speakers
 from speakerdb.store.recordings import recordings
 from speakerdb.store.records import Enrolled, GalleryIdentity
 
@@ -92,18 +92,18 @@ def require_new(
     Args: connection, identity: None before the first enrollment.
     """
     speaker, _, enrolled, voice = newcomer
-    found = [other for other in waiting if other.speaker != speaker]
-    searched = len(found)
+    others = [other for other in waiting if other.speaker != speaker]
+    searched = len(others)
     if connection is not None and identity is not None and records.anybody(connection):
         if records.speaker_id(connection, speaker) is not None:
             return
-        near, size = view.nearest(connection, identity, voice, 1)
-        found += near
-        searched += size
-    if judge.calibration is None or not found:
+        near = view.nearest(connection, identity, voice, 1)
+        others += speakers(connection, near, list(range(len(near.ids))))
+        searched += near.searched
+    if judge.calibration is None or not others:
         return
     line = criterion(Asked(fpir=settings.DUPLICATE_FPIR), judge.calibration, None, "", searched)
-    best, judged = ranked(judge, line, voice, enrolled.net_speech_s, found)[0]
+    best, judged = ranked(judge, line, voice, enrolled.net_speech_s, others)[0]
     if same_person(judged):
         raise PossibleDuplicate(speaker, best.speaker, judged.distance, judged.threshold.distance, judged.llr or 0.0)
 

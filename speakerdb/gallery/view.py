@@ -15,14 +15,14 @@ from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.embedding import Vector
-from speakerdb.errors import StorageError
+from speakerdb.errors import EmptyGallery, StorageError
 from speakerdb.gallery.building import Successor, build
 from speakerdb.index import snapshot
 from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
 from speakerdb.store import records
 from speakerdb.store.database import Database, translated
-from speakerdb.store.found import Found, found
+from speakerdb.store.found import Near, voiceprints
 from speakerdb.store.records import DamagedRow, GalleryIdentity
 
 FOLDER = "index"
@@ -54,20 +54,20 @@ class IndexView:
         self._changed_since_saved = 0
         self._successor: Successor | None = None
 
-    def nearest(
-        self, connection: Connection, identity: GalleryIdentity, query: Vector, count: int
-    ) -> tuple[list[Found], int]:
-        """The speakers nearest to a unit vector as of the connection's state, a few more, and how many were searched.
+    def nearest(self, connection: Connection, identity: GalleryIdentity, query: Vector, count: int) -> Near:
+        """The speakers nearest to a unit vector as of the connection's state, and a few more.
 
-        Raises: DamagedRow where the database has lost a row.
+        Raises: EmptyGallery; DamagedRow where the database has lost a row.
         """
         for index in (self.caught_up, self.rebuild):  # the second where the first knows somebody who is not there
             searched = index(connection, identity)
+            if not len(searched):
+                raise EmptyGallery
             ids = _search(searched, query, count)
-            near = found(connection, ids)
-            if len(near) == len(ids):
-                return near, len(searched)
-        raise DamagedRow("a voiceprint has no speaker")
+            prints = voiceprints(connection, ids)
+            if prints is not None:
+                return Near(ids, prints, len(searched))
+        raise DamagedRow("a speaker of the index has no voiceprint")
 
     def caught_up(self, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
         """The index at the connection's generation: loaded, replayed from the change log, or built from SQL."""
@@ -183,7 +183,5 @@ def _binding(identity: GalleryIdentity) -> snapshot.Binding:
 
 
 def _search(index: VectorIndex, query: Vector, count: int) -> list[int]:
-    if not len(index):
-        return []
     ids, _ = index.search(query[None], min(max(count + SPARE, settings.RESCORED), len(index)))
-    return [int(speaker) for speaker in ids[0] if speaker != MISSING]
+    return [speaker for speaker in ids[0].tolist() if speaker != MISSING]

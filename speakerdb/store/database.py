@@ -13,9 +13,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
@@ -31,6 +30,7 @@ from speakerdb.errors import (
     StorageError,
     printable,
 )
+from speakerdb.store.driver import driver
 from speakerdb.store.forking import GATE
 from speakerdb.store.records import DamagedRow
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
@@ -59,7 +59,8 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database throughout."""
-        with self._transaction("BEGIN") as connection:
+        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
+            driver(connection).execute("BEGIN")  # closing ends it: the pool rolls back what it is given back
             yield connection
 
     @contextlib.contextmanager
@@ -68,17 +69,8 @@ class Database:
 
         On leaving without an error the commit has been fsynced.
         """
-        with self._transaction(WRITE) as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
-        with (
-            translated(self.path),
-            GATE.passed(),
-            self._engine.connect().execution_options(speakerdb_begin=begin) as connection,
-            connection.begin(),
-        ):
+        with translated(self.path), GATE.passed(), self._engine.connect() as connection, connection.begin():
+            _begin_writing(driver(connection))
             yield connection
 
     @contextlib.contextmanager
@@ -88,11 +80,11 @@ class Database:
         A migration that makes a table anew drops the old one, which would delete all rows that refer to it.
         """
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
-            raw: Any = connection.connection.driver_connection
+            raw = driver(connection)
             raw.execute("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
             try:
-                connection = connection.execution_options(speakerdb_begin=WRITE)
                 with connection.begin():
+                    _begin_writing(raw)
                     yield connection
                     if connection.execute(text("PRAGMA foreign_key_check")).first():
                         raise GalleryDamaged(str(self.path), "rows refer to rows that are not there")
@@ -114,20 +106,20 @@ class Database:
 
     def _rewrite(self) -> None:
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
-            raw: Any = connection.connection.driver_connection
+            raw = driver(connection)
             raw.execute("PRAGMA temp_store = MEMORY")  # no copy of the voices in the system's temporary folder
             raw.execute("VACUUM")
 
     def keep_wal(self) -> None:
         """See to it that the file is in WAL mode; not before it is known to be a gallery, since that writes to it."""
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
-            raw: Any = connection.connection.driver_connection
+            raw = driver(connection)
             raw.execute("PRAGMA journal_mode = WAL")
 
     def truncate_wal(self) -> bool:
         """Move the log into the database and cut it to nothing; False where a reader elsewhere needs it still."""
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
-            raw: Any = connection.connection.driver_connection
+            raw = driver(connection)
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
 
@@ -137,7 +129,7 @@ class Database:
         Args: file: where the target lies; an error names the one of the two whose disk it is.
         """
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
-            raw: Any = connection.connection.driver_connection
+            raw = driver(connection)
             try:
                 raw.backup(target)
             except sqlite3.Error as error:
@@ -329,22 +321,13 @@ def _is_full(path: Path) -> bool:
 
 
 def _engine(path: Path, options: str) -> Engine:
-    engine = create_engine(
+    return create_engine(
         "sqlite://",
         creator=lambda: _connect(path, options),
         poolclass=QueuePool,
         pool_size=4,
         max_overflow=28,
     )
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:  # the driver would begin only at the first write, and never IMMEDIATE
-        if connection.get_execution_options().get("speakerdb_begin") == WRITE:
-            _begin_writing(connection.connection.driver_connection)
-        else:
-            connection.exec_driver_sql("BEGIN")
-
-    return engine
 
 
 def _begin_writing(connection: sqlite3.Connection) -> None:

@@ -9,14 +9,16 @@ import json
 import math
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import Connection, delete, insert, select
 
 from speakerdb.calibration import Calibration
+from speakerdb.store.driver import driver
 from speakerdb.store.records import DamagedRow, now
 from speakerdb.store.schema import CALIBRATION, FEEDBACK
 
-KEPT = select(CALIBRATION.c.content, CALIBRATION.c.content_crc32)
+KEPT = "SELECT content, content_crc32 FROM calibration"
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,17 @@ class Said:
 
 def calibration(connection: Connection) -> Calibration | None:
     """The gallery's own; None where it has none. Raises: DamagedRow where it is not what was written."""
-    row = connection.execute(KEPT).first()
-    if row is None:
-        return None
+    row = driver(connection).execute(KEPT).fetchone()
+    return None if row is None else _parsed(*row)
+
+
+@lru_cache(maxsize=2)
+def _parsed(content: str, crc32: int) -> Calibration:
+    """Parsed once while it is the same text: most galleries that have a calibration ask for it with every answer."""
     try:
-        if zlib.crc32(row.content.encode()) != row.content_crc32:
+        if zlib.crc32(content.encode()) != crc32:
             raise DamagedRow("the calibration's checksum does not agree")
-        return Calibration.parse(json.loads(row.content))
+        return Calibration.parse(json.loads(content))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedRow("the calibration is not what was written") from error
 

@@ -1,29 +1,41 @@
-"""Speakers that a search has found or a name names, read in one statement: what an answer costs beside the voice."""
+"""Speakers that a search has found or a name names: what an answer costs beside the voice.
+
+Of all candidates the voiceprints alone are read; names and seconds of speech, on three pages more, of those who are
+shown.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection
 
-from speakerdb.embedding import Vector
-from speakerdb.store.records import DamagedRow, Enrolled, checked_name, from_blob
+from speakerdb.embedding import Vector, Vectors
+from speakerdb.store.driver import driver
+from speakerdb.store.records import STORED, DamagedRow, Enrolled, checked_blob, checked_name, from_blob
 
-COLUMNS = """
-    SELECT speaker.id, speaker.name, speaker.name_crc32, voiceprint.vector, voiceprint.vector_crc32, voiceprint.count,
+SPEAKER = """
+    SELECT speaker.id, speaker.name, speaker.name_crc32, voiceprint.count,
            (SELECT sum(net_speech_s) FROM enrollment WHERE speaker_id = speaker.id)
 """
+PRINT = "voiceprint.vector, voiceprint.vector_crc32"
 
-# SQLite's own words: one statement for any number of ids, handed to the driver as it is, in half of the time. CROSS
-# JOIN keeps the order of the tables; SQLite would go through a small table of speakers as a whole.
+# One statement for any number of ids, in a list of JSON's, which Python writes alike. CROSS JOIN keeps the order of the
+# tables; SQLite would go through a small table of speakers as a whole.
+PRINTS_BY_ID = f"""
+    SELECT speaker_id, {PRINT} FROM json_each(?) AS wanted
+    CROSS JOIN voiceprint ON voiceprint.speaker_id = wanted.value
+"""
 BY_ID = f"""
-    {COLUMNS} FROM json_each(?) AS wanted
+    {SPEAKER} FROM json_each(?) AS wanted
     CROSS JOIN speaker ON speaker.id = wanted.value
     CROSS JOIN voiceprint ON voiceprint.speaker_id = speaker.id
 """
-BY_NAME = f"{COLUMNS} FROM speaker LEFT JOIN voiceprint ON voiceprint.speaker_id = speaker.id WHERE speaker.name = ?"
+BY_NAME = f"""
+    {SPEAKER}, {PRINT} FROM speaker LEFT JOIN voiceprint ON voiceprint.speaker_id = speaker.id WHERE speaker.name = ?
+"""
 
 
 class Found(NamedTuple):
@@ -35,27 +47,45 @@ class Found(NamedTuple):
     voiceprint: Vector
 
 
-def found(connection: Connection, ids: Sequence[int]) -> list[Found]:
-    """The speakers with these ids, in their order; without those who are not there or have nothing enrolled.
+class Near(NamedTuple):
+    """What a search found: speakers' ids, their voiceprints [n, dimension], and how many speakers were searched."""
+
+    ids: list[int]
+    voiceprints: Vectors
+    searched: int
+
+
+def voiceprints(connection: Connection, ids: list[int]) -> Vectors | None:
+    """Voiceprints of speakers, float32 [n, dimension], in their order; None where somebody has none. One id or more.
 
     Raises: DamagedRow where something is not what was written.
     """
-    return [_found(*row) for row in connection.exec_driver_sql(BY_ID, (json.dumps(list(ids)),))]
+    stored = driver(connection).execute(PRINTS_BY_ID, (str(ids),))
+    blobs = [checked_blob(blob, crc32, row) for row, blob, crc32 in stored]
+    if len(blobs) < len(ids):
+        return None
+    return np.frombuffer(b"".join(blobs), STORED).reshape(len(ids), -1).astype(np.float32)
+
+
+def speakers(connection: Connection, near: Near, rows: list[int]) -> list[Found]:
+    """Who these rows of what a search found are, in their order. Raises: DamagedRow as `voiceprints`."""
+    stored = driver(connection).execute(BY_ID, (str([near.ids[i] for i in rows]),)).fetchall()
+    if len(stored) < len(rows):
+        raise DamagedRow("a voiceprint has no speaker")
+    return [_found(row, near.voiceprints[i]) for row, i in zip(stored, rows, strict=True)]
 
 
 def named(connection: Connection, name: str) -> Found | None:
-    """The speaker of that name, None where nobody has it. Raises: DamagedRow as `found`."""
-    row = connection.exec_driver_sql(BY_NAME, (name,)).first()
-    return None if row is None else _found(*row)
+    """The speaker of that name, None where nobody has it. Raises: DamagedRow as `voiceprints`."""
+    row = driver(connection).execute(BY_NAME, (name,)).fetchone()
+    if row is None:
+        return None
+    *speaker, vector, vector_crc32 = row
+    return _found(speaker, from_blob(vector, vector_crc32, row[0]))
 
 
-def _found(row: int, name: str, name_crc32: int, vector: bytes, vector_crc32: int, count: int, seconds: float) -> Found:
-    return Found(
-        checked_name(row, name, name_crc32), row, _enrolled(count, seconds), from_blob(vector, vector_crc32, row)
-    )
-
-
-def _enrolled(count: int, seconds: float) -> Enrolled:
+def _found(speaker: Sequence[Any], voiceprint: Vector) -> Found:
+    row, name, name_crc32, count, seconds = speaker
     if not isinstance(seconds, float) or not isinstance(count, int):
         raise DamagedRow("a speaker's enrollments are not what was written")
-    return Enrolled(count, seconds)
+    return Found(checked_name(row, name, name_crc32), row, Enrolled(count, seconds), voiceprint)

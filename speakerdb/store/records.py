@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector, Vectors, average
+from speakerdb.store.driver import driver
 from speakerdb.store.schema import (
     CHANGE,
     ENCODER,
@@ -32,15 +33,11 @@ STORED = np.dtype("<f4")
 BATCH_ROWS = 4096
 NAMES = select(SPEAKER.c.id, SPEAKER.c.name, SPEAKER.c.name_crc32)
 PRINTS = select(VOICEPRINT.c.speaker_id, VOICEPRINT.c.vector, VOICEPRINT.c.vector_crc32)
-IDENTITY = select(
-    GALLERY.c.uuid,
-    GALLERY.c.generation,
-    GALLERY.c.created,
-    ENCODER.c.name,
-    ENCODER.c.version,
-    ENCODER.c.sha256,
-    ENCODER.c.dimension,
-).join(ENCODER, GALLERY.c.encoder_id == ENCODER.c.id)
+IDENTITY = """
+    SELECT gallery.uuid, gallery.generation, gallery.created,
+           encoder.name, encoder.version, encoder.sha256, encoder.dimension
+    FROM gallery JOIN encoder ON encoder.id = gallery.encoder_id
+"""
 LARGEST_ID = (1 << 63) - 1
 """SQLite's; a larger number cannot even be asked for."""
 
@@ -111,20 +108,11 @@ def _inserted(connection: Connection, table: Table, values: dict[str, Any]) -> i
 
 def identity(connection: Connection) -> GalleryIdentity | None:
     """The gallery's row, None before the first enrollment."""
-    found = connection.execute(IDENTITY).first()
+    found = driver(connection).execute(IDENTITY).fetchone()
     if found is None:
         return None
-    return GalleryIdentity(
-        _typed(found.uuid, str),
-        _typed(found.generation, int),
-        _typed(found.created, str),
-        EncoderIdentity(
-            _typed(found.name, str),
-            _typed(found.version, str),
-            _typed(found.sha256, str),
-            _typed(found.dimension, int),
-        ),
-    )
+    values = [_typed(value, kind) for value, kind in zip(found, (str, int, str, str, str, str, int), strict=True)]
+    return GalleryIdentity(values[0], values[1], values[2], EncoderIdentity(*values[3:]))
 
 
 def generation(connection: Connection) -> int:
@@ -406,9 +394,14 @@ def from_blob(blob: bytes, crc32: int, speaker: int) -> Vector:
     The checksum starts from the speaker's id, so a vector that strayed to another speaker's row does not agree.
     Raises: DamagedRow where it does not: a bit that flipped would be a wrong distance.
     """
+    return np.frombuffer(checked_blob(blob, crc32, speaker), STORED).astype(np.float32)
+
+
+def checked_blob(blob: bytes, crc32: int, speaker: int) -> bytes:
+    """A vector's bytes as they were written. Raises: DamagedRow."""
     if blob_crc32(_typed(blob, bytes), speaker) != crc32:
         raise DamagedRow("a vector's checksum does not agree")
-    return np.frombuffer(blob, STORED).astype(np.float32)
+    return blob
 
 
 class DamagedRow(Exception):
