@@ -20,7 +20,7 @@ from training.commands.train import train_recipe
 def build(recipe: str, out: Path, **where: Any) -> None:
     """Do all of it: prepare, train, export.
 
-    Example: python -m training build --recipe second --work ~/speakerdb-work --out bundle
+    Example: python -m training build --recipe third --work ~/speakerdb-work --out bundle
     """
     read, console, at = read_recipe(recipe), Console(stderr=True), Places(**where)
     prepare_recipe(read, at, console)

@@ -43,7 +43,7 @@ class Places:
 def places(command: Callable[..., None]) -> Callable[..., None]:
     """The options that all commands of a recipe share."""
     options = [
-        click.option("--recipe", default="second", show_default=True, help="A name in training/recipes, or a file."),
+        click.option("--recipe", default="third", show_default=True, help="A name in training/recipes, or a file."),
         click.option("--corpora", type=FOLDER, default="../shared/corpora", show_default=True),
         click.option(
             "--teachers",
