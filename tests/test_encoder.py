@@ -176,7 +176,7 @@ def test_many_recordings_come_in_their_order(encoder):
     found = list(encoder.embed_many(path_of(name) for name in names))
     assert len(found) == len(names)
     for vector, name in zip(found, names, strict=True):
-        assert difference(vector, encoder.embed(path_of(name))) <= 1e-6
+        assert difference(vector, encoder.embed(path_of(name))) <= 1e-5  # on one core and on all: other roundings
 
 
 def test_many_recordings_are_asked_for_a_few_at_a_time(encoder):

@@ -519,7 +519,7 @@ def test_a_removed_recording_is_taken_out_of_the_average(people, clips, exact):
     assert (removed.speaker, removed.enrollments, removed.speaker_removed) == ("ana", 1, False)
     assert listed(people)["ana"] == 1
     distance = people.identify(*clips("ana_2")).distance
-    assert distance == pytest.approx(exact("ana_2", ["ana_2"]), abs=1e-6)
+    assert distance == pytest.approx(exact("ana_2", ["ana_2"]), abs=1e-5)
     with pytest.raises(NoSuchEnrollment):
         people.remove_enrollment(first.id)
     assert people.remove_enrollment(second.id).speaker_removed
@@ -995,8 +995,8 @@ def other_bundle(encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.helper.set_model_props(model, {"purpose": "another hash"})
     content = model.SerializeToString()
     (folder / "encoder.onnx").write_bytes(content)
-    named = {"name": "other", "version": "9", "sha256": hashlib.sha256(content).hexdigest(), "cohort": None}
-    card = encoder.card.raw | named
+    named = {"name": "other", "version": "9", "sha256": hashlib.sha256(content).hexdigest()}
+    card = encoder.card.raw | named | {"calibration": None, "cohort": None}  # scores without a cohort are others
     (folder / "card.json").write_text(json.dumps(card))
     return folder
 
