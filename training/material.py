@@ -70,7 +70,8 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     frames = None
     if recipe.transplant:
         graph, folder = teachers / recipe.transplant.graph, work / "teacher-frames"
-        frames = JoinedFeatures([teacher_frames(found[name], name, graph, folder, console) for name in sets])
+        taught = {name: teacher_frames(found[name], name, graph, folder, console) for name in dict.fromkeys(sets)}
+        frames = JoinedFeatures([taught[name] for name in sets])
     seed = recipe.optimization.seed
     sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, seed, frames)
     train = {name: found[name] for name in sets}
