@@ -32,11 +32,11 @@ from speakerdb.calibration.cohort import normalised
 from speakerdb.embedding import Vectors, distances
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.store import database, importing, records
+from speakerdb.store import binding, database, importing
 from speakerdb.store.archive import Line
 from speakerdb.store.archive_reading import Archived
+from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.importing import Newcomer
-from speakerdb.store.records import EncoderIdentity
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CLIP = EXAMPLES / "ana_4.wav"
@@ -69,8 +69,8 @@ def made(folder: Path, voices: Vectors) -> None:
         newcomers = [_newcomer(number, voices[number]) for number in range(start, min(start + BATCH, len(voices)))]
         with store.writing() as connection:
             if start == 0:
-                records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
-            records.record_change(connection, importing.write_all(connection, newcomers))
+                binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+            binding.record_change(connection, importing.write_all(connection, newcomers))
     store.close()
     (folder / "whole").touch(mode=0o600)
 
@@ -161,7 +161,7 @@ def asking(folder: Path, voices: Voices, heard: Utterance) -> list[float]:
         store, one = gallery._writable(), next(number)
         vector = np.random.default_rng(one).permutation(voices.probes[one % len(voices.probes)])
         with store.writing() as connection:
-            records.record_change(connection, importing.write_all(connection, [_newcomer(one, vector)]))
+            binding.record_change(connection, importing.write_all(connection, [_newcomer(one, vector)]))
         assert gallery.nearest(vector, top=1)[0].speaker == f"speaker {one + 1}"
 
     [adding] = in_turns([add], 40)

@@ -36,7 +36,7 @@ from speakerdb.embedding import Vector, average, normalize
 from speakerdb.encoder.parallel import in_order
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.speech import Quality
-from speakerdb.store import importing, records, upgrade
+from speakerdb.store import binding, fields, importing, records, upgrade, voiceprints
 from speakerdb.store.database import FILE, Database
 
 OLD_GALLERY = Path(__file__).parent.parent / "tests" / "data" / "gallery-0002"
@@ -83,8 +83,8 @@ STEPS: dict[str, tuple[Any, str]] = {
     "rewrite": (Database, "_rewrite"),
     "cut of the log": (Database, "truncate_wal"),
     "new speaker": (records, "add_speaker"),
-    "voiceprint": (records, "refresh_voiceprint"),
-    "note of a change": (records, "record_change"),
+    "voiceprint": (voiceprints, "refresh"),
+    "note of a change": (binding, "record_change"),
     "imported rows": (importing, "write_all"),
     "migration": (upgrade, "run_migrations"),
 }
@@ -291,7 +291,7 @@ def look(folder: Path, possible: list[People], ever: set[str], seen: Seen, where
             if near.speaker != name or near.distance > 1e-5:
                 seen.losses.append(f"{where}: {name} is not found by their voice")
     gone = ever - set().union(*found.values()) if found else ever
-    blobs = [records.to_blob(voice(source))[:PIECE_BYTES] for source in gone]
+    blobs = [fields.to_blob(voice(source))[:PIECE_BYTES] for source in gone]
     for path in folder.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         seen.losses += [f"{where}: {path.name} holds a voice that was removed" for blob in blobs if blob in content]

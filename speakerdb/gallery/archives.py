@@ -12,8 +12,8 @@ from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import require_same
 from speakerdb.gallery.results import Exported, Imported
 from speakerdb.gallery.upkeep import Upkeep
-from speakerdb.store import decisions, records
-from speakerdb.store.records import EncoderIdentity
+from speakerdb.store import binding, decisions, records
+from speakerdb.store.binding import EncoderIdentity
 
 
 class Archives(Upkeep):
@@ -29,7 +29,7 @@ class Archives(Upkeep):
         from speakerdb.store import archive
 
         with self._existing().reading() as connection:
-            identity = records.identity(connection)
+            identity = binding.identity(connection)
             if identity is None:
                 raise EmptyGallery
             return Exported(str(file), *archive.write(connection, identity, Path(file)))
@@ -53,9 +53,9 @@ class Archives(Upkeep):
             opened.check()
             calibration = opened.calibration()
             with self._writable().writing() as connection:
-                there = records.identity(connection)
+                there = binding.identity(connection)
                 if there is None:
-                    records.bind(connection, bound)
+                    binding.bind(connection, bound)
                 elif there.encoder.sha256 != bound.sha256:
                     raise _mismatch(there.encoder, bound)
                 first = not records.anybody(connection)

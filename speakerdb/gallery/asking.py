@@ -31,8 +31,8 @@ from speakerdb.gallery.results import (
     Verification,
 )
 from speakerdb.store import decisions, records
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import named, speakers
-from speakerdb.store.records import GalleryIdentity
 
 UNIT_TOLERANCE = 1e-3
 """Of the length of a vector that was not made here."""

@@ -14,8 +14,9 @@ from speakerdb.embedding import Vectors
 from speakerdb.errors import StorageError
 from speakerdb.index.engine import kind_for, make_index
 from speakerdb.index.protocol import VectorIndex
-from speakerdb.store import records
-from speakerdb.store.records import DamagedRow, GalleryIdentity
+from speakerdb.store import binding, records, voiceprints
+from speakerdb.store.binding import GalleryIdentity
+from speakerdb.store.fields import DamagedRow
 
 Reading = Callable[[], AbstractContextManager[Connection]]
 """Begins a connection that sees one state of the database."""
@@ -45,7 +46,7 @@ def plan(connection: Connection, identity: GalleryIdentity, asked: str) -> Plan:
     if kind == "faiss-ivf":
         from speakerdb.index.inverted_file import training_size
 
-        sample = records.some_voiceprints(connection, training_size(size), size)
+        sample = voiceprints.sample(connection, training_size(size), size)
     return Plan(kind, identity.encoder.dimension, size, sample)
 
 
@@ -60,7 +61,7 @@ def empty(planned: Plan) -> VectorIndex:
 
 def fill(connection: Connection, index: VectorIndex) -> VectorIndex:
     """Add everybody. Raises: DamagedRow where there are speakers without voiceprint."""
-    for speakers, vectors in records.all_voiceprints(connection):
+    for speakers, vectors in voiceprints.in_batches(connection):
         index.add(np.array(speakers, np.int64), vectors)
     known = records.count_speakers(connection)
     if len(index) != known:
@@ -107,7 +108,7 @@ class Successor:
 
 
 def _bound(connection: Connection) -> GalleryIdentity:
-    identity = records.identity(connection)
+    identity = binding.identity(connection)
     if identity is None:
         raise DamagedRow("the gallery's own row is gone")
     return identity

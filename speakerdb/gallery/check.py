@@ -16,9 +16,11 @@ from speakerdb.gallery.results import CheckReport
 from speakerdb.gallery.view import IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
-from speakerdb.store import database, records
+from speakerdb.store import binding, database, records, voiceprints
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database
-from speakerdb.store.records import DamagedRow, GalleryIdentity, Parts
+from speakerdb.store.fields import DamagedRow
+from speakerdb.store.voiceprints import Parts
 
 AVERAGE_TOLERANCE = 1e-6
 ALIKE = 10
@@ -39,7 +41,7 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
     findings = store.integrity()
     store.truncate_wal()
     with store.reading() as connection:
-        identity = records.identity(connection)
+        identity = binding.identity(connection)
         if identity is None:
             raise EmptyGallery
         listed = records.speakers(connection)
@@ -55,7 +57,7 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
 def stored_faults(connection: Connection, identity: GalleryIdentity) -> Iterator[str]:
     """Voiceprints that are missing, damaged, or not the average of their speaker's enrollments."""
     names = {row[0]: row[1] for row in records.speakers(connection)}
-    for parts in records.voiceprint_parts(connection, list(names)):
+    for parts in voiceprints.parts(connection, list(names)):
         fault = _fault(parts, identity.encoder.dimension, repr(printable(names[parts.speaker])))
         if fault:
             yield fault
@@ -83,7 +85,7 @@ def index_faults(connection: Connection, index: VectorIndex) -> Iterator[str]:
     if len(index) != len(listed):
         yield f"the index holds {len(index)} speakers, the database {len(listed)}; run `speakerdb rebuild`"
     chosen = listed[:: max(1, len(listed) // SEARCHED)]
-    prints = records.voiceprints_of(connection, chosen)
+    prints = voiceprints.of_speakers(connection, chosen)
     if not prints:
         return
     found, cosines = index.search(np.stack(list(prints.values())), ALIKE)

@@ -13,8 +13,8 @@ from speakerdb.embedding import Vector
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.gallery.feedback import KEPT, Compared, Decision
 from speakerdb.gallery.results import Candidate, Identification, Verification
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import Found
-from speakerdb.store.records import GalleryIdentity
 
 ACCEPTED, REJECTED, UNKNOWN, INCONCLUSIVE = "accepted", "rejected", "unknown", "inconclusive"
 

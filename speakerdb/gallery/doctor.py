@@ -21,9 +21,9 @@ from speakerdb.gallery.results import Complaint
 from speakerdb.gallery.screening import Floats, beside_the_others, same_person
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import records
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import speakers
 from speakerdb.store.recordings import Ids, Recordings
-from speakerdb.store.records import GalleryIdentity
 
 LEAST_MERGED = 4
 """Recordings of a speaker from which two groups of two can be told apart."""

@@ -8,7 +8,7 @@ from speakerdb import settings
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import ConflictingEnrollment, DuplicateEnrollment, StateError, printable
 from speakerdb.gallery.results import Enrolled, EnrolledRecording, RefusedRecording
-from speakerdb.store import records
+from speakerdb.store import binding, records, voiceprints
 from speakerdb.store.records import NewEnrollment
 
 
@@ -48,8 +48,8 @@ def write_enrollment(
         )
         row = records.add_enrollment(connection, speaker, new)
         enrolled.append(EnrolledRecording(row, new.source, new.net_speech_s, utterance.quality.grade))
-    total = records.refresh_voiceprint(connection, speaker, added=len(enrolled))
-    records.record_change(connection, [speaker])
+    total = voiceprints.refresh(connection, speaker, added=len(enrolled))
+    binding.record_change(connection, [speaker])
     warnings = [line for utterance in accepted for line in utterance.warnings]
     total_s = records.enrolled_speech(connection, [speaker])[speaker].net_speech_s
     return Enrolled(name, new_speaker, enrolled, refused, total, total_s, _complete(total_s), warnings)

@@ -23,9 +23,9 @@ from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, require_same
 from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 from speakerdb.gallery.screening import outliers, pending, require_new
-from speakerdb.store import records
+from speakerdb.store import binding, records
+from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.found import Found
-from speakerdb.store.records import EncoderIdentity
 
 if TYPE_CHECKING:
     from speakerdb.gallery.bulk import Batch
@@ -159,7 +159,7 @@ class Enrollment(Learning):
             if self._found() is not None:
                 stack.enter_context(self._lock)
                 connection = stack.enter_context(self._existing().reading())
-                identity = records.identity(connection)
+                identity = binding.identity(connection)
                 if identity is not None:
                     require_same(identity.encoder, encoder)
             judge = self._judge(encoder, connection)
@@ -207,10 +207,10 @@ def _bind(connection: Connection, encoder: Encoder) -> None:
 
     Raises: EncoderMismatch where the gallery moved to another encoder meanwhile.
     """
-    bound = records.identity(connection)
+    bound = binding.identity(connection)
     if bound is None:
         card = encoder.card
-        records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
     else:
         require_same(bound.encoder, encoder)
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from speakerdb.errors import InputError, StateError
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.decisions import Said
-from speakerdb.store.records import GalleryIdentity
 
 Answer = Literal["correct", "wrong"]
 

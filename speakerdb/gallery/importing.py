@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from speakerdb.errors import InputError, StateError, printable
 from speakerdb.gallery.naming import usable_name
-from speakerdb.store import importing, records
+from speakerdb.store import binding, importing, records, voiceprints
 from speakerdb.store.archive_reading import Archive, Archived
 from speakerdb.store.importing import Newcomer
 
@@ -58,7 +58,7 @@ def take_in(connection: Connection, archive: Archive, on_conflict: OnConflict) -
             if new:
                 newcomers.append(_newcomer(connection, name, new, taken.get(name), on_conflict, tally))
         _write(connection, newcomers, tally)
-    records.record_change(connection, tally.changed)
+    binding.record_change(connection, tally.changed)
     return tally
 
 
@@ -78,7 +78,7 @@ def _write(connection: Connection, newcomers: list[Newcomer], tally: Tally) -> N
     ids = importing.write_all(connection, newcomers)
     for one, speaker in zip(newcomers, ids, strict=True):
         if one.id is not None:
-            records.refresh_voiceprint(connection, speaker, added=len(one.recordings))
+            voiceprints.refresh(connection, speaker, added=len(one.recordings))
     tally.changed += ids
     tally.speakers += sum(one.id is None for one in newcomers)
     tally.recordings += sum(len(one.recordings) for one in newcomers)

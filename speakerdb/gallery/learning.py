@@ -19,7 +19,7 @@ from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, require_speaker
 from speakerdb.gallery.results import Calibrated, FeedbackKept
-from speakerdb.store import decisions, records
+from speakerdb.store import binding, decisions, records, voiceprints
 from speakerdb.store.recordings import recordings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Learning(Archives):
         if answer not in ("correct", "wrong") or (speaker is not None and stranger):
             raise InputError("say `correct`, `wrong`, or `wrong` with --speaker NAME or --stranger")
         with self._existing().writing() as connection:
-            identity = records.identity(connection)
+            identity = binding.identity(connection)
             if identity is None:
                 raise EmptyGallery
             found = Decision.parse(decision, identity)
@@ -130,7 +130,7 @@ class Learning(Archives):
         listed = read_model_trials(file)
         with self._existing().reading() as connection:
             rows = {name: require_speaker(connection, usable_name(name)) for name in {trial.model for trial in listed}}
-            prints = records.voiceprints_of(connection, list(rows.values()))
+            prints = voiceprints.of_speakers(connection, list(rows.values()))
             enrolled = records.enrolled_speech(connection, list(rows.values()))
         files = list(dict.fromkeys(trial.clip for trial in listed))
         heard = {}

@@ -8,9 +8,9 @@ from functools import partial
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import AudioNotKept, EmptyGallery
 from speakerdb.gallery.results import Moved
-from speakerdb.store import records, reembedding
+from speakerdb.store import binding, reembedding
+from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.database import Database
-from speakerdb.store.records import EncoderIdentity
 
 COMMIT_RECORDINGS = 64
 """Staged in one transaction: what a command that is killed does twice."""
@@ -28,7 +28,7 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
     card = encoder.card
     identity = EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
     with store.reading() as connection:
-        found = records.identity(connection)
+        found = binding.identity(connection)
         if found is None:
             raise EmptyGallery
         before = found.encoder

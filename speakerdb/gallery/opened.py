@@ -20,9 +20,9 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, NoSuchGallery, NoSuchSpeaker, StorageError
 from speakerdb.gallery.view import IndexView
-from speakerdb.store import database, decisions, records
+from speakerdb.store import binding, database, decisions, records
+from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
 from speakerdb.store.database import Database
-from speakerdb.store.records import EncoderIdentity, GalleryIdentity
 
 Progress = Callable[[int, int, float, float | None], None]
 """Called with the recording's number from 0, how many there are, its seconds done, and its seconds in all if known."""
@@ -60,7 +60,7 @@ class OpenGallery:
     def _settle(self) -> None:
         """The index as of now, where there is one in memory; what cannot be read now is told by who needs it."""
         with contextlib.suppress(StorageError), self._existing().reading() as connection:
-            identity = records.identity(connection)
+            identity = binding.identity(connection)
             if identity is not None:
                 self._view.settle(connection, identity)
 
@@ -113,7 +113,7 @@ class OpenGallery:
         if found is not None:
             try:
                 with found.reading() as connection:
-                    generation = records.generation(connection)
+                    generation = binding.generation(connection)
                 self._view.drop_later(generation)
             except BaseException:
                 found.close()
@@ -137,11 +137,11 @@ class OpenGallery:
         if found is None:
             return None
         with found.reading() as connection:
-            return records.identity(connection)
+            return binding.identity(connection)
 
     def _generation(self) -> int:
         with self._existing().reading() as connection:
-            return records.generation(connection)
+            return binding.generation(connection)
 
     def _bound(self, connection: Connection, encoder: Encoder) -> GalleryIdentity:
         """The gallery's row, where its vectors are this encoder's. Raises: EmptyGallery; EncoderMismatch."""
@@ -183,7 +183,7 @@ def judge_by(encoder: Encoder, own: Calibration | None) -> Judge:
 
 def require_identity(connection: Connection) -> GalleryIdentity:
     """The gallery's row. Raises: EmptyGallery before the first enrollment."""
-    identity = records.identity(connection)
+    identity = binding.identity(connection)
     if identity is None:
         raise EmptyGallery
     return identity

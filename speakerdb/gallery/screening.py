@@ -21,9 +21,10 @@ from speakerdb.errors import OutlierRecording, PossibleDuplicate
 from speakerdb.gallery.deciding import ranked
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import records
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import Found, speakers
 from speakerdb.store.recordings import recordings
-from speakerdb.store.records import Enrolled, GalleryIdentity
+from speakerdb.store.records import Enrolled
 
 Floats = npt.NDArray[np.float64]
 

@@ -26,7 +26,7 @@ from speakerdb.gallery.results import (
     Renamed,
     SpeakerInfo,
 )
-from speakerdb.store import database, records
+from speakerdb.store import binding, database, records, voiceprints
 from speakerdb.store.recordings import move_recording, recordings
 
 
@@ -69,7 +69,7 @@ class Upkeep(OpenGallery):
             speaker = require_speaker(connection, speaker_name)
             count = len(records.enrollments_of(connection, speaker))
             records.remove_speaker(connection, speaker)
-            records.record_change(connection, [speaker])
+            binding.record_change(connection, [speaker])
         return Removed(speaker_name, count, True, store.erase_deleted())
 
     def remove_enrollment(self, enrollment: int) -> Removed:
@@ -78,10 +78,10 @@ class Upkeep(OpenGallery):
         with self._erased(), store.writing() as connection:
             speaker, name = _owner(connection, enrollment)
             records.remove_enrollment(connection, enrollment)
-            left = records.refresh_voiceprint(connection, speaker, added=-1)
+            left = voiceprints.refresh(connection, speaker, added=-1)
             if not left:
                 records.remove_speaker(connection, speaker)
-            records.record_change(connection, [speaker])
+            binding.record_change(connection, [speaker])
         return Removed(name, 1, not left, store.erase_deleted())
 
     def merge(self, name: str, into: str) -> Merged:
@@ -112,13 +112,13 @@ class Upkeep(OpenGallery):
             for enrollment, (owner, _) in zip(moved, owners, strict=True):
                 if owner != target:
                     move_recording(connection, enrollment, target)
-            total = records.refresh_voiceprint(connection, target, added=givers.total())
+            total = voiceprints.refresh(connection, target, added=givers.total())
             emptied = []
             for (giver, giver_name), gone in givers.items():
-                if not records.refresh_voiceprint(connection, giver, added=-gone):
+                if not voiceprints.refresh(connection, giver, added=-gone):
                     records.remove_speaker(connection, giver)
                     emptied.append(giver_name)
-            records.record_change(connection, [target, *(giver for giver, _ in givers)])
+            binding.record_change(connection, [target, *(giver for giver, _ in givers)])
         store.erase_deleted()
         return Merged(name, givers.total(), sorted(emptied), total)
 
@@ -199,7 +199,7 @@ class Upkeep(OpenGallery):
         store = self._existing()
         with self._lock:
             with self._view.erased(), store.reading() as connection:
-                identity = records.identity(connection)
+                identity = binding.identity(connection)
                 if identity is None:
                     raise EmptyGallery
                 self._view.forget()

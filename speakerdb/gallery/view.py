@@ -20,10 +20,11 @@ from speakerdb.gallery.building import Successor, build
 from speakerdb.index import snapshot
 from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
-from speakerdb.store import records
+from speakerdb.store import binding, voiceprints
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database, translated
-from speakerdb.store.found import Near, voiceprints
-from speakerdb.store.records import DamagedRow, GalleryIdentity
+from speakerdb.store.fields import DamagedRow
+from speakerdb.store.found import Near, prints_of
 
 FOLDER = "index"
 KEPT_FROM_BYTES = 16 << 20
@@ -64,7 +65,7 @@ class IndexView:
             if not len(searched):
                 raise EmptyGallery
             ids = _search(searched, query, count)
-            prints = voiceprints(connection, ids)
+            prints = prints_of(connection, ids)
             if prints is not None:
                 return Near(ids, prints, len(searched))
         raise DamagedRow("a speaker of the index has no voiceprint")
@@ -116,10 +117,10 @@ class IndexView:
         """Take over what has changed since the index's generation; False where that is more than the index holds."""
         if self._generation == generation:
             return True
-        changed = records.changes_since(connection, self._generation)
+        changed = binding.changes_since(connection, self._generation)
         if len(changed) > max(len(index), REPLAYED):
             return False
-        present = records.voiceprints_of(connection, changed)
+        present = voiceprints.of_speakers(connection, changed)
         index.remove(np.array([speaker for speaker in changed if speaker not in present], np.int64))
         if present:
             index.add(np.array(list(present), np.int64), np.stack(list(present.values())))

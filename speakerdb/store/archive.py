@@ -20,8 +20,10 @@ from sqlalchemy import Connection, func, select
 
 from speakerdb.errors import StateError, printable
 from speakerdb.store import decisions
+from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import fsync_folder, translated
-from speakerdb.store.records import BATCH_ROWS, GalleryIdentity, checked_name, from_blob, now, stored_quality
+from speakerdb.store.fields import checked_name, from_blob, now, stored_quality
+from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.reembedding import audio_of
 from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
 

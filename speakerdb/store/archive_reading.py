@@ -21,7 +21,8 @@ from speakerdb.calibration import Calibration
 from speakerdb.embedding import Vector
 from speakerdb.errors import InputError, printable
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line
-from speakerdb.store.records import STORED, EncoderIdentity
+from speakerdb.store.binding import EncoderIdentity
+from speakerdb.store.fields import STORED
 
 MAX_HEAD_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16

@@ -31,8 +31,8 @@ from speakerdb.errors import (
     printable,
 )
 from speakerdb.store.driver import driver
+from speakerdb.store.fields import DamagedRow
 from speakerdb.store.forking import GATE
-from speakerdb.store.records import DamagedRow
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
 FILE = "gallery.sqlite"

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from speakerdb.calibration import Calibration
 from speakerdb.store.driver import driver
-from speakerdb.store.records import DamagedRow, now
+from speakerdb.store.fields import DamagedRow, now
 from speakerdb.store.schema import CALIBRATION, FEEDBACK
 
 KEPT = "SELECT content, content_crc32 FROM calibration"

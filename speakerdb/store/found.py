@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from speakerdb.embedding import Vector, Vectors
 from speakerdb.store.driver import driver
-from speakerdb.store.records import STORED, DamagedRow, Enrolled, checked_blob, checked_name, from_blob
+from speakerdb.store.fields import STORED, DamagedRow, checked_blob, checked_name, from_blob
+from speakerdb.store.records import Enrolled
 
 SPEAKER = """
     SELECT speaker.id, speaker.name, speaker.name_crc32, voiceprint.count,
@@ -55,7 +56,7 @@ class Near(NamedTuple):
     searched: int
 
 
-def voiceprints(connection: Connection, ids: list[int]) -> Vectors | None:
+def prints_of(connection: Connection, ids: list[int]) -> Vectors | None:
     """Voiceprints of speakers, float32 [n, dimension], in their order; None where somebody has none. One id or more.
 
     Raises: DamagedRow where something is not what was written.
@@ -68,7 +69,7 @@ def voiceprints(connection: Connection, ids: list[int]) -> Vectors | None:
 
 
 def speakers(connection: Connection, near: Near, rows: list[int]) -> list[Found]:
-    """Who these rows of what a search found are, in their order. Raises: DamagedRow as `voiceprints`."""
+    """Who these rows of what a search found are, in their order. Raises: DamagedRow as `prints_of`."""
     stored = driver(connection).execute(BY_ID, (str([near.ids[i] for i in rows]),)).fetchall()
     if len(stored) < len(rows):
         raise DamagedRow("a voiceprint has no speaker")
@@ -76,7 +77,7 @@ def speakers(connection: Connection, near: Near, rows: list[int]) -> list[Found]
 
 
 def named(connection: Connection, name: str) -> Found | None:
-    """The speaker of that name, None where nobody has it. Raises: DamagedRow as `voiceprints`."""
+    """The speaker of that name, None where nobody has it. Raises: DamagedRow as `prints_of`."""
     row = driver(connection).execute(BY_NAME, (name,)).fetchone()
     if row is None:
         return None

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, insert, text
 
 from speakerdb.embedding import average
 from speakerdb.store.archive_reading import Archived
-from speakerdb.store.records import blob_crc32, checked_name, name_crc32, to_blob
+from speakerdb.store.fields import blob_crc32, checked_name, name_crc32, to_blob
 from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER, VOICEPRINT
 
 NAMED = text(
@@ -56,7 +56,7 @@ def owners_by_sound(connection: Connection, hashes: Iterable[str]) -> dict[str, 
 def write_all(connection: Connection, newcomers: Sequence[Newcomer]) -> list[int]:
     """Insert speakers and recordings, and the voiceprints of new speakers; everybody's ids, in order.
 
-    The voiceprint of a speaker who was there has to be made anew (`records.refresh_voiceprint`).
+    The voiceprint of a speaker who was there has to be made anew (`voiceprints.refresh`).
     """
     next_speaker, next_recording = _next_id(connection, SPEAKER), _next_id(connection, ENROLLMENT)
     people: list[dict[str, Any]] = []

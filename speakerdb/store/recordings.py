@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, delete, select, update
 
 from speakerdb.embedding import Vectors, average
-from speakerdb.store.records import blob_crc32, from_blob
+from speakerdb.store.fields import blob_crc32, from_blob
 from speakerdb.store.schema import ENROLLMENT, STAGED_VECTOR
 
 Ids = npt.NDArray[np.int64]
@@ -78,7 +78,7 @@ def recordings(connection: Connection, speaker: int | None = None) -> Recordings
 
 
 def move_recording(connection: Connection, enrollment: int, speaker: int) -> None:
-    """Give a recording to another speaker; both voiceprints are made anew by `refresh_voiceprint`."""
+    """Give a recording to another speaker; both voiceprints are made anew by `voiceprints.refresh`."""
     own = ENROLLMENT.c.id == enrollment
     vector = select(ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32, ENROLLMENT.c.speaker_id).where(own)
     row = connection.execute(vector).one()

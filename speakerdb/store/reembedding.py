@@ -13,15 +13,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from speakerdb.embedding import Vector
 from speakerdb.store import decisions
-from speakerdb.store.records import (
-    DamagedRow,
-    EncoderIdentity,
-    add_encoder,
-    blob_crc32,
-    from_blob,
-    refresh_voiceprint,
-    to_blob,
-)
+from speakerdb.store.binding import EncoderIdentity, add_encoder
+from speakerdb.store.fields import DamagedRow, blob_crc32, from_blob, to_blob
 from speakerdb.store.schema import (
     CHANGE,
     ENCODER,
@@ -31,6 +24,7 @@ from speakerdb.store.schema import (
     SPEAKER,
     STAGED_VECTOR,
 )
+from speakerdb.store.voiceprints import refresh
 
 
 def count_enrollments(connection: Connection) -> int:
@@ -96,7 +90,7 @@ def switch(connection: Connection, encoder: EncoderIdentity) -> None:
     own = [select(one).where(STAGED_VECTOR.c.enrollment_id == ENROLLMENT.c.id).scalar_subquery() for one in columns]
     connection.execute(update(ENROLLMENT).values(vector=own[0], vector_crc32=own[1]))
     for speaker in list(connection.scalars(select(SPEAKER.c.id))):
-        refresh_voiceprint(connection, speaker, added=0)
+        refresh(connection, speaker, added=0)
     decisions.forget(connection)
     before, generation = connection.execute(select(GALLERY.c.encoder_id, GALLERY.c.generation)).one()
     generation += 1

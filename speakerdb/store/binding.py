@@ -1,0 +1,91 @@
+"""The gallery's own row: which encoder it is bound to, how many changes there were, and of whom.
+
+Every function takes the connection of a running transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from speakerdb.store.driver import driver
+from speakerdb.store.fields import now, typed
+from speakerdb.store.schema import CHANGE, ENCODER, GALLERY
+
+IDENTITY = """
+    SELECT gallery.uuid, gallery.generation, gallery.created,
+           encoder.name, encoder.version, encoder.sha256, encoder.dimension
+    FROM gallery JOIN encoder ON encoder.id = gallery.encoder_id
+"""
+
+
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """The encoder as a gallery remembers it."""
+
+    name: str
+    version: str
+    sha256: str
+    dimension: int
+
+
+@dataclass(frozen=True)
+class GalleryIdentity:
+    """The gallery's own row with its encoder."""
+
+    uuid: str
+    generation: int
+    created: str
+    encoder: EncoderIdentity
+
+
+def bind(connection: Connection, encoder: EncoderIdentity) -> None:
+    """Make the gallery's one row, bound to an encoder."""
+    row = add_encoder(connection, encoder)
+    values = {"id": 1, "uuid": uuid.uuid4().hex, "encoder_id": row, "generation": 0, "created": now()}
+    connection.execute(insert(GALLERY).values(values))
+
+
+def add_encoder(connection: Connection, encoder: EncoderIdentity) -> int:
+    """A new encoder's id."""
+    return inserted(connection, ENCODER, asdict(encoder))
+
+
+def inserted(connection: Connection, table: Table, values: dict[str, Any]) -> int:
+    """A new row's id."""
+    key: Any = connection.execute(insert(table).values(values)).inserted_primary_key
+    return int(key[0])
+
+
+def identity(connection: Connection) -> GalleryIdentity | None:
+    """The gallery's row, None before the first enrollment."""
+    found = driver(connection).execute(IDENTITY).fetchone()
+    if found is None:
+        return None
+    values = [typed(value, kind) for value, kind in zip(found, (str, int, str, str, str, str, int), strict=True)]
+    return GalleryIdentity(values[0], values[1], values[2], EncoderIdentity(*values[3:]))
+
+
+def generation(connection: Connection) -> int:
+    """The gallery's generation: how many changes were committed."""
+    return connection.scalar(select(GALLERY.c.generation)) or 0
+
+
+def record_change(connection: Connection, speaker_ids: list[int]) -> None:
+    """Raise the generation by one and note that these speakers changed (or went) with it."""
+    generation = typed(connection.execute(select(GALLERY.c.generation)).scalar_one(), int) + 1
+    connection.execute(update(GALLERY).values(generation=generation))
+    if speaker_ids:
+        statement = insert(CHANGE)
+        changed = statement.excluded.generation
+        statement = statement.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": changed})
+        connection.execute(statement, [{"speaker_id": one, "generation": generation} for one in speaker_ids])
+
+
+def changes_since(connection: Connection, since: int) -> list[int]:
+    """Ids of the speakers that changed or went after a generation."""
+    return list(connection.scalars(select(CHANGE.c.speaker_id).where(CHANGE.c.generation > since)))

@@ -1,0 +1,77 @@
+"""How values stand in a column: vectors as bytes, checksums, times; what is not as it was written is refused."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+
+from speakerdb.embedding import Vector
+
+STORED = np.dtype("<f4")
+Value = TypeVar("Value")
+
+
+class DamagedRow(Exception):
+    """A row that is not what was written; `translated` turns it into GalleryDamaged."""
+
+
+def typed(value: Value, kind: type) -> Value:
+    """The value, where it is of its column's type; SQLite itself would hand out any."""
+    if not isinstance(value, kind):
+        raise DamagedRow(f"a {type(value).__name__} stands where a {kind.__name__} belongs")
+    return value
+
+
+def to_blob(vector: Vector) -> bytes:
+    """float32 [dimension] → its little-endian bytes."""
+    return vector.astype(STORED).tobytes()
+
+
+def from_blob(blob: bytes, crc32: int, speaker: int) -> Vector:
+    """Little-endian bytes → float32 [dimension].
+
+    The checksum starts from the speaker's id, so a vector that strayed to another speaker's row does not agree.
+    Raises: DamagedRow where it does not: a bit that flipped would be a wrong distance.
+    """
+    return np.frombuffer(checked_blob(blob, crc32, speaker), STORED).astype(np.float32)
+
+
+def checked_blob(blob: bytes, crc32: int, speaker: int) -> bytes:
+    """A vector's bytes as they were written. Raises: DamagedRow."""
+    if blob_crc32(typed(blob, bytes), speaker) != crc32:
+        raise DamagedRow("a vector's checksum does not agree")
+    return blob
+
+
+def blob_crc32(blob: bytes, speaker: int) -> int:
+    """The checksum of a vector's bytes, started from its speaker's id: no vector strays to another's row unseen."""
+    return zlib.crc32(blob, speaker)
+
+
+def name_crc32(speaker: int, name: str) -> int:
+    """As for vectors, from the speaker's id on: a bit that flipped would be a wrong person."""
+    return zlib.crc32(name.encode(), speaker)
+
+
+def checked_name(speaker: int, name: str, crc32: int) -> str:
+    """A speaker's name as it was written. Raises: DamagedRow where its checksum does not agree."""
+    if name_crc32(speaker, typed(name, str)) != crc32:
+        raise DamagedRow("a name's checksum does not agree")
+    return name
+
+
+def stored_quality(text: str) -> dict[str, Any]:
+    """A recording's quality as it was written. Raises: DamagedRow."""
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise DamagedRow("a recording's quality is not JSON") from error
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
