@@ -6,10 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from galleries import PEOPLE
+from known_voices import KnownVoices
+
+from speakerdb import Encoder, Gallery
 
 PROJECT = Path(__file__).parents[1]
 ENROLLED = {"ana": ["ana_1", "ana_2"], "ben": ["ben_1"]}
@@ -47,10 +52,66 @@ def gallery_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    """The shipped one."""
+    return Encoder.load()
+
+
+@pytest.fixture(scope="session")
+def known_voices(encoder: Encoder) -> KnownVoices:
+    """An encoder whose vectors the sources' names decide."""
+    return KnownVoices(encoder._bundle)
+
+
+@pytest.fixture(scope="session")
+def heard(encoder: Encoder, examples: Path) -> Callable[[str], np.ndarray]:
+    """A recording's vector, straight from the encoder."""
+    vectors: dict[str, np.ndarray] = {}
+
+    def embed(clip: str) -> np.ndarray:
+        if clip not in vectors:
+            vectors[clip] = encoder.embed(examples / f"{clip}.wav")
+        return vectors[clip]
+
+    return embed
+
+
+@pytest.fixture
+def clips(examples: Path) -> Callable[..., list[Path]]:
+    """The demo's recordings of these names."""
+    return lambda *names: [examples / f"{name}.wav" for name in names]
+
+
+@pytest.fixture
+def exact(heard) -> Callable[..., float]:
+    """A recording's distance to the voiceprint of others, in float64 from the encoder's vectors."""
+
+    def distance(probe: str, enrolled: Iterable[str]) -> float:
+        units = [heard(clip).astype(float) for clip in enrolled]
+        mean = np.mean([unit / np.linalg.norm(unit) for unit in units], axis=0)
+        return float(np.linalg.norm(heard(probe) - mean / np.linalg.norm(mean)))
+
+    return distance
+
+
+@pytest.fixture
+def gallery(gallery_folder: Path, encoder: Encoder) -> Iterator[Gallery]:
+    """A gallery in which nobody is enrolled yet."""
+    with Gallery.open(gallery_folder, encoder=encoder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def people(gallery: Gallery, clips) -> Gallery:
+    """A gallery with ana (two recordings), ben (one) and eva (one): `galleries.PEOPLE`."""
+    for name, recordings in PEOPLE.items():
+        gallery.enroll(name, clips(*recordings))
+    return gallery
+
+
+@pytest.fixture(scope="session")
 def enrolled_once(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gallery with ana (two recordings) and ben (one); not to be changed, `enrolled` is its copy."""
-    from speakerdb import Gallery
-
     folder = tmp_path_factory.mktemp("template") / "people"
     with Gallery.open(folder) as gallery:
         for name, clips in ENROLLED.items():

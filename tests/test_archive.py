@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from known_voices import KnownVoices, voice
 from test_crash import child, lines_of
-from test_store import PEOPLE, KnownVoices, posix, rows, voice
+from test_store import PEOPLE, posix, rows
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import EmptyGallery, EncoderMismatch, GalleryFull, InputError, NoSuchGallery, StateError
-from speakerdb.store import archive, records
+from speakerdb.store import archive, binding
 from speakerdb.store.database import FILE
 
 Edit = Callable[[dict[str, bytes]], None]
@@ -395,7 +396,7 @@ def test_an_import_that_fails_half_way_leaves_the_gallery_as_it_was(exported, ot
     def fails(*_):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(records, "record_change", fails)
+    monkeypatch.setattr(binding, "record_change", fails)
     with opened(other, encoder) as gallery:
         with pytest.raises(Exception, match="I/O"):
             gallery.import_archive(exported, on_conflict="merge")

@@ -7,18 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from known_voices import KnownVoices
 from test_crash import FIRST, child, lines_of
-from test_store import KnownVoices, posix, rows
+from test_store import posix, rows
 
-from speakerdb import Encoder, Gallery
+from speakerdb import Gallery
 from speakerdb.errors import GalleryDamaged, NoSuchGallery, StateError
 from speakerdb.store.database import FILE
-
-
-@pytest.fixture(scope="module")
-def known_voices() -> KnownVoices:
-    return KnownVoices(Encoder.load()._bundle)
-
 
 TABLES = (
     "gallery",

@@ -24,8 +24,9 @@ from speakerdb.cli.main import main, speakerdb
 from speakerdb.embedding import normalize
 from speakerdb.encoder.adding import add_encoder
 from speakerdb.encoder.registry import find_bundle
-from speakerdb.store import records
-from speakerdb.store.records import EncoderIdentity, NewEnrollment
+from speakerdb.store import binding, records, voiceprints
+from speakerdb.store.binding import EncoderIdentity
+from speakerdb.store.records import NewEnrollment
 
 Command: TypeAlias = Callable[..., "Outcome"]
 Outcome: TypeAlias = tuple[int, str, str]
@@ -83,22 +84,22 @@ def everyone(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def provide_people(gallery_folder: Path, here: Path) -> None:
     """As many as a calibration needs, and a list of trials of some of them by one recording."""
-    from test_store import QUALITY
+    from known_voices import QUALITY
 
     shutil.rmtree(gallery_folder)
     rng, near = np.random.default_rng(0), Encoder.load()
     voices = normalize(rng.normal(size=(40, near.dimension)))
     with Gallery.open(gallery_folder, encoder=near) as gallery, gallery._writable().writing() as connection:
         card = near.card
-        records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
         for number, voice in enumerate(voices):
             speaker = records.add_speaker(connection, f"voice{number}")
             said = normalize(voice + rng.normal(size=(3, near.dimension)) * 0.05)
             for part, vector in enumerate(said):
                 new = NewEnrollment(f"{part}", f"{number}-{part}", 2.5, QUALITY.to_json(), vector)
                 records.add_enrollment(connection, speaker, new)
-            records.refresh_voiceprint(connection, speaker, added=3)
-            records.record_change(connection, [speaker])
+            voiceprints.refresh(connection, speaker, added=3)
+            binding.record_change(connection, [speaker])
     lines = [f"{int(turn < 30)} voice{turn % 40} clip.wav" for turn in range(3040)]
     (here / "last_month.txt").write_text("\n".join(lines))
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_gallery import left_in, pieces, recording_of
-from test_store import KnownVoices, voice
+from galleries import left_in, pieces, recording_of
+from known_voices import KnownVoices, voice
 
 from speakerdb import Encoder, Gallery
 from speakerdb.index import snapshot
-from speakerdb.store import records
+from speakerdb.store import fields
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
@@ -31,9 +31,9 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from speakerdb import Encoder, Gallery
 from speakerdb.index import snapshot
-from speakerdb.store import records
+from speakerdb.store import binding, records, voiceprints
 from speakerdb.store.database import Database
-from test_store import KnownVoices
+from known_voices import KnownVoices
 
 folder, known = Path(sys.argv[2]), KnownVoices(Encoder.load()._bundle)
 
@@ -146,7 +146,7 @@ def encoder() -> KnownVoices:
 def secrets(sources: set[str]) -> set[bytes]:
     vectors = [voice(source) for source in sources]
     hashes = [recording_of(vector).audio_sha256.encode() for vector in vectors]
-    return pieces(*(records.to_blob(vector) for vector in vectors), *hashes)
+    return pieces(*(fields.to_blob(vector) for vector in vectors), *hashes)
 
 
 DELAYS_S = (0.0, 0.013, 0.031, 0.05, 0.077, 0.123, 0.17, 0.26)
@@ -194,8 +194,8 @@ STEPS_OF_ENROLLING = {
     "before the file has its name": ("die_before(Path, 'hardlink_to')", "nothing"),
     "after the file has its name": ("die_after(Path, 'hardlink_to')", "nothing"),
     "before the speaker is written": ("die_before(records, 'add_speaker')", "nothing"),
-    "after the second recording": ("die_after(records, 'refresh_voiceprint')", "nothing"),
-    "before the change is noted": ("die_before(records, 'record_change')", "first"),
+    "after the second recording": ("die_after(voiceprints, 'refresh')", "nothing"),
+    "before the change is noted": ("die_before(binding, 'record_change')", "first"),
     "before the commit": ("die_around_commit(before=True)", "first"),
 }
 
@@ -265,7 +265,7 @@ said("removed", "person 0")
 STEPS_OF_REMOVING = {
     "before the index is deleted": ("die_before(Path, 'unlink')", True),
     "after the index is deleted": ("die_after(snapshot, '_fsync_folder')", True),
-    "before the change is noted": ("die_before(records, 'record_change')", True),
+    "before the change is noted": ("die_before(binding, 'record_change')", True),
     "before the commit": ("die_around_commit(before=True)", True),
     "after the commit": ("die_around_commit(before=False)", False),
     "before the log is cut": ("die_before(Database, 'truncate_wal')", False),
@@ -304,9 +304,9 @@ said("merged")
 """
 
 STEPS_OF_MOVING = {
-    "after the first voiceprint": ("die_after(records, 'refresh_voiceprint')", False),
+    "after the first voiceprint": ("die_after(voiceprints, 'refresh')", False),
     "before the giver is removed": ("die_before(records, 'remove_speaker')", False),
-    "before the change is noted": ("die_before(records, 'record_change')", False),
+    "before the change is noted": ("die_before(binding, 'record_change')", False),
     "before the commit": ("die_around_commit(before=True)", False),
     "after the commit": ("die_around_commit(before=False)", True),
 }

@@ -31,7 +31,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from speakerdb import Encoder, Gallery, SpeakerdbError
 from test_crash import assert_whole
-from test_store import KnownVoices
+from known_voices import KnownVoices
 
 disk = ctypes.CDLL(None)
 known, work, order, error, torn, stay = KnownVoices(Encoder.load()._bundle), Path(sys.argv[2]), *sys.argv[3:7]
@@ -80,7 +80,7 @@ def people(folder):
         found = {one.speaker: {row.source for row in one.recordings} for one in gallery.speakers(enrollments=True)}
         findings = gallery.check().findings if found else []
         for name in found:
-            from test_store import voice
+            from known_voices import voice
 
             mean = np.mean([voice(source).astype(float) for source in found[name]], axis=0)
             near = gallery.nearest((mean / np.linalg.norm(mean)).astype(np.float32), top=1)[0]

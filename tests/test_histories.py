@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from test_store import KnownVoices, rows, voice
+from known_voices import KnownVoices, voice
+from test_store import rows
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import ConflictingEnrollment, DuplicateEnrollment, NameTaken, NoSuchSpeaker
-from speakerdb.store import records
+from speakerdb.store import fields
 from speakerdb.store.database import FILE, Database
 
 KNOWN = KnownVoices(Encoder.load()._bundle)
@@ -37,7 +38,7 @@ class History(RuleBasedStateMachine):
         self.gone: set[int] = set()
         self.gallery = Gallery.open(self.folder, encoder=KNOWN, index=self.kind)
         self.other = Gallery.open(self.folder, encoder=KNOWN, index=self.kind)
-        self.clock = records.now
+        self.clock = fields.now
 
     def sources(self, count: int) -> list[str]:
         self.number += count
@@ -140,7 +141,7 @@ class History(RuleBasedStateMachine):
     @rule()
     def clock_goes_back(self) -> None:
         year = 2026 - self.number % 7
-        records.now = lambda: f"{year}-01-01T00:00:00+00:00"
+        fields.now = lambda: f"{year}-01-01T00:00:00+00:00"
 
     def look(self) -> None:
         for gallery in (self.gallery, self.other):
@@ -164,7 +165,7 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "folder"):
             return
-        records.now = self.clock
+        fields.now = self.clock
         if self.people:
             assert self.gallery.check().findings == []
         self.gallery.close()

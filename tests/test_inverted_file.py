@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_voices import DIMENSION, KnownVoices, voice
 from sqlalchemy import insert
-from test_store import DIMENSION, KnownVoices, voice
 
 from speakerdb import Encoder, Gallery
 from speakerdb.embedding import normalize
 from speakerdb.gallery import building
 from speakerdb.index import engine, snapshot
-from speakerdb.store import database, records
-from speakerdb.store.records import EncoderIdentity
+from speakerdb.store import binding, database, fields, records
+from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.schema import CHANGE, ENROLLMENT, SPEAKER, VOICEPRINT
 
 pytest.importorskip("faiss", reason="FAISS is an extra (speakerdb[cpu])")
@@ -147,20 +147,20 @@ def write(folder: Path, vectors: np.ndarray) -> None:
     card = Encoder.load().card
     store = database.create(folder / database.FILE)
     with store.writing() as connection:
-        if records.identity(connection) is None:
-            records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        if binding.identity(connection) is None:
+            binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
         first = records.count_speakers(connection) + 1
-        now, rows = records.now(), [(first + i, records.to_blob(vector)) for i, vector in enumerate(vectors)]
+        now, rows = fields.now(), [(first + i, fields.to_blob(vector)) for i, vector in enumerate(vectors)]
         names = {row: f"speaker {row}" for row, _ in rows}
         connection.execute(
             insert(SPEAKER),
             [
-                {"id": row, "name": name, "name_crc32": records.name_crc32(row, name), "created": now}
+                {"id": row, "name": name, "name_crc32": fields.name_crc32(row, name), "created": now}
                 for row, name in names.items()
             ],
         )
         shared = [
-            {"speaker_id": row, "vector": blob, "vector_crc32": records.blob_crc32(blob, row)} for row, blob in rows
+            {"speaker_id": row, "vector": blob, "vector_crc32": fields.blob_crc32(blob, row)} for row, blob in rows
         ]
         connection.execute(
             insert(ENROLLMENT),
@@ -177,8 +177,8 @@ def write(folder: Path, vectors: np.ndarray) -> None:
             ],
         )
         connection.execute(insert(VOICEPRINT), [{**one, "count": 1} for one in shared])
-        records.record_change(connection, [])
-        generation = records.generation(connection)
+        binding.record_change(connection, [])
+        generation = binding.generation(connection)
         connection.execute(insert(CHANGE), [{"speaker_id": row, "generation": generation} for row, _ in rows])
     store.close()
 

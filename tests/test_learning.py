@@ -18,9 +18,10 @@ from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials
 from speakerdb.gallery.calibrating import left_out
 from speakerdb.gallery.feedback import Compared, Decision
-from speakerdb.store import decisions, records
+from speakerdb.store import binding, decisions, records, voiceprints
+from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
 from speakerdb.store.recordings import recordings
-from speakerdb.store.records import EncoderIdentity, GalleryIdentity, NewEnrollment
+from speakerdb.store.records import NewEnrollment
 
 GALLERY = GalleryIdentity("a" * 32, 1, "2026-11-24", EncoderIdentity("e", "1", "b" * 64, 192))
 
@@ -38,7 +39,7 @@ def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
     gallery, rng = Gallery.open(folder), np.random.default_rng(seed)
     card = gallery.encoder.card
     with gallery._writable().writing() as connection:
-        records.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
         for number, voice in enumerate(normalize(rng.normal(size=(count, card.dimension)) + 0.6)):
             speaker = records.add_speaker(connection, f"voice{number}")
             for part, vector in enumerate(normalize(voice + rng.normal(size=(3, card.dimension)) * 0.07)):
@@ -47,8 +48,8 @@ def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
                     speaker,
                     NewEnrollment(f"{number} {part}", f"{number}-{part}", 2.5, {"duration_s": 3.0}, vector),
                 )
-            records.refresh_voiceprint(connection, speaker, added=3)
-            records.record_change(connection, [speaker])
+            voiceprints.refresh(connection, speaker, added=3)
+            binding.record_change(connection, [speaker])
     return gallery
 
 

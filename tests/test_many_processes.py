@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_voices import KnownVoices, voice
 from test_crash import child
-from test_store import KnownVoices, voice
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import DuplicateEnrollment
-from speakerdb.store import records
+from speakerdb.store import binding
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -60,16 +60,16 @@ READER = """
 import time
 import numpy as np
 from speakerdb.errors import EmptyGallery, NoSuchGallery
-from test_store import voice
+from known_voices import voice
 
 seconds = float(sys.argv[3])
 whole = 0
-read_all = records.all_voiceprints
+read_all = voiceprints.in_batches
 def counted(*arguments):
     global whole
     whole += 1
     return read_all(*arguments)
-records.all_voiceprints = counted
+voiceprints.in_batches = counted
 until, latest, delays, searches = time.time() + seconds, None, [], 0
 with Gallery.open(folder, encoder=known) as gallery:
     import sqlite3
@@ -254,7 +254,7 @@ def test_a_fork_and_an_answer_do_not_wait_for_each_other(enrolled: Path, example
     """Whoever forks holds the gallery's lock while sessions end: no session may ask for it."""
     with Gallery.open(enrolled) as gallery:
         heard = gallery.encoder.probe(examples / "ana_4.wav")
-        inside, real, answers = threading.Event(), records.identity, []
+        inside, real, answers = threading.Event(), binding.identity, []
 
         def identity(connection):
             inside.set()
@@ -264,7 +264,7 @@ def test_a_fork_and_an_answer_do_not_wait_for_each_other(enrolled: Path, example
             return real(connection)
 
         thread = threading.Thread(target=lambda: answers.append(gallery.verify("ana", heard).accepted))
-        monkeypatch.setattr(records, "identity", identity)
+        monkeypatch.setattr(binding, "identity", identity)
         thread.start()
         assert inside.wait(10)
         assert forked(lambda: None) == 0

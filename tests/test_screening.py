@@ -231,7 +231,7 @@ def test_moving_recordings_is_all_or_none_and_keeps_the_gallery_sound(gallery, c
 def test_where_nobody_has_calibrated_the_encoder_nothing_is_screened_and_the_doctor_says_so(
     gallery_folder: Path,
 ) -> None:
-    from test_store import KnownVoices
+    from known_voices import KnownVoices
 
     from speakerdb import Encoder
 

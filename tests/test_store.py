@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -18,13 +17,11 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from known_voices import DIMENSION, KnownVoices, voice
 from sqlalchemy import text
 
 from speakerdb import Encoder, Gallery, SpeakerdbError, settings
 from speakerdb.embedding import average, distances, normalize
-from speakerdb.encoder.bundle import Bundle
-from speakerdb.encoder.parallel import in_order
-from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import (
     EmptyGallery,
     GalleryDamaged,
@@ -34,48 +31,16 @@ from speakerdb.errors import (
     NoSuchGallery,
     StateError,
 )
-from speakerdb.speech import Quality
-from speakerdb.store import database, records, upgrade
+from speakerdb.store import binding, database, records, upgrade, voiceprints
+from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.database import FILE, Database
-from speakerdb.store.records import EncoderIdentity, NewEnrollment
+from speakerdb.store.records import NewEnrollment
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
-DIMENSION = 192
 NEAR = 1.2
 """Random voices lie 1.41 from one another, and 0.9 from the voiceprint of three of which they are one."""
 
-QUALITY = Quality(3.0, 2.5, 30.0, 0.0, -3.0, 7000.0)
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes and no umask")
-
-
-class KnownVoices(Encoder):
-    """The shipped encoder's card with vectors that are known beforehand: sources are names of voices.
-
-    It is not calibrated: recordings of one of its speakers are as far apart as those of two.
-    """
-
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(replace(bundle, card=replace(bundle.card, calibration=None)))
-
-    def probe(self, source, rate_hz=None, progress=None, keep_audio=False, other_voices=True) -> Utterance:
-        vector = voice(source)
-        return Utterance(source, hashlib.sha256(vector.tobytes()).hexdigest(), vector, QUALITY)
-
-    enrollment = probe
-
-    def enrollments(self, sources, rate_hz=None, keep_audio=False, least_speech_s=None, other_voices=True):
-        return in_order(lambda source, go_on: self.probe(source), sources)
-
-
-def voice(name: str) -> np.ndarray:
-    """A unit vector that the name alone decides."""
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-    return normalize(np.random.default_rng(seed).normal(size=DIMENSION))
-
-
-@pytest.fixture(scope="session")
-def known_voices() -> KnownVoices:
-    return KnownVoices(Encoder.load()._bundle)
 
 
 PEOPLE = {f"person {letter}": [f"{letter}{number}" for number in range(1 + rank % 3)]
@@ -187,7 +152,7 @@ def test_more_ids_than_sqlite_takes_in_one_statement_are_looked_up(people):
     with store.reading() as connection:
         raw = connection.connection.driver_connection
         raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 5000)
-        assert len(records.names_of(connection, ids)) == len(records.voiceprints_of(connection, ids)) == len(PEOPLE)
+        assert len(records.names_of(connection, ids)) == len(voiceprints.of_speakers(connection, ids)) == len(PEOPLE)
     store.close()
 
 
@@ -600,7 +565,7 @@ WORKER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from speakerdb import Encoder, Gallery, SpeakerdbError
-from test_store import KnownVoices
+from known_voices import KnownVoices
 encoder = KnownVoices(Encoder.load()._bundle)
 print("ready", flush=True)
 for line in sys.stdin:
@@ -667,7 +632,7 @@ def test_what_another_process_commits_is_found_without_reading_everything_anew(
         def read_everything(connection):
             raise AssertionError("the change log was enough")
 
-        monkeypatch.setattr(records, "all_voiceprints", read_everything)
+        monkeypatch.setattr(voiceprints, "in_batches", read_everything)
         assert worker.do(people, "enroll", "new", ["new 1"])["total"] == 1
         assert gallery.identify("new 1").speaker == "new"
         assert worker.do(people, "enroll", "person a", ["a9"])["total"] == 2
@@ -760,7 +725,7 @@ def test_a_database_that_may_not_grow_is_full_and_unchanged(people):
 def test_a_gallery_is_bound_once(people):
     store = database.open_existing(people / FILE)
     with pytest.raises(GalleryDamaged, match="UNIQUE"), store.writing() as connection:
-        records.bind(connection, EncoderIdentity("other", "1", "0" * 64, DIMENSION))
+        binding.bind(connection, EncoderIdentity("other", "1", "0" * 64, DIMENSION))
     store.close()
 
 
