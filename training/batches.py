@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from training.augment import Augmentation, augment
+from training.cutting import Clips, Cutter, Cutting, stretch_or_repeat
 from training.features_cache import CachedFeatures, Features
-
-Clips = npt.NDArray[np.intp]
-
-STRIDE = 4
-"""Feature frames a frame of the teacher, and of a network's front that learns it."""
 
 ANY = ""
 """All corpora together."""
@@ -72,6 +68,7 @@ class CropSampler:
         speech: what to crop. targets: float32 [clips, dimension], the teachers' vectors, or None.
         noise: to mix in; None leaves the augmentation out.
         teacher_frames: a teacher's frames of the same clips, one every `STRIDE` of theirs; crops then begin at one.
+        cutting: what is done to crops where they are cut.
     """
 
     def __init__(
@@ -83,9 +80,9 @@ class CropSampler:
         augmentation: Augmentation,
         seed: int,
         teacher_frames: Features | None = None,
+        cutting: Cutting | None = None,
     ) -> None:
-        self._speech, self._noise, self._lengths = speech, noise, lengths
-        self._teacher_frames = teacher_frames
+        self._noise, self._lengths = noise, lengths
         self._augmentation, self._seed = augmentation, seed
         self._targets = np.zeros((len(speech.clips), 1), np.float32) if targets is None else targets
         names = sorted({row["speaker"] for row in speech.clips})
@@ -99,6 +96,7 @@ class CropSampler:
         if missing:
             raise ValueError(f"the batches want clips of {', '.join(sorted(missing))}, and there are none")
         self._groups = {name: self._grouped(clips) for name, clips in self._clips_of.items()}
+        self._cutter = Cutter(cutting or Cutting(), speech, self._targets, self._speaker_of, teacher_frames)
 
     def batch(self, step: int) -> CropBatch:
         """The batch of a step."""
@@ -106,40 +104,25 @@ class CropSampler:
         shares = np.array([length.share for length in self._lengths])
         length = self._lengths[rng.choice(len(self._lengths), p=shares / shares.sum())]
         clips = self._draw(length, rng)
-        step_frames = 1 if self._teacher_frames is None else STRIDE
-        offsets = [_offset(self._speech.length(clip), length, step_frames, rng) for clip in clips]
-        places = list(zip(clips, offsets, strict=True))
-        features = np.stack([_crop(self._speech, clip, offset, length.frames) for clip, offset in places])
+        crops = [self._cutter.cut(int(clip), length.frames, length.from_start, rng) for clip in clips]
+        features = np.stack([crop.features for crop in crops])
         if self._noise is not None:
             noises = rng.choice(len(self._noise.clips), size=length.crops)
-            noise = np.stack(
-                [
-                    _crop(self._noise, clip, _offset(self._noise.length(clip), length, 1, rng), length.frames)
-                    for clip in noises
-                ]
-            )
-            features = augment(features, noise, self._augmentation, rng)
-        batch = CropBatch(features, self._targets[clips], self._speaker_of[clips])
-        if self._teacher_frames is None:
-            return batch
-        taught = [self._taught(clip, offset, length.frames) for clip, offset in places]
-        return replace(batch, frames=np.stack([row for row, _ in taught]), valid=np.stack([row for _, row in taught]))
+            noise = [stretch_or_repeat(self._noise, int(clip), length.frames, rng) for clip in noises]
+            features = augment(features, np.stack(noise), self._augmentation, rng)
+        return CropBatch(
+            features,
+            np.stack([crop.target for crop in crops]),
+            self._speaker_of[clips],
+            _stacked([crop.taught for crop in crops]),
+            _stacked([crop.valid for crop in crops]),
+        )
 
     def speaker_targets(self) -> npt.NDArray[np.float32]:
         """The direction of each speaker's mean target: float32 [dimension, speakers], unit length."""
         sums = np.zeros((self.speakers, self._targets.shape[1]), np.float32)
         np.add.at(sums, self._speaker_of, self._targets)
         return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)).T
-
-    def _taught(self, clip: int, offset: int, frames: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """A crop's frames of the teacher and which are valid: those that lie wholly within crop and clip."""
-        teacher = self._teacher_frames
-        assert teacher is not None
-        count, first = -(-frames // STRIDE), offset // STRIDE
-        known = min(min(frames, self._speech.length(clip)) // STRIDE, teacher.length(clip) - first)
-        taught = np.zeros((count, teacher.bins), np.float32)
-        taught[:known] = teacher.stretch(clip, first, known)
-        return taught, (np.arange(count) < known).astype(np.float32)
 
     def _draw(self, length: CropLength, rng: np.random.Generator) -> Clips:
         """The clips of a batch."""
@@ -167,15 +150,7 @@ def _some(clips: Clips, count: int, rng: np.random.Generator) -> Clips:
     return np.concatenate([rng.permutation(clips) for _ in range(rounds)])[:count]
 
 
-def _offset(available: int, length: CropLength, step: int, rng: np.random.Generator) -> int:
-    """Where a crop begins: a multiple of `step`; 0 in a clip that is no longer than the crop."""
-    if available <= length.frames or length.from_start:
-        return 0
-    return step * int(rng.integers(0, (available - length.frames) // step + 1))
-
-
-def _crop(cached: Features, clip: int, offset: int, frames: int) -> npt.NDArray[np.float32]:
-    """A stretch of a clip; a shorter clip is repeated to the length."""
-    if cached.length(clip) <= frames:
-        return np.resize(cached.of(clip), (frames, cached.bins))
-    return cached.stretch(clip, offset, frames)
+def _stacked(arrays: list[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
+    """One array of them; None where there is no teacher."""
+    known = [array for array in arrays if array is not None]
+    return np.stack(known) if known else None

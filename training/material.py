@@ -16,6 +16,7 @@ from training.batches import CropSampler
 from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
 from training.recipe import Recipe
 from training.records import complete, read_index
+from training.speaker_means import draw_to_means
 from training.teachers import load_targets
 from training.transplant.frames import teacher_frames
 from training.virtual_speakers import clip_count, clips_of
@@ -66,6 +67,8 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     if recipe.teachers.files:
         rows = [(name, found[name].clips) for name in sets]
         targets = load_targets(recipe.teachers, rows, teachers, work, recipe.network.dimension, console)
+        speakers, corpora = ([row[key] for row in speech.clips] for key in ("speaker", "corpus"))
+        targets = draw_to_means(targets, speakers, corpora, recipe.speaker_means)
     noise = found[recipe.noise] if recipe.noise else None
     frames = None
     if recipe.transplant:
@@ -73,7 +76,7 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
         taught = {name: teacher_frames(found[name], name, graph, folder, console) for name in dict.fromkeys(sets)}
         frames = JoinedFeatures([taught[name] for name in sets])
     seed = recipe.optimization.seed
-    sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, seed, frames)
+    sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, seed, frames, recipe.cutting)
     train = {name: found[name] for name in sets}
     return Material(train, {name: found[name] for name in recipe.dev}, sampler, frames, targets if frames else None)
 

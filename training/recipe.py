@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 from training.augment import Augmentation
 from training.batches import CropLength
+from training.cutting import Cutting
 from training.front_ends import FRONT_ENDS, FrontEnd
 from training.losses import Losses
 from training.networks import NETWORKS, NetworkSize
 from training.networks.narrow_campplus import NarrowCampplus
+from training.speaker_means import SpeakerMeans
 from training.teachers import Teachers
 from training.virtual_speakers import Virtual
 
@@ -98,6 +100,8 @@ class Recipe:
     augmentation: Augmentation
     lengths: list[CropLength]
     virtual: Virtual = field(default_factory=Virtual)
+    cutting: Cutting = field(default_factory=Cutting)
+    speaker_means: SpeakerMeans = field(default_factory=SpeakerMeans)
     transplant: Transplant | None = None
     licences: dict[str, str] = field(default_factory=dict)
 
@@ -152,6 +156,8 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         optimization=_part(Optimization, values.pop("optimization")),
         augmentation=_part(Augmentation, values.pop("augmentation", {})),
         virtual=_part(Virtual, values.pop("virtual", {})),
+        cutting=_part(Cutting, values.pop("cutting", {})),
+        speaker_means=_part(SpeakerMeans, values.pop("speaker_means", {})),
         transplant=_transplant(values.pop("transplant", None)),
         lengths=[_part(CropLength, row) for row in values.pop("lengths")],
     )

@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra t
 from training import recipe as recipes
 from training.recipe import RECIPES, Recipe
 
-TABLES = ("network", "losses", "optimization", "augmentation", "teachers", "transplant")
+TABLES = ("network", "losses", "optimization", "augmentation", "teachers", "transplant", "cutting", "speaker_means")
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

@@ -16,7 +16,8 @@ import keras
 from tiny_teacher import HEIR, HIDDEN, LAST, write_teacher
 
 from training.augment import Augmentation
-from training.batches import STRIDE, CropLength, CropSampler
+from training.batches import CropLength, CropSampler
+from training.cutting import STRIDE
 from training.features_cache import CachedFeatures
 from training.losses import frame_loss
 from training.networks.narrow_campplus import FRONT, NarrowCampplus, build

@@ -23,7 +23,7 @@ import onnxruntime
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.batches import STRIDE
+from training.cutting import STRIDE
 from training.features_cache import CachedFeatures
 
 TENSOR = "/xvector/transit1/linear/Conv_output_0"

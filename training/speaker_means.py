@@ -1,0 +1,47 @@
+"""Targets, drawn towards the mean of their speaker's.
+
+A teacher says of a word what it hears in that word, and half of it is the word. The mean of a speaker's clips is nearer
+to the voice; a clip that is far from its speaker's others keeps its own, since labels may be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.embedding import normalize
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SpeakerMeans:
+    """How far targets are drawn.
+
+    Attributes:
+        shares: of the mean in a target, by corpus: 0 leaves the clip's own, 1 takes the mean instead.
+        least_alike: cosine of a clip's target to the mean of its speaker's others, to be drawn and to count.
+    """
+
+    shares: dict[str, float] = field(default_factory=dict)
+    least_alike: float = 0.4
+
+
+def draw_to_means(targets: Array, speakers: Sequence[str], corpora: Sequence[str], how: SpeakerMeans) -> Array:
+    """Args: targets: float32 [clips, dimension], unit length. Returns: likewise; those of a lone clip as they are."""
+    drawn, names, share_of = targets.copy(), np.array(speakers), np.array([how.shares.get(c, 0.0) for c in corpora])
+    order = np.argsort(names, kind="stable")
+    for clips in np.split(order, np.flatnonzero(names[order][1:] != names[order][:-1]) + 1):
+        share = share_of[clips[0]]
+        if len(clips) == 1 or not share:
+            continue
+        own = targets[clips].astype(np.float64)
+        others = own.sum(axis=0) - own
+        alike = (own * others).sum(axis=1) >= how.least_alike * np.linalg.norm(others, axis=1)
+        if alike.any():
+            mean = normalize(own[alike].sum(axis=0, keepdims=True))
+            drawn[clips[alike]] = normalize((1 - share) * own[alike] + share * mean)
+    return drawn
