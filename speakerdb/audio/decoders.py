@@ -1,23 +1,16 @@
-"""Any source of sound → float32 mono samples at the encoder's rate, in blocks of bounded size.
-
-A source is a path, bytes, a binary file object, or an array with its rate. libsndfile reads WAV, FLAC, MP3, Ogg
-(Vorbis and Opus) and AIFF; PyAV, where installed, M4A, WebM and WMA. Channels are averaged. A two-hour file is
-never in memory at once: `AudioStream.blocks` hands it out a minute at a time.
-"""
+"""What a source is, and its decoder: libsndfile, PyAV or an array's own samples, piece by piece as they are stored."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +22,6 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any]"
 
-RATE_RANGE_HZ = (4_000, 384_000)
-"""Below, no voice is left; above, no recorder exists: a damaged header."""
-
-LOUDEST = float(1 << 31)
-"""Integers of up to 32 bits that were made floats without scaling can be heard; beyond is no sound."""
-
-BLOCK_S = 60
 READ_SAMPLES = 1 << 16
 """Of all channels together in one read from a decoder."""
 
@@ -44,128 +30,20 @@ SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff"
 """Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A whole recording in memory.
+class Decoder(Protocol):
+    """An opened source.
 
-    Attributes:
-        name: the path, a file object's own name, or `<bytes>`, `<array>`.
-        samples: float32 [samples], mono, at `rate_hz`.
-        rate_hz: what was asked for.
-        source_rate_hz: what the source has.
-        sha256: hex digest of the decoded mono samples at the source's rate; the same sound in WAV and FLAC
-            has the same one.
+    Attributes: rate_hz: the source's own; frames: how many it says that it has, None where it does not say.
     """
 
-    name: str
-    samples: Samples
     rate_hz: int
-    source_rate_hz: int
-    sha256: str
+    frames: int | None
 
+    def read(self) -> Iterator[Samples]:
+        """Its samples in order: float32 [frames] or [frames, channels]. Raises: AudioUnreadable for damage."""
 
-def read(source: Source, rate_hz: int, source_rate_hz: int | None = None) -> Recording:
-    """Decode a whole source; for short recordings, since all of it is held in memory."""
-    with AudioStream(source, source_rate_hz) as stream:
-        blocks = list(stream.blocks(rate_hz))
-        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-        return Recording(stream.name, samples, rate_hz, stream.source_rate_hz, stream.sha256)
-
-
-class AudioStream:
-    """A source opened for reading once, block by block.
-
-    Args:
-        source: path, bytes, binary file object, or array [samples] or [samples, channels] (floats −1 to 1, or
-            integers of full scale).
-        source_rate_hz: the rate of an array; must be left out for all else, which know theirs.
-    Attributes: listener: is handed every piece as it was decoded: mono, at the source's own rate.
-    Raises: AudioUnreadable with one line that names the source and says what is wrong.
-    """
-
-    listener: Callable[[Samples], None] | None = None
-
-    def __init__(self, source: Source, source_rate_hz: int | None = None) -> None:
-        self.name = _name(source)
-        self._hash = hashlib.sha256()
-        self._frames_read = 0
-        self._decoder = _open(source, self.name, source_rate_hz)
-        self.source_rate_hz = self._decoder.rate_hz
-        low, high = RATE_RANGE_HZ
-        if not low <= self.source_rate_hz <= high:
-            self._decoder.close()
-            raise AudioUnreadable(
-                self.name, f"a sample rate of {self.source_rate_hz} Hz; {low} to {high} Hz can be used"
-            )
-        self._hash.update(f"{self.source_rate_hz}:".encode())
-
-    def __enter__(self) -> AudioStream:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._decoder.close()
-
-    @property
-    def sha256(self) -> str:
-        """Digest of what was decoded so far; of the recording once all blocks were taken."""
-        return self._hash.hexdigest()
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds decoded so far."""
-        return self._frames_read / self.source_rate_hz
-
-    @property
-    def length_s(self) -> float | None:
-        """Seconds in all as far as the header knows; for progress alone, since a cut file's header is wrong."""
-        frames = self._decoder.frames
-        return None if frames is None else frames / self.source_rate_hz
-
-    def blocks(self, rate_hz: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
-        """The recording as float32 blocks at `rate_hz`, each `block_s` long but the last.
-
-        Raises: AudioUnreadable for samples that are NaN, infinite or beyond `LOUDEST`, and for damage found while
-            decoding.
-        """
-        size = round(block_s * rate_hz)
-        pending: list[Samples] = []
-        held = 0
-        for piece in self._resampled(rate_hz):
-            pending.append(piece)
-            held += len(piece)
-            if held >= size:
-                joined = np.concatenate(pending)
-                whole = len(joined) // size * size
-                yield from np.split(joined[:whole], whole // size)
-                pending, held = [joined[whole:]], len(joined) - whole
-        if held:
-            yield np.concatenate(pending)
-
-    def _resampled(self, rate_hz: int) -> Iterator[Samples]:
-        if rate_hz == self.source_rate_hz:
-            yield from self._mono()
-            return
-        import soxr
-
-        resampler = soxr.ResampleStream(self.source_rate_hz, rate_hz, 1, dtype="float32", quality="HQ")
-        for piece in self._mono():
-            yield resampler.resample_chunk(piece)
-        if self._frames_read:
-            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-
-    def _mono(self) -> Iterator[Samples]:
-        for frames in self._decoder.read():
-            with np.errstate(over="ignore", invalid="ignore"):  # what they make is refused below
-                mono = frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
-            bad = np.flatnonzero(~(np.abs(mono) <= LOUDEST))
-            if len(bad):
-                at_s = (self._frames_read + int(bad[0])) / self.source_rate_hz
-                raise AudioUnreadable(self.name, f"the sample at {at_s:.3f} s is {mono[bad[0]]:g}, no sound")
-            self._frames_read += len(mono)
-            self._hash.update(mono.astype("<f4", copy=False).tobytes())
-            if self.listener:
-                self.listener(mono)
-            yield mono
+    def close(self) -> None:
+        """To be called once."""
 
 
 class _ArrayDecoder:
@@ -285,10 +163,8 @@ class _AvDecoder:
         self._container.close()
 
 
-_Decoder: TypeAlias = "_ArrayDecoder | _SoundfileDecoder | _AvDecoder"
-
-
-def _name(source: Source) -> str:
+def name_of(source: Source) -> str:
+    """The path, a file object's own name, or `<bytes>`, `<array>`."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -299,7 +175,8 @@ def _name(source: Source) -> str:
     return named if isinstance(named, str) else f"<{type(source).__name__}>"
 
 
-def _open(source: Source, name: str, rate_hz: int | None) -> _Decoder:
+def open_decoder(source: Source, name: str, rate_hz: int | None) -> Decoder:
+    """A source opened for reading once. Args: rate_hz: of an array. Raises: AudioUnreadable."""
     if isinstance(source, np.ndarray):
         return _ArrayDecoder(source, name, rate_hz)
     file: str | IO[bytes]
