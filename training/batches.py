@@ -10,6 +10,7 @@ import numpy.typing as npt
 from training.augment import Augmentation, augment
 from training.cutting import Clips, Cutter, Cutting, stretch_or_repeat
 from training.features_cache import CachedFeatures, Features
+from training.slowing import Slowing
 
 ANY = ""
 """All corpora together."""
@@ -43,8 +44,8 @@ class CropLength:
 class CropBatch:
     """float32 [crops, frames, bins] features, float32 [crops, dimension] targets, int32 [crops] speakers.
 
-    Where a teacher's frames are known: float32 [crops, ⌈frames / STRIDE⌉, channels], and which of them the clip
-    really has, float32 [crops, ⌈frames / STRIDE⌉] of 1 and 0.
+    Where a teacher's frames are known: float32 [crops, ⌈heard / STRIDE⌉, channels], and which of them the clip really
+    has, float32 [crops, ⌈heard / STRIDE⌉] of 1 and 0.
     """
 
     features: npt.NDArray[np.float32]
@@ -68,7 +69,7 @@ class CropSampler:
         speech: what to crop. targets: float32 [clips, dimension], the teachers' vectors, or None.
         noise: to mix in; None leaves the augmentation out.
         teacher_frames: a teacher's frames of the same clips, one every `STRIDE` of theirs; crops then begin at one.
-        cutting: what is done to crops where they are cut.
+        cutting: what is done to crops where they are cut. slowing: how slowly the network hears what is short.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class CropSampler:
         seed: int,
         teacher_frames: Features | None = None,
         cutting: Cutting | None = None,
+        slowing: Slowing | None = None,
     ) -> None:
         self._noise, self._lengths = noise, lengths
         self._augmentation, self._seed = augmentation, seed
@@ -96,7 +98,7 @@ class CropSampler:
         if missing:
             raise ValueError(f"the batches want clips of {', '.join(sorted(missing))}, and there are none")
         self._groups = {name: self._grouped(clips) for name, clips in self._clips_of.items()}
-        self._cutter = Cutter(cutting or Cutting(), speech, self._targets, self._speaker_of, teacher_frames)
+        self._cutter = Cutter(cutting or Cutting(), speech, self._targets, self._speaker_of, teacher_frames, slowing)
 
     def batch(self, step: int) -> CropBatch:
         """The batch of a step."""

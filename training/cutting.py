@@ -1,7 +1,7 @@
 """A clip → one crop of it: where it lies, what follows a clip that is too short, at which tempo it is heard.
 
-The voice stays what it is in all of it, so that a crop keeps its clip's target; only a teacher's frames of it are known
-no more where frames were moved.
+The voice stays what it is in all of it, so that a crop keeps its clip's target; a teacher's frames follow its tempo,
+and are known no more where frames were moved.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.features_cache import Features
+from training.slowing import Slowing, between
 
 Array = npt.NDArray[np.float32]
 Clips = npt.NDArray[np.intp]
@@ -45,8 +46,8 @@ class Cutting:
 class Crop:
     """float32 [frames, bins] features and float32 [dimension] target.
 
-    Where a teacher's frames are known: float32 [⌈frames / STRIDE⌉, channels], and which of them are the crop's, float32
-    [⌈frames / STRIDE⌉] of 1 and 0.
+    Where a teacher's frames are known: float32 [⌈heard / STRIDE⌉, channels] for a crop that is heard in so many frames,
+    and which of them are the crop's, float32 [⌈heard / STRIDE⌉] of 1 and 0.
     """
 
     features: Array
@@ -70,6 +71,7 @@ class Cutter:
     Args:
         speech: the clips. targets: float32 [clips, dimension]. speaker_of: of each clip.
         teacher_frames: a teacher's frames of the same clips, one every `STRIDE` of theirs; crops then begin at one.
+        slowing: how slowly the network hears what is short.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Cutter:
         targets: Array,
         speaker_of: npt.NDArray[np.int32],
         teacher_frames: Features | None = None,
+        slowing: Slowing | None = None,
     ) -> None:
+        self._slowing = slowing or Slowing()
         self._how, self._speech, self._targets, self._teacher = how, speech, targets, teacher_frames
         self._speaker_of, self._clips_of = speaker_of, _by_speaker(speaker_of)
         self._joins = np.array([row["corpus"] in how.joined for row in speech.clips])
@@ -87,16 +91,16 @@ class Cutter:
     def cut(self, clip: int, frames: int, from_start: bool, rng: np.random.Generator) -> Crop:
         """A crop of so many frames, from the clip's beginning or a random place."""
         tempo = rng.uniform(*self._how.tempo) if rng.random() < self._how.tempo_share else 1.0
-        heard = frames if tempo == 1.0 else STRIDE * (int(np.ceil(frames * tempo / STRIDE)) + 1)
-        parts = self._parts(clip, heard, from_start, rng)
+        cut = frames if tempo == 1.0 else STRIDE * (int(np.ceil(frames * tempo / STRIDE)) + 1)
+        parts = self._parts(clip, cut, from_start, rng)
         features = np.concatenate([self._speech.stretch(part.clip, part.offset, part.frames) for part in parts])
-        features = np.resize(features, (heard, features.shape[1]))  # repeats what is too short
+        features = np.resize(features, (cut, features.shape[1]))  # repeats what is too short
         moved = self._speech.length(clip) <= frames and rng.random() < self._how.shift_share
         if moved:
             features = np.roll(features, rng.integers(-self._how.shift_frames, self._how.shift_frames + 1), axis=0)
         if tempo != 1.0:
-            features = _at_tempo(features, tempo, frames)
-        taught, valid = self._taught([] if moved or tempo != 1.0 else parts, frames)
+            features = between(features, frames, tempo)
+        taught, valid = self._taught([] if moved else parts, cut, frames, tempo)
         return Crop(features, self._target(parts), taught, valid)
 
     def _parts(self, clip: int, frames: int, from_start: bool, rng: np.random.Generator) -> list[Part]:
@@ -130,11 +134,14 @@ class Cutter:
         target: Array = (mean / max(float(np.linalg.norm(mean)), 1e-6)).astype(np.float32)
         return target
 
-    def _taught(self, parts: list[Part], frames: int) -> tuple[Array | None, Array | None]:
-        """The teacher's frames of the parts and which are valid: within crop and clip, and away from a joint."""
+    def _taught(self, parts: list[Part], cut: int, frames: int, tempo: float) -> tuple[Array | None, Array | None]:
+        """The teacher's frames of the parts as the network hears the crop, and which of them are valid.
+
+        Those are that lie within crop and clip, and away from a joint.
+        """
         if self._teacher is None:
             return None, None
-        count = -(-frames // STRIDE)
+        count = -(-cut // STRIDE)
         taught, valid, at = np.zeros((count, self._teacher.bins), np.float32), np.zeros(count, np.float32), 0
         for part in parts:
             first = part.offset // STRIDE
@@ -143,7 +150,12 @@ class Cutter:
             apart = int(len(parts) > 1)
             valid[at + apart : at + known - apart] = 1.0
             at += part.frames // STRIDE
-        return taught, valid
+        heard = self._slowing.length(frames)
+        if heard == frames and tempo == 1.0:
+            return taught, valid
+        count, step = -(-heard // STRIDE), tempo * frames / heard
+        whole = between(valid[:, None], count, step)[:, 0] > 1 - 1e-6  # both neighbours are valid
+        return between(taught, count, step), whole.astype(np.float32)
 
 
 def random_offset(available: int, frames: int, step: int, rng: np.random.Generator) -> int:
@@ -156,15 +168,6 @@ def stretch_or_repeat(cached: Features, clip: int, frames: int, rng: np.random.G
     offset = random_offset(cached.length(clip), frames, 1, rng)
     stretch = cached.stretch(clip, offset, min(frames, cached.length(clip)))
     return np.resize(stretch, (frames, cached.bins))
-
-
-def _at_tempo(features: Array, tempo: float, frames: int) -> Array:
-    """So many frames at another tempo, each between two of those given: [at least frames · tempo + 1, bins]."""
-    places = np.arange(frames) * tempo
-    before = places.astype(np.intp)
-    share = (places - before)[:, None].astype(np.float32)
-    found: Array = features[before] * (1 - share) + features[before + 1] * share
-    return found
 
 
 def _by_speaker(speaker_of: npt.NDArray[np.int32]) -> list[Clips]:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from training.batches import CropSampler
 from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
+from training.networks.narrow_campplus import NarrowCampplus
 from training.recipe import Recipe
 from training.records import complete, read_index
 from training.speaker_means import draw_to_means
@@ -76,7 +77,11 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
         taught = {name: teacher_frames(found[name], name, graph, folder, console) for name in dict.fromkeys(sets)}
         frames = JoinedFeatures([taught[name] for name in sets])
     seed = recipe.optimization.seed
-    sampler = CropSampler(speech, targets, noise, recipe.lengths, recipe.augmentation, seed, frames, recipe.cutting)
+    size = recipe.network
+    slowing = size.slowing if isinstance(size, NarrowCampplus) else None
+    sampler = CropSampler(
+        speech, targets, noise, recipe.lengths, recipe.augmentation, seed, frames, recipe.cutting, slowing
+    )
     train = {name: found[name] for name in sets}
     return Material(train, {name: found[name] for name in recipe.dev}, sampler, frames, targets if frames else None)
 

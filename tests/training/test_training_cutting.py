@@ -7,6 +7,7 @@ import pytest
 
 from training.cutting import STRIDE, Crop, Cutter, Cutting
 from training.features_cache import CachedFeatures
+from training.slowing import Slowing
 
 LENGTHS = (40, 44, 50, 42, 200)
 SPEAKERS = np.array([0, 0, 0, 1, 1], np.int32)
@@ -32,8 +33,8 @@ def teacher() -> CachedFeatures:
     return CachedFeatures(np.concatenate(frames).astype(np.float16), np.cumsum([0, *map(len, frames)]), cached.clips)
 
 
-def cut(clip: int, frames: int, seed: int = 0, **how: object) -> Crop:
-    cutter = Cutter(Cutting(**how), speech(), TARGETS, SPEAKERS, teacher())
+def cut(clip: int, frames: int, seed: int = 0, slowing: Slowing | None = None, **how: object) -> Crop:
+    cutter = Cutter(Cutting(**how), speech(), TARGETS, SPEAKERS, teacher(), slowing)
     return cutter.cut(clip, frames, False, np.random.default_rng(seed))
 
 
@@ -80,9 +81,17 @@ def test_at_another_tempo_every_frame_is_between_two_of_the_clips(tempo):
     assert crop.features.shape == (100, 4)
     assert np.allclose(np.diff(crop.features[:, 1]), tempo, atol=1e-4)
     assert np.array_equal(crop.target, TARGETS[4])
-    if tempo != 1.0:
-        assert crop.valid is not None and crop.taught is not None
-        assert not crop.valid.any() and not crop.taught.any()
+    assert crop.valid is not None and crop.taught is not None
+    assert crop.valid[:24].all()
+    assert np.allclose(crop.taught[:24, 1], crop.features[:96:STRIDE, 1], atol=1e-3)
+
+
+def test_the_teachers_frames_of_a_crop_that_is_heard_slowly_are_as_many_as_are_heard():
+    crop = cut(4, 60, slowing=Slowing(least_frames=100, slowest=0.5))
+    assert crop.features.shape == (60, 4) and crop.taught is not None and crop.valid is not None
+    assert (crop.taught.shape, crop.valid.shape) == ((25, 4), (25,))
+    assert np.allclose(crop.taught[:23, 1], crop.features[0, 1] + np.arange(23) * STRIDE * 0.6, atol=1e-3)
+    assert crop.valid[:23].all()
 
 
 def test_tempi_are_drawn_in_their_share_and_range():

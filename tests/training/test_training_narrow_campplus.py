@@ -14,6 +14,8 @@ from training.export import AGREEMENT, write_graph
 from training.front_ends import FRONT_ENDS
 from training.networks import NETWORKS
 from training.networks.narrow_campplus import FRONT, NarrowCampplus, build
+from training.networks.slowed import Slowed
+from training.slowing import Slowing, between
 
 SMALL = NarrowCampplus(
     head_channels=4,
@@ -53,10 +55,28 @@ def test_each_block_of_the_teacher_ends_in_as_many_channels_as_its_layers_add_up
     assert NarrowCampplus().second_channels == NarrowCampplus().third_channels == 1024  # as CAM++'s transits have
 
 
-@pytest.mark.parametrize("frames", [11, 12, 13, 14, 98])
-def test_the_front_gives_a_frame_for_every_four_begun(network, frames):
+@pytest.mark.parametrize(
+    ("frames", "heard"), [(11, 18), (12, 20), (13, 22), (98, 163), (99, 164), (164, 164), (165, 165)]
+)
+def test_the_front_gives_a_frame_for_every_four_begun_of_those_heard(network, frames, heard):
     front = keras.Model(network.inputs, network.get_layer(FRONT).output)
-    assert run(front, features(frames)).shape == (1, -(-frames // 4), 16)
+    assert run(front, features(frames)).shape == (1, -(-heard // 4), 16)
+
+
+@pytest.mark.parametrize(("frames", "heard"), [(6, 10), (30, 50), (98, 163), (120, 164), (164, 164), (200, 200)])
+def test_a_short_clip_is_heard_in_more_frames_between_its_own(frames, heard):
+    slowing = Slowing(least_frames=164, slowest=0.6)
+    crops = features(frames)
+    padded = np.concatenate([crops, np.full((1, 40, 80), 7.0, np.float32)], axis=1)
+    mask = np.concatenate([np.ones((1, frames, 1)), np.zeros((1, 40, 1))], axis=1).astype(np.float32)
+    assert slowing.length(frames) == heard
+    for given, valid in ((crops, mask[:, :frames]), (padded, mask)):
+        found, counted = (np.asarray(part) for part in Slowed(slowing)([given, valid]))
+        assert counted[0, :, 0].tolist() == [1.0] * heard + [0.0] * (found.shape[1] - heard)
+        expected = [np.interp(np.arange(heard) * frames / heard, np.arange(frames), crops[0, :, b]) for b in range(80)]
+        # places of float32 up to 200 are right to 1e-5, and frames of these differ by 20
+        assert np.abs(found[0, :heard] - np.array(expected).T).max() <= 5e-4
+        assert np.abs(found[0, :heard] - between(crops[0], heard, frames / heard)).max() <= 5e-4
 
 
 # From 11 frames on, the least that speech detection lets through; every remainder of four.

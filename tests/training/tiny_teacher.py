@@ -14,6 +14,7 @@ CHANNELS, GROWTH, HIDDEN, SQUEEZED, LAST, DIMENSION = 16, 4, 10, 5, 12, 10
 LAYERS = {"block2": 4, "block3": 2}
 
 HEIR = NarrowCampplus(
+    least_frames=0,
     head_channels=4,
     width=12,
     blocks=1,

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
+from training.networks.slowed import Slowed
 from training.networks.valid_frames import floored, frame_shares, mean_over_time
+from training.slowing import Slowing
 
 FRONT = "front"
 """The layer that gives what CAM++ has after its first block: [batch, ⌈frames / 4⌉, teacher_channels]."""
@@ -34,6 +36,7 @@ class NarrowCampplus:
 
     Attributes:
         floor_below_peak_db: how far below a clip's loudest bin everything is taken for silence.
+        least_frames, slowest: as `Slowing` has them.
         head_channels: of the front's 2-D convolutions; the first has half. width, blocks, kernel, hidden, context: of
             its ConvNeXt blocks; `context` is the bottleneck of their gates.
         teacher_channels, second_layers, third_layers, growth: CAM++'s own: channels after its first block, dense layers
@@ -44,6 +47,8 @@ class NarrowCampplus:
 
     bins: int = 80
     floor_below_peak_db: float = 60.0
+    least_frames: int = 164
+    slowest: float = 0.6
     head_channels: int = 32
     width: int = 224
     blocks: int = 3
@@ -69,6 +74,11 @@ class NarrowCampplus:
             raise ValueError(f"{self.bins} bins cannot be halved three times")
 
     @property
+    def slowing(self) -> Slowing:
+        """Of short clips."""
+        return Slowing(self.least_frames, self.slowest)
+
+    @property
     def second_channels(self) -> int:
         """After the second block's layers; the transit halves them."""
         return self.teacher_channels + self.growth * self.second_layers
@@ -86,10 +96,11 @@ def build(size: NarrowCampplus) -> keras.Model:
     """
     features = keras.Input((None, size.bins), name="features")
     mask = keras.Input((None, 1), name="mask")
-    x = floored(features, mask, size.floor_below_peak_db)
-    x = (x - mean_over_time(x, mask)) * mask
-    quarter = mask[:, ::4]
-    x = _front(x, mask[:, ::2], quarter, size)
+    x, heard = Slowed(size.slowing, name="slowed")([features, mask])
+    x = floored(x, heard, size.floor_below_peak_db)
+    x = (x - mean_over_time(x, heard)) * heard
+    quarter = heard[:, ::4]
+    x = _front(x, heard[:, ::2], quarter, size)
     x = _groups(x, quarter, size, size.second_layers, "second")
     x = _transit(x, size.rank, size.second_channels // 2, "second")
     x = _groups(x, quarter, size, size.third_layers, "third")
