@@ -29,7 +29,7 @@ class Slowed(layers.Layer):
         count = self.slowing.length(frames) if isinstance(frames, int) else self._length(ops.cast(frames, "float32"))
         at = ops.cast(ops.arange(count), "float32")[None]
         last = ops.maximum(valid - 1.0, 0.0)
-        places = ops.minimum(at * (valid / heard), last)
+        places = ops.minimum(at * (valid / ops.maximum(heard, 1.0)), last)
         before = ops.floor(places)
         share = (places - before)[..., None]
         rows = ops.cast(ops.arange(batch) * frames, "int32")[:, None]
