@@ -132,13 +132,15 @@ def fmr_figures(one: Condition, calibration: Calibration) -> dict[str, Any]:
 class Search:
     """The open-set list of one set, as scores of its probes beside its own people and beside all others.
 
-    Attributes: own: [people, probes]; others: [fillers, probes]; speaker: [probes], a row of `own`, −1 for strangers.
+    Attributes: own: [people, probes]; others: [fillers, probes]; speaker: [probes], a row of `own`, −1 for strangers;
+        speech_s: [probes], net.
     """
 
     name: str
     own: npt.NDArray[np.float64]
     others: npt.NDArray[np.float64]
     speaker: npt.NDArray[np.int64]
+    speech_s: npt.NDArray[np.float64]
 
     @staticmethod
     def of(name: str, whole: Heard, trials: Path, fillers: Vectors, bundle: Bundle) -> Search:
@@ -155,7 +157,8 @@ class Search:
         vectors = whole.vectors[[row_of[p.clip] for p in probes]]
         speaker = np.array([-1 if p.speaker is None else people.index(p.speaker) for p in probes])
         own = all_scores(np.stack(prints), vectors, bundle.cohort)
-        return Search(name, own, all_scores(fillers, vectors, bundle.cohort), speaker)
+        speech_s = whole.speech_s[[row_of[p.clip] for p in probes]]
+        return Search(name, own, all_scores(fillers, vectors, bundle.cohort), speaker, speech_s)
 
     def figures(self, calibration: Calibration) -> list[dict[str, Any]]:
         """A row for each size of gallery and each FPIR asked for."""
@@ -166,9 +169,10 @@ class Search:
             drawn = [rng.choice(len(self.others), size - len(self.own), replace=False) for _ in range(DRAWS)]
             tops = [np.maximum(self.own.max(axis=0), self.others[rows].max(axis=0)) for rows in drawn]
             for rate in FPIRS:
-                limit = calibration.search.score_at(per_comparison(rate, size))
-                fpir = float(np.mean([np.mean(top[strangers] >= limit) for top in tops]))
-                hits = [np.mean((mated >= limit) & (mated >= top[~strangers])) for top in tops]
+                fmr = per_comparison(rate, size)
+                limits = np.array([calibration.searched_by(probe_s).score_at(fmr) for probe_s in self.speech_s])
+                fpir = float(np.mean([np.mean((top >= limits)[strangers]) for top in tops]))
+                hits = [np.mean((mated >= limits[~strangers]) & (mated >= top[~strangers])) for top in tops]
                 row = {"set": self.name, "size": size, "asked": rate, "fpir": round(fpir, 5)}
                 found.append(row | {"fnir": round(1.0 - float(np.mean(hits)), 4)})
         return found

@@ -195,14 +195,19 @@ def test_seconds_beyond_the_limits_count_as_the_limit() -> None:
     assert found(1.0, Basis(0.0, 0.0, 0)) == found(1.0, Basis(PROBE_S[0], ENROLLED_S[0], RECORDINGS[0]))
 
 
-def test_a_calibration_is_the_same_after_its_json() -> None:
-    found = fit([trials()], "made up")
+@pytest.mark.parametrize("words", [None, TAIL])
+def test_a_calibration_is_the_same_after_its_json(words: Tail | None) -> None:
+    found = fit([trials()], "made up", search_of_words=words)
     again = Calibration.parse(json.loads(json.dumps(found.to_json())))
     assert again.to_json() == found.to_json()
+    assert again.search_of_words == words
     assert again.llr(2.0, Basis(3.0, 5.0, 2)) == pytest.approx(found.llr(2.0, Basis(3.0, 5.0, 2)), abs=1e-4)
 
 
-@pytest.mark.parametrize("change", [{"origin": ""}, {"origin": 3}, {"llr_quantiles": {"target": [1, 0]}}])
+@pytest.mark.parametrize(
+    "change",
+    [{"origin": ""}, {"origin": 3}, {"llr_quantiles": {"target": [1, 0]}}, {"search_tail_of_words": {"scores": [1]}}],
+)
 def test_what_is_no_calibration_is_refused(change: dict) -> None:
     with pytest.raises((ValueError, KeyError)):
         Calibration.parse({**fit([trials()], "made up").to_json(), **change})

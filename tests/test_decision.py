@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,12 +12,14 @@ from hypothesis import strategies as st
 
 from speakerdb import Gallery
 from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Norms, Tail
+from speakerdb.calibration.model import WORD_S
 from speakerdb.decision.criterion import Asked, criterion, per_comparison
 from speakerdb.decision.judging import Judge, Scores
 from speakerdb.embedding import normalize
 from speakerdb.errors import InputError, StateError
 
 TAIL = Tail((-1.0, 1.0, 2.0, 3.0), (0.3, 0.1, 0.01, 0.001))
+SENTENCES = Tail((-1.5, 0.5, 1.5), (0.3, 0.1, 0.01))
 CALIBRATION = Calibration(
     LlrMap((-1.0, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0)),
     TAIL,
@@ -29,6 +34,20 @@ def voices(count: int, seed: int = 0) -> np.ndarray:
 
 
 JUDGE = Judge(Cohort(voices(60), 20), CALIBRATION)
+
+
+@pytest.mark.parametrize("probe_s, tail", [(WORD_S - 0.01, TAIL), (WORD_S, SENTENCES), (math.inf, SENTENCES)])
+def test_a_search_by_a_word_is_decided_by_what_strangers_words_reach(probe_s: float, tail: Tail) -> None:
+    told_apart = replace(CALIBRATION, search=SENTENCES, search_of_words=TAIL)
+    line = criterion(Asked(fpir=0.05), told_apart, None, "", 1, probe_s)
+    assert line.score == tail.score_at(per_comparison(0.05, 1))
+    claim = criterion(Asked(fmr=0.05), told_apart, None, "", None, probe_s)
+    assert claim.score == TAIL.score_at(0.05)
+
+
+def test_without_a_tail_for_words_there_is_one_for_all() -> None:
+    for probe_s in (0.3, 3.0):
+        assert CALIBRATION.searched_by(probe_s) is CALIBRATION.search
 
 
 @given(st.floats(1e-6, 0.5), st.integers(1, 1_000_000))

@@ -42,11 +42,13 @@ class Trials:
     weight: float = 1.0
 
 
-def fit(conditions: Sequence[Trials], origin: str, search: Tail | None = None) -> Calibration:
+def fit(
+    conditions: Sequence[Trials], origin: str, search: Tail | None = None, search_of_words: Tail | None = None
+) -> Calibration:
     """The calibration under which these trials are likeliest; every condition counts as its weight says.
 
-    Args: origin: one line that says where the trials come from; search: the tail of searches, where it is not that
-        of these trials.
+    Args: origin: one line that says where the trials come from; search, search_of_words: the tails of
+        searches, where they are not that of these trials.
     Raises: ValueError for a condition of one kind of trials alone, for too few strangers, or where a higher score
         does not make one speaker likelier.
     """
@@ -58,7 +60,7 @@ def fit(conditions: Sequence[Trials], origin: str, search: Tail | None = None) -
     found[0] -= PRIOR_LOG_ODDS
     llr = LlrMap.parse(found)
     tail = Tail.measured([trials.scores[~trials.target] for trials in conditions])
-    return Calibration(llr, tail, search or tail, origin, _quantiles(llr, conditions))
+    return Calibration(llr, tail, search or tail, origin, _quantiles(llr, conditions), search_of_words)
 
 
 def refit(base: Calibration, conditions: Sequence[Trials], origin: str) -> Calibration:
@@ -78,7 +80,8 @@ def refit(base: Calibration, conditions: Sequence[Trials], origin: str) -> Calib
     llr = LlrMap.parse(found)
     measured = Tail.measured([trials.scores[~trials.target] for trials in conditions])
     tail, search = (measured.followed_by(known) for known in (base.tail, base.search))
-    return Calibration(llr, tail, search, origin, _quantiles(llr, conditions))
+    words = measured.followed_by(base.search_of_words) if base.search_of_words else None
+    return Calibration(llr, tail, search, origin, _quantiles(llr, conditions), words)
 
 
 def logistic(

@@ -29,6 +29,10 @@ ENROLLED_S = (0.2, 12.0)
 RECORDINGS = (1.0, 8.0)
 """Recordings that it was in: one that was made at once holds less than several."""
 
+WORD_S = 0.7
+"""A probe with less net speech is a word: 95 % of the one-second words of dev have less, 95 % of seconds cut out of
+sentences more. Strangers' words have higher scores than strangers' sentences (docs/LOG.md)."""
+
 LLR_TERMS = 7
 
 
@@ -94,6 +98,7 @@ class Calibration:
         llr: score → LLR.
         tail: score ↔ false match rate of one comparison, many of them with a stranger of the same language.
         search: the same of a comparison in a search, where strangers are of all kinds.
+        search_of_words: the same where a probe is a word, with less net speech than `WORD_S`; None: `search`.
         origin: one line: which trials, how many.
         quantiles: LLRs of the trials at 0, 2, 4, …, 100 %, `target` and `nontarget`: what a picture shows.
     """
@@ -103,13 +108,20 @@ class Calibration:
     search: Tail
     origin: str
     quantiles: dict[str, tuple[float, ...]]
+    search_of_words: Tail | None = None
+
+    def searched_by(self, probe_s: float) -> Tail:
+        """The tail of a search by a probe of so many seconds of net speech."""
+        return self.search_of_words if self.search_of_words and probe_s < WORD_S else self.search
 
     def to_json(self) -> dict[str, Any]:
         """As the card, and a gallery's database, hold it."""
+        words = {"search_tail_of_words": self.search_of_words.to_json()} if self.search_of_words else {}
         return {
             "llr_weights": [round(weight, 6) for weight in self.llr.weights],
             "tail": self.tail.to_json(),
             "search_tail": self.search.to_json(),
+            **words,
             "origin": self.origin,
             "llr_quantiles": {name: [round(value, 2) for value in values] for name, values in self.quantiles.items()},
         }
@@ -130,4 +142,5 @@ class Calibration:
             Tail.parse(raw["search_tail"]),
             origin,
             {name: tuple(values.tolist()) for name, values in quantiles.items()},
+            Tail.parse(raw["search_tail_of_words"]) if "search_tail_of_words" in raw else None,
         )

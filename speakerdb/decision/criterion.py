@@ -65,11 +65,17 @@ def per_comparison(fpir: float, speakers: int) -> float:
 
 
 def criterion(
-    asked: Asked, calibration: Calibration | None, card_distance: float | None, card_origin: str, searched: int | None
+    asked: Asked,
+    calibration: Calibration | None,
+    card_distance: float | None,
+    card_origin: str,
+    searched: int | None,
+    probe_s: float = math.inf,
 ) -> Criterion:
     """The line for what is asked: the caller's distance, or a rate's score, or the encoder's own distance.
 
-    Args: calibration: of the gallery or the encoder; searched: speakers in the gallery for a search, else None.
+    Args: calibration: of the gallery or the encoder; searched: speakers in the gallery for a search, else None;
+        probe_s: net speech that is searched with.
     Raises: StateError where a rate is asked for and nobody has found out which score that is, or where there is
         nothing to decide by: a threshold is not guessed.
     """
@@ -87,7 +93,7 @@ def criterion(
     if searched is not None and asked.fmr is None and fpir is None:
         fpir = settings.IDENTIFY_FPIR
     if fpir is not None:
-        fmr, tail = per_comparison(fpir, searched or 1), calibration.search
+        fmr, tail = per_comparison(fpir, searched or 1), calibration.searched_by(probe_s)
     else:
         fmr, tail = settings.VERIFY_FMR if asked.fmr is None else asked.fmr, calibration.tail
     origin = calibration.origin

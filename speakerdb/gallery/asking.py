@@ -114,8 +114,9 @@ class Asking(Enrollment):
             scores = judge.scores(probe.vector, near.voiceprints)
             rows = scores.order()[: max(top, KEPT)]
             found = speakers(connection, near, rows)
-        line = line_for(asked, judge, encoder, near.searched)
-        return candidates(judge, line, scores.of(rows), probe.quality.net_speech_s, found), identity
+        probe_s = probe.quality.net_speech_s
+        line = line_for(asked, judge, encoder, near.searched, probe_s)
+        return candidates(judge, line, scores.of(rows), probe_s, found), identity
 
     def verify(
         self,

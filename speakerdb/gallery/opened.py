@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import weakref
@@ -170,10 +171,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
-def line_for(asked: Asked, judge: Judge, encoder: Encoder, searched: int | None) -> Criterion:
-    """The line for what is asked. Args: searched: speakers in the gallery for a search, else None."""
+def line_for(
+    asked: Asked, judge: Judge, encoder: Encoder, searched: int | None, probe_s: float = math.inf
+) -> Criterion:
+    """The line for what is asked. Args: as `criterion`."""
     card = encoder.card
-    return criterion(asked, judge.calibration, card.threshold_distance, card.threshold_origin, searched)
+    return criterion(asked, judge.calibration, card.threshold_distance, card.threshold_origin, searched, probe_s)
 
 
 def judge_by(encoder: Encoder, own: Calibration | None) -> Judge:

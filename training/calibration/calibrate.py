@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,19 @@ NEAREST = 200
 
 Scores = npt.NDArray[np.float64]
 
+
+@dataclass
+class Strangers:
+    """Scores of probes of one kind beside strangers: those of their own set, and others."""
+
+    own: list[Scores] = field(default_factory=list)
+    beside: list[Scores] = field(default_factory=list)
+
+    def tail(self) -> Tail:
+        """Between the two."""
+        return Tail.between([Tail.measured(self.own), Tail.measured(self.beside)])
+
+
 ENROLLED = (1, 3, 8)
 SENTENCE_PROBES = ("1", "2", "3", WHOLE, JOINED)
 SHORT_AND_WHOLE = ("1", WHOLE)
@@ -46,16 +59,18 @@ def calibrate(
     for name in dev:
         drawn = conditions(corpora / f"{name}.tar", bundle, cohort, work, console)
         found += [replace(one, trials=replace(one.trials, weight=1.0 / len(drawn))) for one in drawn]
-    hard, easy = [], []
+    sentences, words = Strangers(), Strangers()
     for name in dev:
-        own, beside = strangers(corpora / f"{name}.tar", bundle, cohort, _alike(name, others), work, console)
-        hard += own
-        easy += beside
-    search = Tail.between([Tail.measured(hard), Tail.measured(easy)])
+        archive = corpora / f"{name}.tar"
+        kind = words if is_words(heard(archive, bundle, WHOLE, work, console)) else sentences
+        own, beside = strangers(archive, bundle, cohort, _alike(name, others), work, console)
+        kind.own += own
+        kind.beside += beside
     trials = sum(len(one.trials.target) for one in found)
     speakers = len(set(np.concatenate([one.speakers for one in found])))
     origin = f"{speakers} speakers of {' and '.join(dev)}, {trials:,} trials"
-    calibration = fit([one.trials for one in found], origin, search)
+    tails = [kind.tail() for kind in (sentences, words) if kind.own]
+    calibration = fit([one.trials for one in found], origin, *tails)
     write(folder, calibration, cohort, train)
     return calibration
 

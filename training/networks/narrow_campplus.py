@@ -47,8 +47,8 @@ class NarrowCampplus:
 
     bins: int = 80
     floor_below_peak_db: float = 60.0
-    least_frames: int = 164
-    slowest: float = 0.6
+    least_frames: int = 196
+    slowest: float = 0.5
     head_channels: int = 32
     width: int = 224
     blocks: int = 3
