@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from galleries import ALL, PEOPLE, ready
 from known_voices import voice
 
 from speakerdb import Gallery
+from speakerdb.calibration.model import WORD_S
+from speakerdb.decision.criterion import per_comparison
 from speakerdb.embedding import average, normalize
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import (
@@ -78,6 +81,16 @@ def test_the_encoders_own_calibration_decides_where_nothing_is_asked_for(people,
         assert (found.speaker is not None) == (found.distance <= found.threshold.distance)
         assert (found.outcome == "accepted") == (found.llr >= found.threshold_llr)
     assert people.identify(*clips("ben_1")).speaker == "ben"
+
+
+def test_a_word_has_to_come_as_much_nearer_as_strangers_words_do(people, clips, encoder):
+    calibration, fmr = encoder.card.calibration, per_comparison(0.01, len(PEOPLE))
+    probe = encoder.probe(*clips("ana_3"))
+    word = replace(probe, quality=replace(probe.quality, net_speech_s=WORD_S / 2))
+    limits = {one.quality.net_speech_s: people.identify(one).threshold.distance for one in (probe, word)}
+    reached = {seconds: calibration.searched_by(seconds).score_at(fmr) for seconds in limits}
+    assert reached[WORD_S / 2] > reached[probe.quality.net_speech_s]
+    assert limits[WORD_S / 2] < limits[probe.quality.net_speech_s]
 
 
 def test_without_a_calibration_the_encoders_own_threshold_decides(people, clips, encoder, tmp_path):
