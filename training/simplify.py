@@ -42,9 +42,9 @@ def _briefly_named(model: ModelProto) -> ModelProto:
         return name if name in kept else brief.setdefault(name, str(len(brief)))
 
     for node in model.graph.node:
-        node.name = ""
         node.input[:] = [named(name) for name in node.input]
         node.output[:] = [named(name) for name in node.output]
+        node.name = node.output[0]  # quantization tells nodes apart by it
     for constant in model.graph.initializer:
         constant.name = named(constant.name)
     return model

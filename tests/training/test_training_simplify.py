@@ -108,4 +108,5 @@ def test_what_is_neither_input_nor_output_has_a_number_for_a_name():
     found = simplified(graph).graph
     inner = {name for node in found.node for name in [*node.input, *node.output]} - {"x", "y"}
     assert inner == {str(number) for number in range(len(inner))}
+    assert [node.name for node in found.node] == [node.output[0] for node in found.node]
     assert {constant.name for constant in found.initializer} <= inner
