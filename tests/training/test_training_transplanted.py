@@ -31,7 +31,7 @@ HEIRS_RECIPE = replace(
     network=HEIR,
     losses=Losses(cosine=1.0, relational=5.0, speaker=0.02, frame=0.1),
     optimization=replace(HOW, inherited_share=0.4),
-    lengths=[CropLength(frames=62, share=1.0, crops=32)],  # so many that one batch is like the next
+    lengths=[CropLength(frames=62, share=1.0, crops=32)],
     transplant=Transplant(
         graph="campplus_tiny.onnx", front=replace(HOW, steps=16, report_steps=4), crops=20, crop_frames=20
     ),
