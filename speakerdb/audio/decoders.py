@@ -6,8 +6,6 @@ import contextlib
 import io
 import os
 import stat
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.errors import AudioUnreadable
+from speakerdb.quiet import stderr_closed
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 """float32 [samples], mono, −1 to 1 by convention (louder is not clipped)."""
@@ -83,7 +82,7 @@ class _SoundfileDecoder:
         import soundfile
 
         self._name = name
-        self._guard = _stderr_closed if quiet else contextlib.nullcontext
+        self._guard = stderr_closed if quiet else contextlib.nullcontext
         opened: Any = file
         if not isinstance(file, str):
             opened = _Sought(file)
@@ -228,26 +227,3 @@ def _seekable(file: IO[bytes], name: str) -> tuple[IO[bytes], bytes]:
     if not isinstance(magic, bytes):
         raise AudioUnreadable(name, "opened as text; open it with mode 'rb'")
     return file, magic
-
-
-_stderr_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _stderr_closed() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere for a moment: libmpg123 writes its complaints there by itself."""
-    with _stderr_lock:
-        try:
-            sys.stderr.flush()
-            kept = os.dup(2)
-        except (OSError, AttributeError, ValueError):  # no stderr at all: nothing to protect
-            yield
-            return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(nowhere)
-            os.close(kept)

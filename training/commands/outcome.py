@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import click
 
 from speakerdb.errors import InputError, SpeakerdbError
+from speakerdb.quiet import stderr_closed
 
 
 class Refused(click.ClickException):
@@ -34,21 +34,7 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 def import_tensorflow() -> None:
     """Import TensorFlow and let it look for a GPU, without what it prints of that before its log can be set."""
-    with errors_as_exit_codes(), _stderr_closed():
+    with errors_as_exit_codes(), stderr_closed():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-
-
-@contextlib.contextmanager
-def _stderr_closed() -> Iterator[None]:
-    """File descriptor 2 itself goes nowhere: the notices are not Python's."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)
