@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import twelve_people
 from galleries import PEOPLE
 from known_voices import KnownVoices
 
@@ -142,3 +143,20 @@ def run(gallery_folder: Path) -> Run:
         return subprocess.run(command, stderr=subprocess.PIPE, env=environment, timeout=240, check=False, **options)
 
     return run_program
+
+
+@pytest.fixture(scope="session")
+def twelve_once(known_voices, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed gallery of twelve with a snapshot of its index; not to be changed."""
+    folder = tmp_path_factory.mktemp("people") / "people"
+    with Gallery.open(folder, encoder=known_voices, index="numpy") as gallery:
+        for name, recordings in twelve_people.PEOPLE.items():
+            gallery.enroll(name, recordings)
+        gallery.rebuild()
+    return folder
+
+
+@pytest.fixture
+def twelve(twelve_once: Path, tmp_path: Path) -> Path:
+    """The gallery of twelve, the test's own."""
+    return shutil.copytree(twelve_once, tmp_path / "people")

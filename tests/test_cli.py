@@ -1,6 +1,7 @@
 """The command line as its help describes it: examples that run, data on stdout, errors on stderr, exit codes.
 
-`test_commands` holds what every command has; `test_bad_recordings`, `test_bad_names` and `test_refusing_disks` what goes wrong.
+`test_commands` holds what every command has; `test_bad_recordings`, `test_bad_names`, `test_refusing_disks` what goes
+wrong.
 """
 
 from __future__ import annotations
