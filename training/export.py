@@ -25,6 +25,8 @@ from rich.console import Console
 from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
 from training.front_ends import FrontEnd, KaldiBank, SeedBank
+from training.levelling import level
+from training.material import features
 from training.networks import build
 from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
 from training.quantize import write_int8
@@ -154,6 +156,9 @@ def export_bundle(
     weights, state = best_weights(work)
     network = build(recipe.network)
     network.load_weights(weights)
+    if recipe.levelled:
+        apart = level(network, [features(recipe, work.parent, name, console) for name in recipe.levelled])
+        console.print(f"{' and '.join(recipe.levelled)}: means {apart:.2f} apart, levelled", highlight=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         graph = Path(beside) / "encoder.onnx"

@@ -84,7 +84,10 @@ class Transplant:
 
 @dataclass(frozen=True)
 class Recipe:
-    """See training/recipes/*.toml, where every value stands with its reason."""
+    """See training/recipes/*.toml, where every value stands with its reason.
+
+    Attributes: levelled: two of the train sets, whose vectors `training.levelling` brings together; or none.
+    """
 
     name: str
     bundle: dict[str, Any]
@@ -104,6 +107,7 @@ class Recipe:
     speaker_means: SpeakerMeans = field(default_factory=SpeakerMeans)
     transplant: Transplant | None = None
     licences: dict[str, str] = field(default_factory=dict)
+    levelled: list[str] = field(default_factory=list)
 
     @staticmethod
     def load(name: str) -> Recipe:
@@ -126,7 +130,8 @@ class Recipe:
         if not train:
             return changed
         transplant = replace(self.transplant, corpora={}) if self.transplant else None
-        return replace(changed, lengths=[replace(row, corpora={}) for row in self.lengths], transplant=transplant)
+        lengths = [replace(row, corpora={}) for row in self.lengths]
+        return replace(changed, lengths=lengths, transplant=transplant, levelled=[])
 
     def with_steps(self, steps: int | None) -> Recipe:
         """The same recipe with another number of steps."""
@@ -149,6 +154,7 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         dev=corpora["dev"],
         noise=corpora.get("noise"),
         licences=corpora.get("licences", {}),
+        levelled=corpora.get("levelled", []),
         front_end=FRONT_ENDS[values.pop("front_end")["kind"]],
         teachers=_part(Teachers, values.pop("teachers", {})),
         network=_part(size, network),
@@ -167,6 +173,8 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("the losses cosine and relational want teachers, and teachers want them")
     if recipe.virtual.speeds and recipe.teachers.files and not recipe.teachers.graphs:
         raise ValueError("virtual speakers want the teachers' graphs")
+    if len(recipe.levelled) not in (0, 2) or not set(recipe.levelled) <= set(recipe.train):
+        raise ValueError("levelled are two of the train sets, or none")
     if recipe.transplant and not isinstance(recipe.network, NarrowCampplus):
         raise ValueError("a transplant wants a narrow-campplus")
     if recipe.losses.frame and not recipe.transplant:

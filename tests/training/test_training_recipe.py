@@ -27,6 +27,7 @@ def test_every_shipped_recipe_holds_what_its_file_says(path):
         assert {name: found[name] for name in said} == said
     assert stored["front_end"] == values["front_end"]["kind"]
     assert (recipe.train, recipe.dev) == (values["corpora"]["train"], values["corpora"]["dev"])
+    assert recipe.levelled == values["corpora"].get("levelled", [])
     assert recipe.limits == values["bundle"]["limits"]
 
 
@@ -38,6 +39,8 @@ def test_every_shipped_recipe_holds_what_its_file_says(path):
         ('kind = "next-tdnn"', 'kind = "resnet"', "resnet"),
         ('files = ["campplus-train.npz", "ge2e-train.npz"]', "files = []", "want teachers"),
         ("steps = 6000", "steps = ", "first.toml"),
+        ("[corpora]", '[corpora]\nlevelled = ["common_voice-train", "x"]', "levelled are two of the train sets"),
+        ("[corpora]", '[corpora]\nlevelled = ["common_voice-train"]', "levelled are two of the train sets"),
         ("crops = 72", "crops = 72\nclips_per_speaker = 5", "72 crops are not whole speakers of 5 clips"),
     ],
 )
