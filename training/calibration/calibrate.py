@@ -22,8 +22,8 @@ from speakerdb.encoder.bundle import Bundle, parse_card, read_model
 from training.calibration.conditions import Condition, condition, norms_of
 from training.calibration.heard import JOINED, WHOLE, Heard, heard
 
-COHORT_SPEAKERS = 1000
-NEAREST = 200
+COHORT_SPEAKERS = 600
+NEAREST = 120
 """Of the cohort; measured on dev (docs/LOG.md)."""
 
 Scores = npt.NDArray[np.float64]
