@@ -19,8 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from known_voices import KnownVoices, voice
 from test_crash import child, lines_of
-from test_store import posix
-from twelve_people import PEOPLE, rows
+from twelve_people import PEOPLE, posix, rows
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import EmptyGallery, EncoderMismatch, GalleryFull, InputError, NoSuchGallery, StateError

@@ -6,21 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from handed_in import (
-    EXAMPLES,
-    Run,
-    assert_refused,
-    listing,
-    only_line,
-    run_here,
-)
+from handed_in import EXAMPLES, Run, assert_refused, listing, only_line, run_here
 
 from speakerdb import Gallery
-from speakerdb.errors import (
-    EncoderDamaged,
-    InputError,
-    NoSuchSpeaker,
-)
+from speakerdb.errors import EncoderDamaged, InputError, NoSuchSpeaker
 
 BAD_NAMES = {
     "empty": ("", "must not be empty"),

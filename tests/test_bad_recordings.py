@@ -31,11 +31,7 @@ from handed_in import (
 )
 
 from speakerdb import Gallery
-from speakerdb.errors import (
-    AudioUnreadable,
-    SpeakerdbError,
-    TooLittleSpeech,
-)
+from speakerdb.errors import AudioUnreadable, SpeakerdbError, TooLittleSpeech
 
 BAD_RECORDINGS: dict[str, tuple[str, Callable[[], bytes] | None, str]] = {
     "missing": ("gone.wav", None, "no such file"),

@@ -15,9 +15,7 @@ from twelve_people import NEAR, PEOPLE, change, stored, voiceprint
 
 from speakerdb import Gallery, SpeakerdbError
 from speakerdb.embedding import average
-from speakerdb.errors import (
-    GalleryDamaged,
-)
+from speakerdb.errors import GalleryDamaged
 from speakerdb.store.database import FILE
 
 

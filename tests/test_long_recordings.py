@@ -9,11 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from handed_in import (
-    EXAMPLES,
-    listing,
-    resampled,
-)
+from handed_in import EXAMPLES, listing, resampled
 
 PEAK = """
 import resource, subprocess, sys

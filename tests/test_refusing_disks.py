@@ -16,22 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handed_in import (
-    EXAMPLES,
-    Run,
-    assert_refused,
-    encoded,
-    listing,
-    noise,
-    only_line,
-    run_here,
-    voice,
-)
+from handed_in import EXAMPLES, Run, assert_refused, encoded, listing, noise, only_line, run_here, voice
 
 from speakerdb import Gallery, settings
-from speakerdb.errors import (
-    GalleryLocked,
-)
+from speakerdb.errors import GalleryLocked
 
 
 def as_an_ordinary_user() -> list[str]:

@@ -11,19 +11,12 @@ import sys
 
 import pytest
 from sqlalchemy import text
-from twelve_people import PEOPLE, change, rows
+from twelve_people import PEOPLE, change, posix, rows
 
 from speakerdb import Gallery
-from speakerdb.errors import (
-    EmptyGallery,
-    GalleryDamaged,
-    GalleryTooNew,
-    NoSuchGallery,
-)
+from speakerdb.errors import EmptyGallery, GalleryDamaged, GalleryTooNew, NoSuchGallery
 from speakerdb.store import database, records, upgrade, voiceprints
 from speakerdb.store.database import FILE
-
-posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes and no umask")
 
 
 @pytest.mark.parametrize("opened", [database.create, database.open_existing])

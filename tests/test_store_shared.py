@@ -17,12 +17,7 @@ from twelve_people import COUNTS, PEOPLE, rows, stored
 
 from speakerdb import Gallery, settings
 from speakerdb.embedding import distances, normalize
-from speakerdb.errors import (
-    GalleryDamaged,
-    GalleryFull,
-    GalleryLocked,
-    NoSuchGallery,
-)
+from speakerdb.errors import GalleryDamaged, GalleryFull, GalleryLocked, NoSuchGallery
 from speakerdb.store import binding, database, records, upgrade, voiceprints
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.database import FILE

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handed_in import (
-    EXAMPLES,
-    RATE_HZ,
-    Run,
-    encoded,
-    encoded_by_av,
-    listing,
-    resampled,
-    run_here,
-    voice,
-)
+from handed_in import EXAMPLES, RATE_HZ, Run, encoded, encoded_by_av, listing, resampled, run_here, voice
 
 from speakerdb import Gallery, audio
 

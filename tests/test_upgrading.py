@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,15 +11,10 @@ import pytest
 from twelve_people import COUNTS, rows
 
 from speakerdb import Encoder, Gallery
-from speakerdb.errors import (
-    GalleryDamaged,
-    StateError,
-)
+from speakerdb.errors import GalleryDamaged, StateError
 from speakerdb.store import database, upgrade
 from speakerdb.store.database import FILE, Database
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
-
-posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes and no umask")
 
 
 def shape(path: Path) -> dict[str, list]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pytest
 from known_voices import voice
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes and no umask")
 
 NEAR = 1.2
 """Random voices lie 1.41 from one another, and 0.9 from the voiceprint of three of which they are one."""

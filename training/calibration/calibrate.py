@@ -28,6 +28,12 @@ NEAREST = 120
 
 Scores = npt.NDArray[np.float64]
 
+ENROLLED = (1, 3, 8)
+SENTENCE_PROBES = ("1", "2", "3", WHOLE, JOINED)
+SHORT_AND_WHOLE = ("1", WHOLE)
+WORD_S = 1.5
+"""Sets whose recordings hold less speech than this are words: their probes are not cut further."""
+
 
 @dataclass
 class Strangers:
@@ -39,13 +45,6 @@ class Strangers:
     def tail(self) -> Tail:
         """Between the two."""
         return Tail.between([Tail.measured(self.own), Tail.measured(self.beside)])
-
-
-ENROLLED = (1, 3, 8)
-SENTENCE_PROBES = ("1", "2", "3", WHOLE, JOINED)
-SHORT_AND_WHOLE = ("1", WHOLE)
-WORD_S = 1.5
-"""Sets whose recordings hold less speech than this are words: their probes are not cut further."""
 
 
 def calibrate(
