@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from speakerdb.index.inverted_file import ROUNDS, SEARCHED, TRAINED_ON, lists_for
+from speakerdb.index.inverted_file import FIRST, ROUNDS, TRAINED_ON, lists_for
 from speakerdb.store.database import FILE
 
 SIZES = (1_000_000, 10_000_000, 100_000_000)
@@ -27,9 +27,9 @@ GIB = 1 << 30
 
 
 def bytes_read(size: int) -> float:
-    """By one query: the centres in float32, and the codes, a byte a number, of the lists that are searched."""
+    """By one query answered at first: the centres in float32, and the codes, a byte a number, of the lists searched."""
     lists = lists_for(size)
-    searched = SEARCHED * math.sqrt(lists) / lists
+    searched = FIRST * math.sqrt(lists) / lists
     return DIMENSION * (4.0 * lists + searched * size)
 
 

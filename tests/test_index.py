@@ -288,7 +288,7 @@ def test_one_voice_is_searched_and_added_on_the_callers_thread_and_several_on_al
     index, given, at_call = make_index(kind, 4), [3], []
     for name in ("search", "add_with_ids"):
         call = getattr(index._index, name)
-        setattr(index._index, name, lambda *asked, call=call: at_call.append(given[-1]) or call(*asked))
+        setattr(index._index, name, lambda *asked, call=call, **how: at_call.append(given[-1]) or call(*asked, **how))
     index.add(ids(1), units(1, 4))
     index.add(ids(2, 3), units(2, 4))
     index.search(units(1, 4), 1)

@@ -66,7 +66,7 @@ def test_nearly_all_of_an_exact_scans_nearest_are_found(index, vectors):
     assert np.mean([len({*row} & {*best}) / 10 for row, best in zip(found, exact, strict=True)]) >= 0.97
     right = found == 1 + np.argsort(-(probes @ vectors.T), axis=1)[:, :18]
     exact_cosines = np.sort(probes @ vectors.T, axis=1)[:, ::-1][:, :18]
-    np.testing.assert_allclose(cosines[right], exact_cosines[right], atol=0.005)  # of vectors rounded to 8 bits
+    np.testing.assert_allclose(cosines[right], exact_cosines[right], atol=0.007)  # of vectors rounded to bytes
 
 
 def test_a_removal_leaves_every_other_id_with_its_own_voice(index, vectors):

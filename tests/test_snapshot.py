@@ -168,7 +168,7 @@ def test_a_file_that_is_no_snapshot_is_not_believed(folder, kind, content):
 @pytest.mark.parametrize(
     "lie",
     [
-        {"format": "speakerdb-index/2"},
+        {"format": "speakerdb-index/1"},
         {"format": None},
         {"count": 4},
         {"count": "5"},

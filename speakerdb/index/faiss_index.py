@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.protocol import Ids, check_batch, check_search
+from speakerdb.index.protocol import MISSING, Ids, check_batch, check_search
 from speakerdb.index.searching import Searching, gpu, threads_for
 
 
@@ -45,7 +45,9 @@ class FaissIndex:
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`."""
         check_search(queries, count, self.dimension)
-        return self._searching.search(queries, count)
+        ids, cosines = self._searching.search(queries, count)
+        cosines[ids == MISSING] = -np.inf
+        return ids, cosines
 
     def to_bytes(self) -> memoryview:
         """FAISS's own format."""

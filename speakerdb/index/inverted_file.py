@@ -1,8 +1,9 @@
-"""The index for many: an inverted file in FAISS, 8 bits a number, with ids of its own.
+"""The index for many: an inverted file in FAISS, a byte a number, with ids of its own.
 
 Voices lie in lists around centres that were found in the gallery itself; a search goes through the nearest lists
-alone. Cosines are of vectors rounded to 8 bits: they choose candidates, whose exact distances come from the database.
-`IDMap2` around an inverted file gives wrong ids after a removal, and HNSW cannot remove at all; this can both.
+alone, and through more of them where nobody stands out in those. Cosines are of vectors rounded to bytes: they choose
+candidates, whose exact distances come from the database. `IDMap2` around an inverted file gives wrong ids after a
+removal, and HNSW cannot remove at all; this can both.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import Vectors
-from speakerdb.index.protocol import Ids, check_batch, check_search
+from speakerdb.index.byte_codes import Codes, codes, cosines
+from speakerdb.index.protocol import MISSING, Ids, check_batch, check_search
 from speakerdb.index.searching import Searching, gpu, threads_for
 
 TRAINED_ON = 64
@@ -23,9 +25,14 @@ TRAINED_ON = 64
 ROUNDS = 10
 """Of k-means; more find no more neighbours (measured at a million)."""
 
-SEARCHED = 4.75
-"""Lists that are searched, times the root of their number: a query's cost grows with the root of the gallery, and
-recall@1 stays above 0.999 from 100,000 voices to a million (benchmarks/README.md)."""
+FIRST, FURTHER = 3, 10
+"""Lists that are searched, times the root of their number, so that a query's cost grows with the root of the gallery:
+at first, and where nobody stood out (benchmarks/README.md)."""
+
+CROWD = 18
+AHEAD = 0.1
+"""A nearest voice whose cosine is not so far above the 18th's is one of a crowd: others may lie nearer, in lists that
+were not searched. Who has a recording in the gallery stands out, and is found in the first few lists."""
 
 LISTS = 4
 """Lists of a gallery, times the root of its size."""
@@ -45,7 +52,7 @@ class InvertedFile:
     def __init__(self, dimension: int, index: Any) -> None:
         self.dimension = dimension
         self._index = index
-        index.nprobe = min(index.nlist, round(SEARCHED * math.sqrt(index.nlist)))
+        self._first, self._further = (_lists(index, factor) for factor in (FIRST, FURTHER))
         self._searching = Searching(index, gpu())
 
     def __len__(self) -> int:
@@ -61,7 +68,7 @@ class InvertedFile:
         check_batch(ids, vectors, self.dimension)
         self.remove(ids)  # FAISS would keep both
         with threads_for(len(ids)):
-            self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(ids, np.int64))
+            self._index.add_with_ids(codes(vectors), np.ascontiguousarray(ids, np.int64))
         self._searching.changed()
 
     def remove(self, ids: Ids) -> int:
@@ -78,7 +85,19 @@ class InvertedFile:
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`; the cosines are of the rounded vectors."""
         check_search(queries, count, self.dimension)
-        return self._searching.search(queries, count)
+        coded, wanted = codes(queries), max(count, CROWD)
+        ids, found = self._nearest(coded, wanted, self._first)
+        with np.errstate(invalid="ignore"):  # nobody at all is no nearer than nobody
+            crowded = ~(found[:, 0] - found[:, CROWD - 1] >= AHEAD) | (ids[:, CROWD - 1] == MISSING)
+        if crowded.any():
+            ids[crowded], found[crowded] = self._nearest(coded[crowded], wanted, self._further)
+        return ids[:, :count], found[:, :count]
+
+    def _nearest(self, coded: Codes, count: int, lists: Any) -> tuple[Ids, npt.NDArray[np.float32]]:
+        ids, squared = self._searching.search(coded, count, lists)
+        found = cosines(squared, self.dimension)
+        found[ids == MISSING] = -np.inf
+        return ids, found
 
     def to_bytes(self) -> memoryview:
         """FAISS's own format."""
@@ -86,6 +105,15 @@ class InvertedFile:
 
         written: Any = faiss.serialize_index(self._index)
         return memoryview(written)
+
+
+def _lists(index: Any, factor: int) -> Any:
+    """FAISS's word for: search so many lists."""
+    import faiss
+
+    how: Any = faiss.SearchParametersIVF()
+    how.nprobe = min(index.nlist, round(factor * math.sqrt(index.nlist)))
+    return how
 
 
 def lists_for(size: int) -> int:
@@ -110,18 +138,17 @@ def trained(sample: Vectors, size: int) -> InvertedFile:
     if len(sample) < lists:
         raise ValueError(f"{len(sample)} voices are too few for {lists} lists")
     index = faiss.IndexIVFScalarQuantizer(
-        faiss.IndexFlatIP(dimension),
+        faiss.IndexFlatL2(dimension),
         dimension,
         lists,
-        faiss.ScalarQuantizer.QT_8bit_uniform,  # one range for all numbers: a third quicker than one for each
-        faiss.METRIC_INNER_PRODUCT,
+        faiss.ScalarQuantizer.QT_8bit_direct,  # bytes as they come, compared without making floats of them
+        faiss.METRIC_L2,
         False,  # of the vectors themselves, not of what is left of them beside their centre
     )
-    index.cp.spherical = True
     index.cp.niter = ROUNDS
     index.cp.min_points_per_centroid = 1  # or it speaks of it on stderr
     index.cp.max_points_per_centroid = 2 * TRAINED_ON  # that the sample is the whole sample
-    index.train(np.ascontiguousarray(sample, np.float32))
+    index.train(codes(sample))
     index.set_direct_map_type(HASHTABLE)
     return InvertedFile(dimension, index)
 
@@ -136,6 +163,8 @@ def from_bytes(content: bytes, dimension: int) -> InvertedFile:
         raise ValueError("FAISS cannot read it") from error
     if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.d != dimension:
         raise ValueError("not an index of this kind and dimension")
+    if index.sq.qtype != faiss.ScalarQuantizer.QT_8bit_direct or index.metric_type != faiss.METRIC_L2:
+        raise ValueError("an inverted file of other codes")
     if not index.is_trained or index.direct_map.type != HASHTABLE:
         raise ValueError("an inverted file that cannot remove")
     return InvertedFile(dimension, index)

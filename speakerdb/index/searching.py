@@ -68,15 +68,18 @@ class Searching:
         with self._lock:
             self._copy, self._searches = None, 0
 
-    def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
-        """As `VectorIndex.search`; shapes are checked before."""
+    def search(self, queries: Vectors, count: int, how: Any = None) -> tuple[Ids, npt.NDArray[np.float32]]:
+        """What FAISS finds, by its own `how`; shapes are checked before.
+
+        Returns: ids int64 [q, count], `MISSING` where it has no more, and cosines or squared distances, by its metric.
+        """
         if self._gpu is None or not self._gpu.usable:
-            return _searched(self._index, queries, count)
+            return _searched(self._index, queries, count, how)
         with self._lock:
             self._searches += len(queries)
             if self._copy is None and self._searches >= COPIED_AFTER:
                 self._copy = self._copied(self._gpu)
-            return _searched(self._index if self._copy is None else self._copy, queries, count)
+            return _searched(self._index if self._copy is None else self._copy, queries, count, how)
 
     def _copied(self, at: Gpu) -> Any:
         """The copy; None, and no other try, where the GPU has no room for it."""
@@ -105,9 +108,7 @@ def threads_for(rows: int) -> Iterator[None]:
         faiss.omp_set_num_threads(threads)
 
 
-def _searched(index: Any, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
-    """What an index of FAISS's finds: ids, -1 where it has no more, and cosines."""
+def _searched(index: Any, queries: Vectors, count: int, how: Any) -> tuple[Ids, npt.NDArray[np.float32]]:
     with threads_for(len(queries)):
-        cosines, found = index.search(np.ascontiguousarray(queries, np.float32), count)
-    cosines[found < 0] = -np.inf
-    return found, cosines
+        near, found = index.search(np.ascontiguousarray(queries, np.float32), count, params=how)
+    return found, near

@@ -23,7 +23,7 @@ from speakerdb.errors import GalleryLocked
 from speakerdb.index.engine import load_index
 from speakerdb.index.protocol import VectorIndex
 
-FORMAT = "speakerdb-index/1"
+FORMAT = "speakerdb-index/2"
 FILE = "voiceprints.index"
 PARTIAL = "voiceprints.index.partial"
 LOCK = "lock"
