@@ -31,8 +31,8 @@ Scores = npt.NDArray[np.float64]
 ENROLLED = (1, 3, 8)
 SENTENCE_PROBES = ("1", "2", "3", WHOLE, JOINED)
 SHORT_AND_WHOLE = ("1", WHOLE)
-WORD_S = 1.5
-"""Sets whose recordings hold less speech than this are words: their probes are not cut further."""
+CUT_FROM_S = 1.5
+"""Sets whose recordings hold less speech than this in the median are of words: their probes are not cut further."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ def all_scores(voices: Vectors, probes: Vectors, cohort: Cohort | None) -> npt.N
 
 def is_words(whole: Heard) -> bool:
     """Whether a set's recordings are so short that cutting them further makes no sense."""
-    return float(np.median(whole.speech_s)) < WORD_S
+    return float(np.median(whole.speech_s)) < CUT_FROM_S
 
 
 def choose_cohort(
