@@ -10,7 +10,8 @@ import pytest
 
 from speakerdb import Gallery
 from speakerdb.errors import EmptyGallery, InputError, NoSuchGallery
-from speakerdb.gallery.results import Identification, RefusedRecording, Verification
+from speakerdb.gallery.answers import Identification, Verification
+from speakerdb.gallery.results import RefusedRecording
 from speakerdb.trials import TrialTable, read_pairs, read_scores
 
 CLIPS = ("ana_4", "ben_4", "eva_4", "stranger_4")

@@ -16,7 +16,8 @@ from speakerdb.errors import InputError, StorageError, printable
 
 if TYPE_CHECKING:
     from speakerdb.gallery.answering import Claim
-    from speakerdb.gallery.results import Identification, RefusedRecording, Verification
+    from speakerdb.gallery.answers import Identification, Verification
+    from speakerdb.gallery.results import RefusedRecording
 
 LABELS = {True: " target", False: " nontarget", None: ""}
 

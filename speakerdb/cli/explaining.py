@@ -11,7 +11,7 @@ from speakerdb.errors import printable
 if TYPE_CHECKING:
     from speakerdb.calibration import Calibration
     from speakerdb.decision.threshold import Threshold
-    from speakerdb.gallery.results import ComparedPair, Identification, Verification
+    from speakerdb.gallery.answers import ComparedPair, Identification, Verification
     from speakerdb.speech import Quality
 
 SIGNS = {"accepted": "≤", "rejected": ">", "unknown": ">", "inconclusive": "≈"}

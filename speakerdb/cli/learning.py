@@ -12,8 +12,8 @@ from speakerdb import settings
 from speakerdb.cli.options import YES, print_line, progress_bar, shared_options, show
 
 if TYPE_CHECKING:
+    from speakerdb.gallery.answers import Calibrated, ChangedAnswer, FeedbackKept
     from speakerdb.gallery.gallery import Gallery
-    from speakerdb.gallery.results import Calibrated, ChangedAnswer, FeedbackKept
 
 SHOWN = 10
 

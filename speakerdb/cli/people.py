@@ -10,7 +10,8 @@ from speakerdb.cli.options import YES, shared_options, show
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
-    from speakerdb.gallery.results import Merged, Removed, SpeakerInfo
+    from speakerdb.gallery.reports import Merged, Removed
+    from speakerdb.gallery.results import SpeakerInfo
 
 LARGEST_ID = (1 << 63) - 1  # that SQLite holds
 

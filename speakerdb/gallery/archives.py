@@ -10,7 +10,7 @@ from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, StateError, printable
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import require_same
-from speakerdb.gallery.results import Exported, Imported
+from speakerdb.gallery.reports import Exported, Imported
 from speakerdb.gallery.upkeep import Upkeep
 from speakerdb.store import binding, decisions, records
 from speakerdb.store.binding import EncoderIdentity

@@ -17,19 +17,12 @@ from speakerdb.embedding import Vector, distances
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, InputError, NoSuchSpeaker, printable
+from speakerdb.gallery.answers import Candidate, ComparedPair, Comparison, Identification, Neighbour, Verification
 from speakerdb.gallery.deciding import candidates, identification, judgements, verification
 from speakerdb.gallery.enrollment import Enrollment, several
 from speakerdb.gallery.feedback import KEPT
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, judge_by, line_for, require_identity, require_same
-from speakerdb.gallery.results import (
-    Candidate,
-    ComparedPair,
-    Comparison,
-    Identification,
-    Neighbour,
-    Verification,
-)
 from speakerdb.store import decisions, records
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import named, speakers

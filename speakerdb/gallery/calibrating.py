@@ -17,7 +17,7 @@ from speakerdb.calibration.fit import Trials, fit, refit
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import average
 from speakerdb.errors import StateError, TooFewTrials
-from speakerdb.gallery.results import CalibratedRate, ChangedAnswer
+from speakerdb.gallery.answers import CalibratedRate, ChangedAnswer
 from speakerdb.store.decisions import Said
 from speakerdb.store.recordings import Recordings
 

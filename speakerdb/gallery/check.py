@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from speakerdb.embedding import average
 from speakerdb.errors import EmptyGallery, printable
-from speakerdb.gallery.results import CheckReport
+from speakerdb.gallery.reports import CheckReport
 from speakerdb.gallery.view import IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex

@@ -11,8 +11,8 @@ from speakerdb.decision.criterion import Criterion
 from speakerdb.decision.judging import Judge, Judgement, Scores
 from speakerdb.embedding import Vector
 from speakerdb.encoder.utterance import Utterance
+from speakerdb.gallery.answers import Candidate, Identification, Verification
 from speakerdb.gallery.feedback import KEPT, Compared, Decision
-from speakerdb.gallery.results import Candidate, Identification, Verification
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import Found
 

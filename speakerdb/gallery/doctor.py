@@ -17,7 +17,7 @@ from speakerdb.decision.criterion import Asked, criterion
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import Vectors, average
 from speakerdb.gallery.deciding import ranked
-from speakerdb.gallery.results import Complaint
+from speakerdb.gallery.reports import Complaint
 from speakerdb.gallery.screening import Floats, beside_the_others, same_person
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import records

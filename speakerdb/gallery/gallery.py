@@ -17,9 +17,10 @@ from speakerdb.decision.criterion import Asked
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, NoSuchSpeaker, printable
+from speakerdb.gallery.answers import Identification, Verification
 from speakerdb.gallery.asking import Asking
 from speakerdb.gallery.opened import Progress
-from speakerdb.gallery.results import Identification, RefusedRecording, Verification
+from speakerdb.gallery.results import RefusedRecording
 
 if TYPE_CHECKING:
     from speakerdb.gallery.answering import Claim

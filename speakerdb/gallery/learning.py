@@ -14,11 +14,11 @@ from speakerdb.calibration import Basis, normalised
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, StateError
+from speakerdb.gallery.answers import Calibrated, FeedbackKept
 from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, require_speaker
-from speakerdb.gallery.results import Calibrated, FeedbackKept
 from speakerdb.store import binding, decisions, records, voiceprints
 from speakerdb.store.recordings import recordings
 

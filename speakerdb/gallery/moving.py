@@ -7,7 +7,7 @@ from functools import partial
 
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import AudioNotKept, EmptyGallery
-from speakerdb.gallery.results import Moved
+from speakerdb.gallery.reports import Moved
 from speakerdb.store import binding, reembedding
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.database import Database

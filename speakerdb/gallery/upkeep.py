@@ -14,18 +14,8 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, require_speaker
-from speakerdb.gallery.results import (
-    BackedUp,
-    CheckReport,
-    Diagnosis,
-    EnrollmentInfo,
-    Merged,
-    Moved,
-    Rebuilt,
-    Removed,
-    Renamed,
-    SpeakerInfo,
-)
+from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
+from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
 from speakerdb.store import binding, database, records, voiceprints
 from speakerdb.store.recordings import move_recording, recordings
 
