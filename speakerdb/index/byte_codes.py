@@ -27,7 +27,8 @@ def codes(vectors: Vectors) -> Codes:
     """Of unit vectors, float32 [n, dimension]."""
     dimension = vectors.shape[1]
     turned = product(np.ascontiguousarray(vectors, np.float32), turn(dimension))
-    return np.clip(np.rint((turned + reach(dimension)) * (STEPS / (2.0 * reach(dimension)))), 0, STEPS)
+    steps: Codes = np.rint((turned + reach(dimension)) * (STEPS / (2.0 * reach(dimension))))
+    return np.clip(steps, 0, STEPS, out=steps)
 
 
 def cosines(squared: npt.NDArray[np.float32], dimension: int) -> npt.NDArray[np.float32]:
