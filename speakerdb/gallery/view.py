@@ -38,7 +38,7 @@ REPLAYED = 10_000
 
 SPARE = 8
 """Searched beyond what is asked for: float32 cosines confuse voices whose distances differ by less than 0.0005, and
-those of bytes voices whose cosines differ by less than 0.005."""
+those of bytes voices whose cosines differ by less than 0.01."""
 
 
 class IndexView:

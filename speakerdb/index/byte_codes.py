@@ -2,8 +2,8 @@
 
 Every vector is turned by one rotation, then each of its numbers is rounded to one of 256 steps. An encoder's numbers
 are of very different spread; turned, they have the same, 1/√dimension, and steps that hold six of it on either side
-are half as wide as those that the widest would want. What little lies beyond is cut off. Squared distances of codes
-are those of the vectors, but for the rounding, and for a factor.
+are half as wide as those that the widest would want. What lies beyond is cut off, which no recording's vector did.
+Squared distances of codes are those of the vectors, but for the rounding, and for a factor.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ DEVIATIONS = 6.0
 def codes(vectors: Vectors) -> Codes:
     """Of unit vectors, float32 [n, dimension]."""
     dimension = vectors.shape[1]
-    turned = product(np.ascontiguousarray(vectors, np.float32), turn(dimension))
-    steps: Codes = np.rint((turned + reach(dimension)) * (STEPS / (2.0 * reach(dimension))))
-    return np.clip(steps, 0, STEPS, out=steps)
+    steps: Codes = product(np.ascontiguousarray(vectors, np.float32), turn(dimension))
+    steps += reach(dimension)
+    steps *= STEPS / (2.0 * reach(dimension))
+    return np.clip(np.rint(steps, out=steps), 0, STEPS, out=steps)
 
 
 def cosines(squared: npt.NDArray[np.float32], dimension: int) -> npt.NDArray[np.float32]:

@@ -27,12 +27,18 @@ ROUNDS = 10
 
 FIRST, FURTHER = 3, 10
 """Lists that are searched, times the root of their number, so that a query's cost grows with the root of the gallery:
-at first, and where nobody stood out (benchmarks/README.md)."""
+at first, and where nobody stood out (docs/LOG.md)."""
 
 CROWD = 18
 AHEAD = 0.1
 """A nearest voice whose cosine is not so far above the 18th's is one of a crowd: others may lie nearer, in lists that
 were not searched. Who has a recording in the gallery stands out, and is found in the first few lists."""
+
+ITSELF = 0.98
+"""Beyond this cosine the nearest is the voice that is asked with (`doctor` does), and the second has to stand out."""
+
+MOST_LISTS = 2048
+"""That FAISS searches on a GPU."""
 
 LISTS = 4
 """Lists of a gallery, times the root of its size."""
@@ -52,7 +58,9 @@ class InvertedFile:
     def __init__(self, dimension: int, index: Any) -> None:
         self.dimension = dimension
         self._index = index
-        self._first, self._further = (_lists(index, factor) for factor in (FIRST, FURTHER))
+        root = math.sqrt(index.nlist)
+        self._first, self._further = (_lists(index, min(factor * root, MOST_LISTS)) for factor in (FIRST, FURTHER))
+        self._all = _lists(index, index.nlist)
         self._searching = Searching(index, gpu())
 
     def __len__(self) -> int:
@@ -86,18 +94,21 @@ class InvertedFile:
         """See `VectorIndex.search`; the cosines are of the rounded vectors."""
         check_search(queries, count, self.dimension)
         coded, wanted = codes(queries), max(count, CROWD)
-        ids, found = self._nearest(coded, wanted, self._first)
-        with np.errstate(invalid="ignore"):  # nobody at all is no nearer than nobody
-            crowded = ~(found[:, 0] - found[:, CROWD - 1] >= AHEAD) | (ids[:, CROWD - 1] == MISSING)
-        if crowded.any():
-            ids[crowded], found[crowded] = self._nearest(coded[crowded], wanted, self._further)
-        return ids[:, :count], found[:, :count]
+        few = count <= 2 * CROWD
+        ids, near = self._nearest(coded, wanted, self._first if few else self._further)
+        if few and (rows := _crowded(near)).any():
+            ids[rows], near[rows] = self._nearest(coded[rows], wanted, self._further)
+        lacking = np.count_nonzero(ids != MISSING, axis=1) < min(wanted, len(self))
+        if lacking.any():  # few are left in it, or nearly all are asked for
+            ids[lacking], near[lacking] = self._nearest(coded[lacking], wanted, self._all)
+        return ids[:, :count], near[:, :count]
 
     def _nearest(self, coded: Codes, count: int, lists: Any) -> tuple[Ids, npt.NDArray[np.float32]]:
-        ids, squared = self._searching.search(coded, count, lists)
-        found = cosines(squared, self.dimension)
-        found[ids == MISSING] = -np.inf
-        return ids, found
+        search = self._searching.search_here if lists is self._all else self._searching.search
+        ids, squared = search(coded, count, lists)
+        near = cosines(squared, self.dimension)
+        near[ids == MISSING] = -np.inf
+        return ids, near
 
     def to_bytes(self) -> memoryview:
         """FAISS's own format."""
@@ -107,12 +118,19 @@ class InvertedFile:
         return memoryview(written)
 
 
-def _lists(index: Any, factor: int) -> Any:
+def _crowded(near: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """The rows of cosines, nearest first, in which nobody stands out."""
+    best = np.where(near[:, 0] > ITSELF, near[:, 1], near[:, 0])
+    with np.errstate(invalid="ignore"):  # nobody is as near as nobody
+        return ~(best - near[:, CROWD - 1] >= AHEAD)
+
+
+def _lists(index: Any, count: float) -> Any:
     """FAISS's word for: search so many lists."""
     import faiss
 
     how: Any = faiss.SearchParametersIVF()
-    how.nprobe = min(index.nlist, round(factor * math.sqrt(index.nlist)))
+    how.nprobe = min(index.nlist, round(count))
     return how
 
 

@@ -74,12 +74,16 @@ class Searching:
         Returns: ids int64 [q, count], `MISSING` where it has no more, and cosines or squared distances, by its metric.
         """
         if self._gpu is None or not self._gpu.usable:
-            return _searched(self._index, queries, count, how)
+            return self.search_here(queries, count, how)
         with self._lock:
             self._searches += len(queries)
             if self._copy is None and self._searches >= COPIED_AFTER:
                 self._copy = self._copied(self._gpu)
             return _searched(self._index if self._copy is None else self._copy, queries, count, how)
+
+    def search_here(self, queries: Vectors, count: int, how: Any = None) -> tuple[Ids, npt.NDArray[np.float32]]:
+        """As `search`, of the index in memory."""
+        return _searched(self._index, queries, count, how)
 
     def _copied(self, at: Gpu) -> Any:
         """The copy; None, and no other try, where the GPU has no room for it."""
