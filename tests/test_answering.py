@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from speakerdb import Gallery
+from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import EmptyGallery, InputError, NoSuchGallery
 from speakerdb.gallery.answers import Identification, Verification
 from speakerdb.gallery.results import RefusedRecording
@@ -89,10 +91,66 @@ def test_a_name_that_is_not_enrolled_stops_no_other_claim(enrolled: Path, exampl
 
 def test_the_command_says_a_line_each_and_tells_what_it_could_not_use(enrolled: Path, listed: Path, tmp_path, run):
     done = run("identify", "--manifest", listed, "--gallery", enrolled, "--scores", tmp_path / "scores", "--top", "1")
-    assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (3, 4, 1)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (3, 8, 1)  # one candidate each
     assert "nothing.wav" in done.stderr
     first = (tmp_path / "scores").read_text().splitlines()[0].split()
     assert (first[0], Path(first[1]).name, float(first[2]) > 0) == ("ana", "ana_4.wav", True)
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_all_that_could_not_be_used_are_told_and_not_the_first_alone(enrolled, examples, tmp_path, run, as_json):
+    calls, claims = tmp_path / "calls.txt", tmp_path / "claims.tsv"
+    calls.write_text(f"one.wav\ntwo.wav\n{examples / 'ana_4.wav'}\nthree.wav\n")
+    claims.write_text(f"nobody\t{examples / 'ana_4.wav'}\nana\tone.wav\nzoe\t{examples / 'ana_4.wav'}\n")
+    for words, missing in ((["identify", "--manifest", calls], "one two three"), (["verify", "--trials", claims], "")):
+        done = run(*words, "--gallery", enrolled, *as_json)
+        told = done.stdout if as_json else done.stderr
+        assert [name for name in missing.split() if f"{name}.wav" not in told] == []
+        assert told.count("exit_code" if as_json else "speakerdb: ") == 3
+
+
+def test_top_lists_so_many_candidates_a_line_each(enrolled: Path, examples: Path, run):
+    done = run("identify", examples / "ana_4.wav", "--top", "2", "--gallery", enrolled)
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["1", "ana"], ["2", lines[2].split()[1]]]
+    assert "≤" in lines[1] and ">" in lines[2]
+    assert run("identify", examples / "ana_4.wav", "--gallery", enrolled).stdout.count("\n") == 1
+
+
+def test_white_space_in_names_stands_in_score_files_as_percent_and_digits(examples: Path, tmp_path: Path, run):
+    folder, spaced = tmp_path / "gallery", tmp_path / "a call.wav"
+    spaced.write_bytes((examples / "ana_4.wav").read_bytes())
+    assert run("enroll", "Ana 100%", examples / "ana_1.wav", "--gallery", folder).returncode == 0
+    (tmp_path / "calls.txt").write_text("a call.wav\n")
+    done = run("identify", "--manifest", tmp_path / "calls.txt", "--scores", tmp_path / "scores", "--gallery", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    [line] = (tmp_path / "scores").read_text().splitlines()
+    assert line.split()[0] == "Ana%20100%25" and line.split()[1].endswith("/a%20call.wav")
+
+
+def test_warnings_of_a_list_are_told_as_those_of_one_recording(enrolled: Path, examples: Path, tmp_path: Path, run):
+    """By a bundle whose card asks for more than these recordings have."""
+    bundle = tmp_path / "asking"
+    shutil.copytree(find_bundle(None), bundle)
+    card = json.loads((bundle / "card.json").read_text())
+    (bundle / "card.json").write_text(json.dumps({**card, "least_source_rate_hz": 44_100}))
+    (tmp_path / "calls.txt").write_text(f"{examples / 'ana_4.wav'}\n")
+    (tmp_path / "claims.tsv").write_text(f"ana\t{examples / 'ana_4.wav'}\n")
+    (tmp_path / "people.tsv").write_text(f"zoe\t{examples / 'eva_1.wav'}\n")
+    for words in (
+        ["identify", "--manifest", tmp_path / "calls.txt"],
+        ["verify", "--trials", tmp_path / "claims.tsv"],
+        ["enroll", "--force", "--manifest", tmp_path / "people.tsv"],
+    ):
+        done = run(*words, "--gallery", enrolled, "--encoder", bundle)
+        assert (done.returncode, done.stderr.count("speakerdb: warning: ")) == (0, 1), words
+
+
+def test_empty_lines_and_a_header_are_no_claims(enrolled: Path, examples: Path, tmp_path: Path):
+    file = tmp_path / "claims.tsv"
+    file.write_text(f"\nspeaker\tpath\nana\t{examples / 'ana_4.wav'}\n\nben\t{examples / 'ben_4.wav'}\n")
+    with Gallery.open(enrolled) as gallery:
+        assert [claim.speaker for claim, _ in gallery.verify_many(file)] == ["ana", "ben"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])

@@ -63,7 +63,7 @@ def commands(group: click.Group = speakerdb, name: str = "speakerdb") -> Iterato
 
 
 def examples_of(found: click.Command) -> list[str]:
-    after = (found.help or "").partition("Example:\n")[2]
+    after = (found.epilog or "").partition("Example:\n")[2]
     return [line.strip() for line in after.splitlines() if line.strip().startswith("speakerdb ")]
 
 
@@ -165,6 +165,7 @@ def test_help_is_on_stdout_and_no_line_is_wider_than_a_terminal(name: str, comma
     code, out, err = command(*name.split()[1:], "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"Usage: {name} ")
+    assert out.splitlines()[-1].strip() == examples_of(ALL[name])[-1]
     assert max(map(len, out.splitlines())) <= 100
     assert (code, out, err) == command(*name.split()[1:], "-h")
 

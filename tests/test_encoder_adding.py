@@ -107,20 +107,21 @@ def test_a_name_that_is_taken_or_no_folders_is_refused(tmp_path, encoders_folder
 
 
 @pytest.mark.parametrize(
-    ("features", "message"),
+    ("features", "error", "message"),
     [
-        ({"kind": "waveform"}, "failed to run"),
-        ({"kind": "ge2e-windows"}, "failed to run"),
-        ({"kind": "kaldi-fbank", "bins": 40}, "failed to run"),
-        ({"kind": "kaldi-fbank", "window": "none"}, "window 'none'"),
-        ({"kind": "mfcc"}, "features of kind 'mfcc'"),
-        ({"kind": "kaldi-fbank", "low_hz": 9_000.0}, "a filter bank from"),
+        ({"kind": "waveform"}, EncoderDamaged, "failed to run"),
+        ({"kind": "ge2e-windows"}, EncoderDamaged, "failed to run"),
+        ({"kind": "kaldi-fbank", "bins": 40}, EncoderDamaged, "failed to run"),
+        ({"kind": "kaldi-fbank", "window": "none"}, InputError, "window 'none'"),
+        ({"kind": "mfcc"}, InputError, "features of kind 'mfcc'"),
+        ({"kind": "kaldi-fbank", "low_hz": 9_000.0}, InputError, "a filter bank from"),
+        ({"kind": "kaldi-fbank", "low_hz": float("nan")}, InputError, "a filter bank from"),
     ],
 )
 def test_features_that_do_not_fit_the_graph_are_found_before_anything_is_written(
-    tmp_path, encoders_folder, features, message
+    tmp_path, encoders_folder, features, error, message
 ):
-    with pytest.raises(EncoderDamaged, match=message):
+    with pytest.raises(error, match=message):
         add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), features)
     assert files_in(encoders_folder) == []
 
@@ -149,8 +150,15 @@ def test_what_is_no_graph_is_one_line(tmp_path, content):
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(EncoderDamaged, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         add_encoder("mine", tmp_path / "a.onnx", FBANK)
+
+
+@pytest.mark.parametrize("threshold", [(-1.0, "a guess"), (2.1, "a guess"), (float("nan"), "a guess"), (1.0, " ")])
+def test_a_threshold_that_is_none_or_has_no_origin_is_refused(tmp_path, encoders_folder, threshold):
+    with pytest.raises(InputError, match="threshold"):
+        add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), FBANK, threshold=threshold)
+    assert files_in(encoders_folder) == []
 
 
 def test_an_added_bundle_that_was_tampered_with_is_refused_and_hides_no_other(tmp_path, encoders_folder):

@@ -260,5 +260,8 @@ def test_an_interrupted_enrollment_exits_with_130_and_writes_nothing(enrolled: P
                 break
         process.kill()  # where it did not listen
         line = only_line(process.stderr.read().decode())
-        assert (process.returncode, line) == (130, "interrupted; nothing of the running command was written")
+        assert (process.returncode, line) == (
+            130,
+            "interrupted; what was finished until then stays, and nothing is half there",
+        )
     assert listing(enrolled) == before

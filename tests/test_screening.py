@@ -167,10 +167,19 @@ def complaints(gallery: Gallery) -> dict[str, list]:
     return found
 
 
+def here(gallery: Gallery) -> str:
+    """What a command needs to act on this gallery, which is not the user's own."""
+    return f" --gallery {gallery.folder}"
+
+
 def test_the_doctor_finds_a_wrong_clip_and_its_command_mends_it(gallery, clips) -> None:
     wrong = gallery.enroll("ana", clips("ana_1", "ana_2", "ana_3", "ben_1"), force=True).enrolled[3].id
     [found] = complaints(gallery)["outlier"]
-    assert (found.speakers, found.enrollments, found.mend) == (["ana"], [wrong], f"speakerdb remove-enrollment {wrong}")
+    assert (found.speakers, found.enrollments, found.mend) == (
+        ["ana"],
+        [wrong],
+        f"speakerdb remove-enrollment {wrong}{here(gallery)}",
+    )
     gallery.remove_enrollment(wrong)
     assert complaints(gallery) == {}
 
@@ -180,7 +189,7 @@ def test_the_doctor_finds_two_people_under_one_name_and_moving_them_apart_mends_
     ids = [recording.id for recording in gallery.enroll("ana", clips(*names), force=True).enrolled]
     [found] = complaints(gallery)["two_people"]
     assert found.enrollments == ids[3:]
-    assert found.mend == f"speakerdb move-enrollment --to OTHER_NAME {ids[3]} {ids[4]}"
+    assert found.mend == f"speakerdb move-enrollment --to OTHER_NAME {ids[3]} {ids[4]}{here(gallery)}"
     assert gallery.move_enrollments(found.enrollments, "ben").total == 2
     assert complaints(gallery) == {}
     assert gallery.verify("ben", clips("ben_4")[0]).accepted
@@ -191,7 +200,7 @@ def test_the_doctor_finds_one_person_under_two_names_and_merging_mends_it(galler
     gallery.enroll("anna", clips("ana_3", "ana_4"), force=True)
     gallery.enroll("ben", clips("ben_1", "ben_2"))
     [found] = complaints(gallery)["near_duplicates"]
-    assert (found.speakers, found.mend) == (["ana", "anna"], "speakerdb merge anna ana")
+    assert (found.speakers, found.mend) == (["ana", "anna"], f"speakerdb merge anna ana{here(gallery)}")
     assert gallery.merge("anna", "ana").emptied == ["anna"]
     assert complaints(gallery) == {} and gallery.check().findings == []
     assert [(one.speaker, one.enrollments) for one in gallery.speakers()] == [("ana", 4), ("ben", 2)]
@@ -200,13 +209,13 @@ def test_the_doctor_finds_one_person_under_two_names_and_merging_mends_it(galler
 def test_the_doctor_finds_a_profile_that_nothing_matches(gallery, clips) -> None:
     gallery.enroll("crowd", clips("ana_1", "eva_1", "kal_1"), force=True)
     [found] = complaints(gallery)["never_matches"]
-    assert found.mend == "speakerdb remove crowd" and len(found.enrollments) == 3
+    assert found.mend == f"speakerdb remove crowd{here(gallery)}" and len(found.enrollments) == 3
 
 
 def test_the_doctor_asks_for_more_speech_where_there_is_little(gallery, clips) -> None:
     gallery.enroll("Ana Sousa", clips("ana_1"))
     [found] = complaints(gallery)["little_speech"]
-    assert found.mend == "speakerdb enroll 'Ana Sousa' FILE"
+    assert found.mend == f"speakerdb enroll 'Ana Sousa' FILE{here(gallery)}"
 
 
 def test_moving_recordings_is_all_or_none_and_keeps_the_gallery_sound(gallery, clips) -> None:

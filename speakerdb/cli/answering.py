@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.explaining import identification_line, verification_line
-from speakerdb.cli.options import YES, print_line
-from speakerdb.errors import InputError, StorageError, printable
+from speakerdb.cli.explaining import candidate_lines, identification_line, verification_line
+from speakerdb.cli.options import YES, print_line, warn
+from speakerdb.errors import StorageError, printable
 
 if TYPE_CHECKING:
     from speakerdb.gallery.answering import Claim
@@ -23,18 +24,21 @@ LABELS = {True: " target", False: " nontarget", None: ""}
 
 
 def print_identifications(
-    answered: Iterable[Identification | RefusedRecording], scores: Path | None, as_json: bool
+    answered: Iterable[Identification | RefusedRecording], scores: Path | None, as_json: bool, listed: bool
 ) -> int:
-    """A line each, and of each candidate its score; the exit code of the first that was refused, else 0."""
+    """A line each, and of each candidate its score; the exit code of the first that was refused, else 0.
+
+    Args: listed: whether all candidates are shown as text, too.
+    """
     from speakerdb.gallery.results import RefusedRecording
 
     code = YES
     with _score_file(scores) as file:
         for found in answered:
             if isinstance(found, RefusedRecording):
-                code = code or _print_refused(found, as_json)
+                code = _print_refused(found, as_json, code)
                 continue
-            print_line(json.dumps(found.to_json(), ensure_ascii=False) if as_json else identification_line(found))
+            _print_answer(found, [identification_line(found), *(candidate_lines(found) if listed else [])], as_json)
             if file:
                 for one in found.candidates:
                     _write(file, one.speaker, found.source, one.llr, one.distance, None)
@@ -51,20 +55,30 @@ def print_verifications(
     with _score_file(scores) as file:
         for claim, found in claimed:
             if isinstance(found, RefusedRecording):
-                code = code or _print_refused(found, as_json)
+                code = _print_refused(found, as_json, code)
                 continue
-            print_line(json.dumps(found.to_json(), ensure_ascii=False) if as_json else verification_line(found))
+            _print_answer(found, [verification_line(found)], as_json)
             if file:
                 _write(file, claim.speaker, claim.listed, found.llr, found.distance, claim.target)
     return code
 
 
-def _print_refused(refused: RefusedRecording, as_json: bool) -> int:
+def _print_answer(found: Identification | Verification, lines: list[str], as_json: bool) -> None:
+    if as_json:
+        print_line(json.dumps(found.to_json(), ensure_ascii=False))
+        return
+    warn(found.warnings)
+    for line in lines:
+        print_line(line)
+
+
+def _print_refused(refused: RefusedRecording, as_json: bool, code: int) -> int:
+    """The exit code so far; this one's where there was none."""
     if as_json:
         print_line(json.dumps(refused.to_json(), ensure_ascii=False))
     else:
         click.echo(f"speakerdb: {refused.error['message']}", err=True)
-    return int(refused.error["exit_code"])
+    return code or int(refused.error["exit_code"])
 
 
 @contextlib.contextmanager
@@ -81,8 +95,10 @@ def _score_file(path: Path | None) -> Iterator[IO[str] | None]:
 
 
 def _write(file: IO[str], speaker: str, source: str, llr: float | None, distance: float, target: bool | None) -> None:
-    for name in (speaker, source):
-        if len(name.split()) != 1:
-            raise InputError(f"{printable(name)!r} has white space, which no score file can hold; leave --scores out")
     score = -distance if llr is None else llr
-    file.write(f"{speaker} {source} {score!r}{LABELS[target]}\n")
+    file.write(f"{_field(speaker)} {_field(source)} {score!r}{LABELS[target]}\n")
+
+
+def _field(name: str) -> str:
+    """A name without white space, which ends a field: `Ana%20Sousa`, and a % itself is %25."""
+    return re.sub(r"[\s%]", lambda found: "".join(f"%{byte:02X}" for byte in found.group().encode()), name)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, FolderPath, shared_options, show
+from speakerdb.cli.options import YES, GivenPath, counted, shared_options, show, shown_size
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
 
 
 @click.command()
-@click.argument("file", type=FolderPath())
+@click.argument("file", type=GivenPath())
 @shared_options
 def export(gallery: Gallery, as_json: bool, file: Path) -> int:
     """Write everybody to the new FILE, which `speakerdb import` reads elsewhere; others may use the gallery meanwhile.
@@ -24,13 +24,13 @@ def export(gallery: Gallery, as_json: bool, file: Path) -> int:
       speakerdb export people.speakerdb
     """
     done = gallery.export(file)
-    size = f"{done.size_bytes / 1e6:.1f} MB"
-    show(done, as_json, f"Exported  {done.speakers} speakers, {done.recordings} recordings, {size} to {done.file}")
+    what = f"{counted(done.speakers, 'speaker')}, {counted(done.recordings, 'recording')}"
+    show(done, as_json, f"Exported  {what}, {shown_size(done.size_bytes)} to {done.file}")
     return YES
 
 
 @click.command(name="import")
-@click.argument("file", type=FolderPath())
+@click.argument("file", type=GivenPath())
 @click.option(
     "--on-conflict",
     type=click.Choice(["fail", "skip", "rename", "merge"]),
@@ -49,14 +49,14 @@ def import_(gallery: Gallery, as_json: bool, file: Path, on_conflict: str) -> in
       speakerdb import people.speakerdb --on-conflict merge
     """
     done = gallery.import_archive(file, on_conflict=on_conflict)
-    lines = [f"Imported  {done.speakers} new speakers, {done.recordings} recordings"]
+    lines = [f"Imported  {counted(done.speakers, 'new speaker')}, {counted(done.recordings, 'recording')}"]
     if done.merged:
-        lines.append(f"          {len(done.merged)} speakers who were there got more")
+        lines.append(f"          {counted(len(done.merged), 'speaker')} here already, given more recordings")
     lines += [f"          {before} is here, and came in as {after}" for before, after in done.renamed.items()]
     if done.skipped:
-        lines.append(f"          {len(done.skipped)} speakers are here and were left out")
+        lines.append(f"          {counted(len(done.skipped), 'speaker')} here already, left out")
     if done.already:
-        lines.append(f"          {done.already} recordings are enrolled already")
+        lines.append(f"          {counted(done.already, 'recording')} enrolled already")
     if done.calibration_taken:
         lines.append("          with that gallery's own calibration")
     show(done, as_json, "\n".join(lines))

@@ -11,6 +11,8 @@ import click
 
 from speakerdb.cli.options import (
     YES,
+    GivenPath,
+    counted,
     errors_as_exit_codes,
     gallery_option,
     json_option,
@@ -87,7 +89,7 @@ def info(name: str | None, as_json: bool) -> None:
 
 @encoder.command()
 @click.argument("name")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=GivenPath())
 @click.option("--features", type=FEATURES, help="What the graph takes.  [default: what its metadata say]")
 @click.option("--rate", "rate_hz", type=click.IntRange(4_000, 384_000), help="Of the samples.  [default: 16000]")
 @click.option("--bins", type=click.IntRange(1, 1024), help="Mel bins.  [default: the graph's own, or 80]")
@@ -131,7 +133,7 @@ def add(
             raise click.UsageError(f"{', '.join(_option(key) for key in chosen)}: only with --features kaldi-fbank")
         if (threshold is None) != (threshold_origin is None):
             raise click.UsageError("--threshold and --threshold-origin go together: no threshold without its origin")
-        limit = (threshold, threshold_origin) if threshold is not None and threshold_origin else None
+        limit = None if threshold is None or threshold_origin is None else (threshold, threshold_origin)
         wanted = {"kind": features, **chosen} if features else None
         bundle = add_encoder(name, model, wanted, rate_hz, limit)
         if as_json:
@@ -178,7 +180,7 @@ def use(name: str, folder: Path | None, as_json: bool) -> None:
 
         with Gallery.open(folder) as gallery, progress_bar("embed") as progress:
             done = gallery.use_encoder(name, progress=progress)
-        text = f"Moved     {done.enrollments} recordings from {done.before} to {done.after}"
+        text = f"Moved     {counted(done.enrollments, 'recording')} from {done.before} to {done.after}"
         show(done, as_json, text if done.before != done.after else f"Encoder   {done.after}: nothing to do")
     sys.exit(YES)
 

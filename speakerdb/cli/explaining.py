@@ -6,6 +6,7 @@ import math
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from speakerdb.cli.options import counted, percent
 from speakerdb.errors import printable
 
 if TYPE_CHECKING:
@@ -29,6 +30,15 @@ def identification_line(found: Identification) -> str:
     return f"{head}  {found.speaker:<12}  {measured}{after}"
 
 
+def candidate_lines(found: Identification) -> list[str]:
+    """All candidates, the likeliest first: `  2  ben   distance 1.34 > 0.93  LLR -11.0`."""
+    lines = []
+    for number, one in enumerate(found.candidates, 1):
+        sign = "≤" if one.distance <= one.threshold else ">"
+        lines.append(f"  {number:>3}  {one.speaker:<16}  {_measured(one.distance, sign, one.threshold, one.llr)}")
+    return lines
+
+
 def verification_line(found: Verification) -> str:
     """`verify    ana  clip.wav  accepted  distance 0.42 ≤ 0.93  LLR +9.2`."""
     measured = _measured(found.distance, SIGNS[found.outcome], found.threshold.distance, found.llr)
@@ -49,8 +59,7 @@ def explained(found: Identification | Verification) -> list[str]:
         lines.append(f"LLR        {found.llr:+.1f}: {_odds(found.llr)}")
     lines.append(f"probe      {_quality_in_words(found.quality)}")
     recordings, enrolled_s, name = _enrolled(found)
-    plural = "s" if recordings != 1 else ""
-    lines.append(f"enrolled   {name}: {recordings} recording{plural}, {enrolled_s:.1f} s of speech")
+    lines.append(f"enrolled   {name}: {counted(recordings, 'recording')}, {enrolled_s:.1f} s of speech")
     candidates = getattr(found, "candidates", [])
     if len(candidates) > 1:
         second, ahead = candidates[1], found.ahead  # type: ignore[union-attr]
@@ -90,7 +99,7 @@ def _measured(distance: float, sign: str, limit: float, llr: float | None) -> st
 def _threshold_in_words(threshold: Threshold) -> str:
     text = f"{threshold.distance:.2f}"
     if threshold.fpir is not None:
-        text += f": FPIR {100 * threshold.fpir:g} %, which is FMR {100 * (threshold.fmr or 0):.2g} % a comparison"
+        text += f": FPIR {100 * threshold.fpir:g} %, which is FMR {percent(threshold.fmr or 0.0)} % a comparison"
     elif threshold.fmr is not None:
         text += f": FMR {100 * threshold.fmr:g} %"
     return f"{text}; {threshold.origin}"
@@ -110,7 +119,7 @@ def _quality_in_words(quality: Quality) -> str:
     if quality.snr_db is not None:
         text += f", SNR {quality.snr_db:.0f} dB"
     if quality.clipping > 0:
-        text += f", {100 * quality.clipping:.2g} % of samples clipped"
+        text += f", {percent(quality.clipping)} % of samples clipped"
     if quality.bandwidth_hz is not None:
         text += f", up to {quality.bandwidth_hz / 1000:.1f} kHz"
     return text

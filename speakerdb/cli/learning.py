@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from speakerdb import settings
-from speakerdb.cli.options import YES, print_line, progress_bar, shared_options, show
+from speakerdb.cli.options import YES, GivenPath, counted, percent, print_line, progress_bar, shared_options, show
 
 if TYPE_CHECKING:
     from speakerdb.gallery.answers import Calibrated, ChangedAnswer, FeedbackKept
@@ -49,7 +49,7 @@ def feedback(
 @click.command()
 @click.option(
     "--trials",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenPath(),
     help="Lines of `1 NAME FILE` (the speaker says it) and `0 NAME FILE`.  [default: the enrolled recordings]",
 )
 @click.option("--fmr", type=float, default=settings.VERIFY_FMR, show_default=True, help="The rate to find out about.")
@@ -80,12 +80,11 @@ def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, 
 
 def _changed_lines(changed: list[ChangedAnswer]) -> list[str]:
     """For whom anything changes, a line each; the first of them."""
-    counted = Counter((one.speaker, f"{one.before} → {one.after}") for one in changed)
+    counts = Counter((one.speaker, f"{one.before} → {one.after}") for one in changed)
     lines = [
-        f"  {speaker}: {count} recording{'s' if count != 1 else ''} {how}"
-        for (speaker, how), count in list(counted.items())[:SHOWN]
+        f"  {speaker}: {counted(count, 'recording')} {how}" for (speaker, how), count in list(counts.items())[:SHOWN]
     ]
-    more = len(counted) - len(lines)
+    more = len(counts) - len(lines)
     return [*lines, f"  … and {more} more; --json lists every recording"] if more else lines
 
 
@@ -96,21 +95,23 @@ def _kept_line(done: FeedbackKept) -> str:
         if enough
         else f"`calibrate` uses them from {settings.LEAST_ERRORS} of either kind on"
     )
-    return f"Kept      {done.all_targets} answers of one speaker, {done.all_nontargets} of two; {after}"
+    return f"Kept      {counted(done.all_targets, 'answer')} of one speaker, {done.all_nontargets} of two; {after}"
 
 
 def _calibrated_lines(done: Calibrated) -> list[str]:
     lines = [f"{'Calibrated' if done.applied else 'Would calibrate'}  by {done.origin}"]
     for rate in done.rates:
-        was = "" if rate.fmr_before is None else f"{100 * rate.fmr_before:.2g} → "
-        missed = "" if rate.fnmr_before is None else f"{100 * rate.fnmr_before:.2g} → "
+        was = "" if rate.fmr_before is None else f"{percent(rate.fmr_before)} → "
+        missed = "" if rate.fnmr_before is None else f"{percent(rate.fnmr_before)} → "
         lines.append(
-            f"  at FMR {100 * rate.fmr:g} %: others accepted {was}{100 * rate.fmr_after:.2g} %, "
-            f"own recordings rejected {missed}{100 * rate.fnmr_after:.2g} %"
+            f"  at FMR {100 * rate.fmr:g} %: others accepted {was}{percent(rate.fmr_after)} %, "
+            f"own recordings rejected {missed}{percent(rate.fnmr_after)} %"
         )
     lines += _changed_lines(done.changed)
     if done.feedback_waiting:
-        lines.append(f"  {done.feedback_waiting} answers wait: {settings.LEAST_ERRORS} of either kind are needed")
+        lines.append(
+            f"  {counted(done.feedback_waiting, 'answer')} kept: {settings.LEAST_ERRORS} of either kind are needed"
+        )
     if not done.applied:
         lines.append("  nothing was changed; leave --dry-run out to decide by it")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import io
 import json
 import keyword
@@ -36,6 +37,9 @@ COMMANDS = {
 }
 
 
+EXAMPLE = "\b\nExample:"
+
+
 class LateGroup(click.Group):
     """Imports a command's module when the command is asked for."""
 
@@ -52,7 +56,17 @@ class LateGroup(click.Group):
         named = name.replace("-", "_")
         command = getattr(import_module(COMMANDS[name]), f"{named}_" if keyword.iskeyword(named) else named)
         assert isinstance(command, click.Command)  # the table above and the modules are one program
-        return command
+        return _example_last(command)
+
+
+def _example_last(command: click.Command) -> click.Command:
+    """A command whose example stands behind its options, where a reader's eye ends."""
+    text, found, example = inspect.cleandoc(command.help or "").partition(EXAMPLE)
+    if found:
+        command.help, command.epilog = text, EXAMPLE + example
+    for one in getattr(command, "commands", {}).values():
+        _example_last(one)
+    return command
 
 
 @click.group(cls=LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,8 +75,9 @@ def speakerdb() -> None:
     """Remember voices, and say who is speaking.
 
     \b
-    Exit codes: 0 yes; 1 a clear no (rejected, unknown); 2 usage; 3 a recording that cannot be used;
-    4 it does not fit what is stored; 5 the gallery's files cannot be used; 6 inconclusive; 130 interrupted.
+    Exit codes: 0 yes; 1 a clear no (rejected, unknown); 2 usage; 3 a recording, name, number
+    or list that cannot be used; 4 it does not fit what is stored; 5 the gallery's files cannot
+    be used; 6 inconclusive; 130 interrupted.
 
     \b
     Example:
@@ -71,6 +86,8 @@ def speakerdb() -> None:
       speakerdb verify ana clip.wav
     """
 
+
+_example_last(speakerdb)
 
 COLLECT_AFTER = 100_000
 """New objects, for Python's 700: what is imported is no garbage, and to look through it again and again takes time."""
@@ -97,7 +114,7 @@ def _refused(error: click.ClickException) -> int:
         return error.exit_code
     context = getattr(error, "ctx", None)
     message = printable(" ".join(error.format_message().split()), 300)
-    message += f" See `{context.command_path if context else 'speakerdb'} --help`"
+    message = message.rstrip(".") + f". See `{context.command_path if context else 'speakerdb'} --help`"
     if "--json" in sys.argv:
         fields = {"error": "UsageError", "message": message, "exit_code": error.exit_code}
         message = json.dumps(fields, ensure_ascii=False)

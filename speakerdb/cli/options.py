@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from speakerdb.gallery.results import Result
 
 YES, NO, INCONCLUSIVE, INTERRUPTED = 0, 1, 6, 130
+PICTURES = (".png", ".svg", ".pdf")
 
 
-class FolderPath(click.Path):
-    """A folder's path; an empty one is a mistake (a variable that is not set), not the folder one stands in."""
+class GivenPath(click.Path):
+    """A path; an empty one is a mistake (a variable that is not set), not the folder one stands in."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
+    def __init__(self, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As click.Path does, but for an empty text."""
@@ -36,12 +37,22 @@ class FolderPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class PicturePath(GivenPath):
+    """A file for a picture, of a kind that matplotlib writes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As GivenPath does, but for another suffix."""
+        if value and Path(value).suffix.lower() not in PICTURES:
+            self.fail(f"{printable(value, 200)}: a picture's name ends in {', '.join(PICTURES)}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def gallery_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --gallery; the command gets `folder`."""
     return click.option(
         "--gallery",
         "folder",
-        type=FolderPath(),
+        type=GivenPath(),
         help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
     )(command)
 
@@ -58,7 +69,11 @@ def shared_options(command: Callable[..., int]) -> Callable[..., None]:
     """
 
     @gallery_option
-    @click.option("--encoder", help="A bundle's name or folder.  [default: the one that the gallery is bound to]")
+    @click.option(
+        "--encoder",
+        callback=_not_empty,
+        help="A bundle's name or folder.  [default: the one that the gallery is bound to]",
+    )
     @json_option
     @functools.wraps(command)
     def wrapped(folder: Path | None, encoder: str | None, as_json: bool, **parameters: Any) -> None:
@@ -86,14 +101,24 @@ def errors_as_exit_codes(as_json: bool) -> Iterator[None]:
         name = printable(error.filename or "the gallery", 200)
         sys.exit(_report(StorageError(f"{name}: {error.strerror or error}", path=name), as_json))
     except KeyboardInterrupt:
-        click.echo("speakerdb: interrupted; nothing of the running command was written", err=True)
+        text = "interrupted; what was finished until then stays, and nothing is half there"
+        _tell({"error": "Interrupted", "message": text, "exit_code": INTERRUPTED}, as_json)
         sys.exit(INTERRUPTED)
 
 
 def _report(error: SpeakerdbError, as_json: bool) -> int:
-    line = json.dumps(error.to_json(), ensure_ascii=False) if as_json else f"speakerdb: {error}"
-    click.echo(line, err=True)
+    _tell(error.to_json(), as_json)
     return error.exit_code
+
+
+def _tell(error: dict[str, Any], as_json: bool) -> None:
+    click.echo(json.dumps(error, ensure_ascii=False) if as_json else f"speakerdb: {error['message']}", err=True)
+
+
+def _not_empty(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("the name is empty", context, option)
+    return value
 
 
 def threshold_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,13 +140,13 @@ def why_options(command: Callable[..., None]) -> Callable[..., None]:
             "--margin",
             type=float,
             default=0.0,
-            help="Distances this near to the threshold are inconclusive (exit code 6).  [default: none are]",
+            help="Distances this near to the threshold, or to the next candidate's, are inconclusive (exit code 6).",
         ),
         click.option("--explain", is_flag=True, help="Say what decided, in some lines more."),
         click.option(
             "--plot",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="Draw the answer among trials of one speaker and of two (PNG; needs the extra plot).",
+            type=PicturePath(dir_okay=False),
+            help="Draw the answer among trials of one speaker and of two (.png, .svg, .pdf; needs the extra plot).",
         ),
     ]
     for option in reversed(options):
@@ -136,13 +161,34 @@ def missing(argument: str, instead: str) -> click.UsageError:
 
 def show(result: Result | list[Any], as_json: bool, text: str) -> None:
     """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr."""
-    for line in [] if as_json else getattr(result, "warnings", []):
-        click.echo(f"speakerdb: warning: {line}", err=True)
+    if not as_json:
+        warn(getattr(result, "warnings", []))
     if as_json:
         value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
         print_line(json.dumps(value, ensure_ascii=False))
     elif text:
         print_line(text)
+
+
+def warn(warnings: list[str]) -> None:
+    """A line each on stderr."""
+    for line in warnings:
+        click.echo(f"speakerdb: warning: {line}", err=True)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 recording`, `2 recordings`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def shown_size(size_bytes: int) -> str:
+    """`9.0 kB`, `1.2 MB`."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.1f} kB"
+
+
+def percent(share: float) -> str:
+    """Two digits of a share in percent: `0.12`, `3.4`, `56`, `100`."""
+    return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.2g}"
 
 
 def print_line(line: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, shared_options, show
+from speakerdb.cli.options import YES, counted, shared_options, show
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
@@ -113,13 +113,13 @@ def move_enrollment(gallery: Gallery, as_json: bool, enrollments: tuple[int, ...
 
 
 def _merged_line(done: Merged) -> str:
-    plural = "s" if done.enrollments != 1 else ""
     gone = "".join(f"; {name} is gone" for name in done.emptied)
-    return f"Moved     {done.enrollments} recording{plural} to {done.into}, {done.total} in all{gone}"
+    return f"Moved     {counted(done.enrollments, 'recording')} to {done.into}, {done.total} in all{gone}"
 
 
 def _line(speaker: SpeakerInfo) -> str:
-    head = f"{speaker.speaker:<16}  {speaker.enrollments:>3} recordings  {speaker.net_speech_s:>7.1f} s of speech"
+    recordings = counted(speaker.enrollments, "recording")
+    head = f"{speaker.speaker:<16}  {recordings:>14}  {speaker.net_speech_s:>7.1f} s of speech"
     lines = [
         f"    {row.id:>6}  {row.net_speech_s:>7.1f} s  {row.source}{'  (its sound is kept)' if row.audio_kept else ''}"
         for row in speaker.recordings
@@ -128,9 +128,8 @@ def _line(speaker: SpeakerInfo) -> str:
 
 
 def _removed_line(done: Removed) -> str:
-    plural = "s" if done.enrollments != 1 else ""
-    what = f"{done.enrollments} recording{plural} of {done.speaker}"
-    line = f"Removed   {what}" + ("; the speaker is gone" if done.speaker_removed else "")
+    line = f"Removed   {counted(done.enrollments, 'recording')} of {done.speaker}"
+    line += "; the speaker is gone" if done.speaker_removed else ""
     if not done.log_erased:
         line += "; another process was reading: run `speakerdb check` to erase the log as well"
     return line

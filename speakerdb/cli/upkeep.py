@@ -12,18 +12,21 @@ import click
 from speakerdb.cli.options import (
     NO,
     YES,
-    FolderPath,
+    GivenPath,
+    counted,
     errors_as_exit_codes,
     gallery_option,
     json_option,
     print_line,
     shared_options,
     show,
+    shown_size,
 )
 from speakerdb.errors import NoSuchGallery, StorageError
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
+    from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis
 
 
 @click.command()
@@ -36,7 +39,7 @@ def check(gallery: Gallery, as_json: bool) -> int:
       speakerdb check
     """
     report = gallery.check()
-    lines = [f"Checked   {report.speakers} speakers, {report.enrollments} recordings, encoder {report.encoder}"]
+    lines = [f"Checked   {_whole(report)}, encoder {report.encoder}"]
     lines += [f"          {finding}" for finding in report.findings]
     show(report, as_json, "\n".join(lines if report.findings else [f"{lines[0]}: sound"]))
     return StorageError.exit_code if report.findings else YES
@@ -56,7 +59,7 @@ def doctor(gallery: Gallery, as_json: bool) -> int:
       speakerdb doctor --json | jq -r '.complaints[].mend'
     """
     found = gallery.doctor()
-    head = f"Examined  {found.speakers} speakers, {found.enrollments} recordings"
+    head = f"Examined  {_whole(found)}"
     if not found.calibrated:
         head += " (their seconds alone: the encoder is not calibrated)"
     lines = [head if found.complaints else f"{head}: healthy"]
@@ -68,7 +71,7 @@ def doctor(gallery: Gallery, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("target", type=FolderPath())
+@click.argument("target", type=GivenPath())
 @shared_options
 def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
     """Copy the gallery, in use or not, into the new folder TARGET, which is a gallery itself then.
@@ -78,8 +81,8 @@ def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
       speakerdb backup people-monday
     """
     done = gallery.backup(target)
-    size = f"{done.size_bytes / 1e6:.1f} MB"
-    show(done, as_json, f"Backed up {done.speakers} speakers, {done.enrollments} recordings, {size} to {done.folder}")
+    size = shown_size(done.size_bytes)
+    show(done, as_json, f"Backed up {_whole(done)}, {size} to {done.folder}")
     return YES
 
 
@@ -93,8 +96,12 @@ def rebuild(gallery: Gallery, as_json: bool) -> int:
       speakerdb rebuild
     """
     done = gallery.rebuild()
-    show(done, as_json, f"Rebuilt   an index of {done.speakers} speakers ({done.kind})")
+    show(done, as_json, f"Rebuilt   an index of {counted(done.speakers, 'speaker')} ({done.kind})")
     return YES
+
+
+def _whole(found: CheckReport | Diagnosis | BackedUp) -> str:
+    return f"{counted(found.speakers, 'speaker')}, {counted(found.enrollments, 'recording')}"
 
 
 @click.group()

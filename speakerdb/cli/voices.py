@@ -11,6 +11,7 @@ import click
 from speakerdb import settings
 from speakerdb.cli.answering import print_identifications, print_verifications
 from speakerdb.cli.explaining import (
+    candidate_lines,
     comparison_line,
     draw_decision,
     explained,
@@ -21,6 +22,8 @@ from speakerdb.cli.options import (
     INCONCLUSIVE,
     NO,
     YES,
+    GivenPath,
+    counted,
     fmr_option,
     missing,
     progress_bar,
@@ -37,14 +40,16 @@ if TYPE_CHECKING:
     from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 
 FILES = click.argument("files", nargs=-1, required=True)
-MANY_FILES = click.option(
-    "--manifest", type=click.Path(path_type=Path), help="Identify many: a file with a path a line, or a folder."
-)
+MANY_FILES = click.option("--manifest", type=GivenPath(), help="Identify many: a file with a path a line, or a folder.")
 MANY_CLAIMS = click.option(
-    "--trials", type=click.Path(path_type=Path), help="Verify many: lines of NAME<tab>PATH, or of `1|0 NAME PATH`."
+    "--trials",
+    type=GivenPath(),
+    help="Verify many: lines of NAME<tab>PATH, of `1|0 NAME PATH`, or Kaldi's `NAME PATH target|nontarget`.",
 )
 SCORES = click.option(
-    "--scores", type=click.Path(path_type=Path), help="Write NAME PATH SCORE lines: LLRs, or −distance uncalibrated."
+    "--scores",
+    type=GivenPath(dir_okay=False),
+    help="Write NAME PATH SCORE lines: LLRs, or −distance uncalibrated; white space in names as %20.",
 )
 COUNT = click.IntRange(1, 10_000)
 GRADES = ("high", "fair", "low")
@@ -56,7 +61,7 @@ EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": IN
 @click.argument("files", nargs=-1)
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="Enroll many speakers: lines of SPEAKER<tab>PATH, a Kaldi folder, or a folder with a folder a speaker.",
 )
 @click.option("--keep-going", is_flag=True, help="Enroll what can be enrolled; report the rest.")
@@ -79,7 +84,7 @@ def enroll(
     an enrolled one are refused, before anything is written. With --keep-going the exit code is 3 or 4 where any was.
 
     With --manifest recordings that are enrolled under that name and path already are passed over: the same command goes
-    on where it was stopped.
+    on where it was stopped. What cannot be enrolled is reported, as with --keep-going.
 
     \b
     Example:
@@ -108,7 +113,12 @@ def enroll(
 @click.argument("file", required=False)
 @MANY_FILES
 @SCORES
-@click.option("--top", type=COUNT, default=settings.TOP, show_default=True, help="How many candidates to list.")
+@click.option(
+    "--top",
+    type=COUNT,
+    default=settings.TOP,
+    help=f"List so many candidates, a line each.  [default: {settings.TOP}, in --json and --scores alone]",
+)
 @click.option(
     "--fpir",
     type=float,
@@ -139,7 +149,8 @@ def identify(
     Example:
       speakerdb identify clip.wav
       speakerdb identify clip.wav --fpir 0.001 --explain
-      speakerdb identify clip.wav --top 3 --json | jq .speaker
+      speakerdb identify clip.wav --top 3
+      speakerdb identify clip.wav --json | jq .speaker
       speakerdb identify --manifest calls.txt --scores calls.scores
     """
     if manifest is not None:
@@ -149,7 +160,7 @@ def identify(
             answered = gallery.identify_many(
                 manifest, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
             )
-            return print_identifications(answered, scores, as_json)
+            return print_identifications(answered, scores, as_json, _is_given("top"))
     if scores is not None:
         raise click.UsageError("--scores belongs to --manifest")
     if file is None:
@@ -160,8 +171,8 @@ def identify(
         )
     if plot:
         draw_decision(plot, found, gallery.calibration)
-    text = identification_line(found)
-    show(found, as_json, "\n".join([text, *explained(found)]) if explain else text)
+    lines = [identification_line(found), *(candidate_lines(found) if _is_given("top") else [])]
+    show(found, as_json, "\n".join([*lines, *(explained(found) if explain else [])]))
     return EXIT_CODES[found.outcome]
 
 
@@ -235,7 +246,15 @@ def compare(gallery: Gallery, as_json: bool, files: tuple[str, ...], fmr: float 
     return YES if all(pair.same_speaker for pair in found.pairs) else NO
 
 
+def _is_given(option: str) -> bool:
+    """Whether an option stands in the command line itself."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def _source(file: str) -> Source:
+    if not file:
+        raise InputError("the path of a recording is empty")
     if file != "-":
         return file
     if sys.stdin is None or sys.stdin.isatty():
@@ -252,14 +271,15 @@ def _refusals(refused: list[RefusedRecording], as_json: bool) -> int:
 
 
 def _enrolled_many_line(many: EnrolledMany) -> str:
-    line = f"Enrolled  {many.speakers} speakers, {many.recordings} recordings, {many.net_speech_s:.0f} s of speech"
+    what = f"{counted(many.speakers, 'speaker')}, {counted(many.recordings, 'recording')}"
+    line = f"Enrolled  {what}, {many.net_speech_s:.0f} s of speech"
     line += f"; {many.known} were enrolled before" if many.known else ""
     return line + (f"; {len(many.refused)} refused" if many.refused else "")
 
 
 def _enrolled_line(done: Enrolled) -> str:
     count, complete_s = len(done.enrolled), settings.COMPLETE_SPEECH_S
-    line = f"Enrolled  {done.speaker}  {count} recording{'s' if count != 1 else ''}"
+    line = f"Enrolled  {done.speaker}  {counted(count, 'recording')}"
     line += "" if done.new_speaker else f", {done.total} in all"
     speech = (
         f"{done.total_speech_s:.1f} s" if done.enrollment_complete else f"{done.total_speech_s:.1f} of {complete_s:g} s"

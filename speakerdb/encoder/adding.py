@@ -61,12 +61,15 @@ def add_encoder(
         features: `kind` with parameters, as cards have them; left out, what the graph's metadata say.
         rate_hz: of the samples; left out, the metadata's or 16,000. threshold: a distance and where it was chosen.
     Raises: InputError for a name that is none, or where it is not known what the graph takes; StateError where the
-        name is taken; EncoderDamaged where the graph does not load, run, or tell two sounds apart.
+        name is taken; EncoderDamaged where the graph does not load, run, or tell two sounds apart. What is wrong with
+        an argument is an InputError, too.
     """
     if not NAME.fullmatch(name):
         raise InputError(f"{printable(name)!r}: an encoder's name has letters, digits, '.', '_' and '-', at most 64")
     if name in shipped_names() or (added_folder() / name).exists():
         raise StateError(f"there is an encoder named {name} already; `speakerdb encoder list` shows them")
+    if not model.exists():
+        raise InputError(f"{printable(model, 200)}: no such file or folder", path=str(model))
     if model.is_dir():
         if features or rate_hz:
             raise InputError(f"{printable(model, 200)} is a bundle; its card says what it takes")
@@ -76,8 +79,10 @@ def add_encoder(
         content = read_model(model)
         form = read_form(content, model)
         raw = card_of(name, content, form, features, rate_hz)
+        _require_usable(raw)
         raw["origin"] = {"file": printable(model.name, 200), "metadata": form.metadata}
     if threshold:
+        _require_threshold(*threshold)
         raw["threshold"] = {"distance": threshold[0], "origin": threshold[1]}
     bundle = tried(raw, content, model)
     return replace(bundle, folder=_write(name, bundle))
@@ -127,6 +132,22 @@ def card_of(
         "least_speech_s": least,
         "threshold": None,
     }
+
+
+def _require_usable(raw: dict[str, Any]) -> None:
+    """Raise InputError where a caller's features make no card."""
+    try:
+        parse_card({**raw, "dimension": 1}, Path(raw["name"]))
+    except EncoderDamaged as error:
+        reason = str(error.fields["reason"]).removeprefix("card.json: ").removeprefix("ValueError: ")
+        raise InputError(f"the features that were given cannot be: {reason}") from error
+
+
+def _require_threshold(distance: float, origin: str) -> None:
+    if not 0.0 <= distance <= 2.0:
+        raise InputError(f"a threshold of {distance:g}; distances lie between 0 and 2")
+    if not origin.strip():
+        raise InputError("a threshold wants its origin: where it was chosen, in one line")
 
 
 def features_said(form: GraphForm) -> dict[str, Any] | None:

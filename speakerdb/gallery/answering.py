@@ -11,6 +11,7 @@ from typing import TypeVar
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, printable
+from speakerdb.gallery.manifest import HEADER
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.trials import read_model_trials
@@ -57,21 +58,25 @@ def listed_files(source: Path) -> list[str]:
 
 
 def listed_claims(source: Path) -> list[Claim]:
-    """Claims to verify: lines of `NAME<tab>PATH`, or a list of trials (`1|0 NAME PATH`, Kaldi's form too).
+    """Claims to verify: lines of `NAME<tab>PATH` (a line `speaker<tab>path` at the top or not), or a list of trials
+    (`1|0 NAME PATH`, Kaldi's form too). Empty lines are passed over.
 
     Raises: InputError for a list that cannot be read, naming the line.
     """
     try:
-        lines = source.read_text(encoding="utf8").splitlines()
+        text = source.read_text(encoding="utf8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
-    if not any("\t" in line for line in lines[:1]):
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not any("\t" in line for _, line in lines[:1]):
         trials = read_model_trials(source)
         return [Claim(one.model, one.clip, str(source.parent / one.clip), one.target) for one in trials]
     claims = []
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         fields = [field.strip() for field in line.split("\t")]
+        if number == lines[0][0] and tuple(fields) == HEADER:
+            continue
         if len(fields) != 2 or not all(fields):
             raise InputError(f"{printable(source, 200)}, line {number}: NAME<tab>PATH is wanted", line=number)
         claims.append(Claim(fields[0], fields[1], str(source.parent / fields[1])))

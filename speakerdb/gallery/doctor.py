@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from sqlalchemy import Connection
@@ -35,9 +36,21 @@ ROUNDS = 10
 
 
 def examine(
+    connection: Connection,
+    identity: GalleryIdentity,
+    view: IndexView,
+    judge: Judge,
+    held: Recordings,
+    option: str,
+) -> Iterator[Complaint]:
+    """What is likely to be wrong, speaker by speaker. Args: option: that commands for this gallery end in."""
+    for complaint in _complaints(connection, identity, view, judge, held):
+        yield replace(complaint, mend=complaint.mend + option)
+
+
+def _complaints(
     connection: Connection, identity: GalleryIdentity, view: IndexView, judge: Judge, held: Recordings
 ) -> Iterator[Complaint]:
-    """What is likely to be wrong, speaker by speaker."""
     names = records.names_of(connection, [int(speaker) for speaker in held.people])
     for place, speaker in enumerate(held.people):
         rows, name = held.rows[place], names[int(speaker)]

@@ -104,7 +104,7 @@ class Enrollment(Learning):
             with self._existing().reading() as connection:
                 known = records.enrolled_sources(connection)
             listed = [one for one in listed if (one.speaker, printable(one.path, 1000)) not in known]
-        speakers: set[str] = set()
+        speakers, warnings = set[str](), list[str]()
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
         futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio, other_voices=not force)
         told = _counted(futures, heard_before, total, progress)
@@ -118,7 +118,8 @@ class Enrollment(Learning):
             speakers.update(one.speaker for one in done if one.enrolled)
             recordings += sum(len(one.enrolled) for one in done)
             seconds += sum(one.net_speech_s for one in done)
-        return EnrolledMany(len(speakers), recordings, seconds, heard_before, refused)
+            warnings += [line for one in done for line in one.warnings]
+        return EnrolledMany(len(speakers), recordings, seconds, heard_before, refused, warnings)
 
     def _fit(
         self, batch: Batch, refused: list[RefusedRecording], encoder: Encoder, force: bool

@@ -16,7 +16,7 @@ from speakerdb import settings
 from speakerdb.decision.criterion import Asked
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import InputError, NoSuchSpeaker, printable
+from speakerdb.errors import InputError, NoSuchSpeaker, StorageError, printable
 from speakerdb.gallery.answers import Identification, Verification
 from speakerdb.gallery.asking import Asking
 from speakerdb.gallery.opened import Progress
@@ -41,14 +41,20 @@ class Gallery(Asking):
             folder: where it lies; `SPEAKERDB_GALLERY` or the user's data folder where left out.
             encoder: a bundle's name or folder; left out, the one that the gallery is bound to.
             index: `auto`, `faiss-flat`, `faiss-ivf` or `numpy`.
-        Raises: StorageError where the database is damaged or newer than the program; EncoderDamaged where there is no
-            such bundle; InputError for what is no path; ValueError for another index.
+        Raises: StorageError where the folder is a file, or the database damaged or newer than the program;
+            EncoderDamaged where there is no such bundle; InputError for what is no path; ValueError for another index.
         """
         if folder is not None and "\0" in str(folder):
             raise InputError(f"{printable(folder)}: not a folder's path", path=str(folder))
         if encoder is not None and not isinstance(encoder, Encoder):
             encoder = Encoder.load(encoder)
-        return Gallery(settings.gallery_folder() if folder is None else Path(folder), encoder, index)
+        path = settings.gallery_folder() if folder is None else Path(folder)
+        if path.is_file():
+            raise StorageError(
+                f"{printable(path, 200)}: a file, and a gallery is a folder; choose another folder with --gallery",
+                path=str(path),
+            )
+        return Gallery(path, encoder, index)
 
     def identify_many(
         self,

@@ -77,6 +77,7 @@ class EnrolledMany(Result):
     net_speech_s: float
     known: int
     refused: list[RefusedRecording]
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection
 
+from speakerdb import settings
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery
 from speakerdb.gallery.naming import usable_name
@@ -174,8 +176,13 @@ class Upkeep(OpenGallery):
             if held is None:
                 raise EmptyGallery
             judge = self._judge(encoder, connection)
-            complaints = list(examine(connection, identity, self._view, judge, held))
+            complaints = list(examine(connection, identity, self._view, judge, held, self._option()))
         return Diagnosis(len(held.people), len(held.ids), judge.calibration is not None, complaints)
+
+    def _option(self) -> str:
+        """What a command needs to act on this gallery: nothing where it would anyway."""
+        usual = settings.gallery_folder().absolute() == self.folder.absolute()
+        return "" if usual else f" --gallery {shlex.quote(str(self.folder))}"
 
     @contextlib.contextmanager
     def _erased(self) -> Iterator[None]:

@@ -66,8 +66,12 @@ class Archive:
 
     def __init__(self, file: Path, usable_name: Callable[[str], str]) -> None:
         self._file, self._usable_name = file, usable_name
-        with self._translated(HEAD):
+        try:
             self._zip = zipfile.ZipFile(file)
+        except OSError as error:
+            raise InputError(f"{printable(file, 200)}: {error.strerror or error}", path=str(file)) from error
+        except UNREADABLE as error:
+            raise InputError(f"{printable(file, 200)}: not an archive ({error})", path=str(file)) from error
         try:
             with self._translated(HEAD):
                 self._read_head()
