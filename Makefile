@@ -31,7 +31,7 @@ format: $(DEV_ENV)/made
 
 WORK ?= $(HOME)/speakerdb-work
 
-encoder: $(DEV_ENV)/made  ## train the shipped encoder again (hours; resumes where it stopped)
+encoder: $(DEV_ENV)/made  ## train an encoder by the shipped one's recipe (hours; resumes where it stopped)
 	$(DEV_ENV)/bin/python -m training build --recipe third --work $(WORK) --out speakerdb/encoders/speakerdb-16k
 
 $(USER_ENV)/made: $(PACKAGE)

@@ -1,4 +1,4 @@
-"""The main job on people: enroll a gallery of Common Voice speakers, then identify probes, a third of them strangers.
+"""The main job on people: enroll a gallery of Common Voice speakers, then identify probes, most of them strangers.
 
     python examples/real_voices.py ../shared/corpora ../shared/trials
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m training prepare | train | export | build`."""
+"""The command line: `python -m training --help`."""
 
 from __future__ import annotations
 
