@@ -25,13 +25,13 @@ from rich.table import Table
 
 from benchmarks.voices import real_voices, with_fillers
 from speakerdb.embedding import Vectors
+from speakerdb.gallery.view import SPARE
 from speakerdb.index import inverted_file
 from speakerdb.index.engine import kind_for, make_index
 from speakerdb.index.numpy_index import NumpyIndex
 from speakerdb.index.protocol import VectorIndex
 
 QUERIES = 500
-SPARE = 8
 TOP = 10
 LARGEST = {"sherpa-onnx": 100_000, "usearch": 1_000_000, "NumPy": 1_000_000}
 """Beyond which an engine takes minutes for its turn."""

@@ -16,6 +16,16 @@ Vectors = npt.NDArray[np.float32]
 """float32 [n, dimension], each row of unit length."""
 
 
+UNIT_TOLERANCE = 1e-3
+"""Of the length of a vector that was not made here."""
+
+
+def is_unit(vectors: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether vectors, real [..., dimension], are of unit length to `UNIT_TOLERANCE`: bool [...]; NaN is not."""
+    lengths = np.linalg.norm(np.asarray(vectors, np.float64), axis=-1)
+    return np.asarray(np.abs(lengths - 1.0) < UNIT_TOLERANCE)
+
+
 def normalize(vectors: npt.ArrayLike) -> Vectors:
     """Scale to unit length along the last axis.
 

@@ -197,10 +197,12 @@ class PossibleDuplicate(StateError):
 class TooFewTrials(StateError):
     """Fewer trials than a rate can be found out by: the rule of 30."""
 
-    def __init__(self, kind: str, found: int, needed: int, fmr: float | None) -> None:
+    def __init__(
+        self, kind: str, found: int, needed: int, fmr: float | None = None, possible: float | None = None
+    ) -> None:
         what = f"an FMR of {100 * fmr:g} %" if fmr else "a calibration"
         more = "enroll more people" if fmr else "enroll more recordings of each speaker"
-        less = f", ask for --fmr {30 / found:.2g}" if fmr and found >= 300 else ""
+        less = f", ask for --fmr {possible:.2g}" if possible else ""
         super().__init__(
             f"{what} needs {needed:,} trials of {kind}, and {found:,} are here (the rule of 30: 30 errors to count); "
             f"{more}{less}, or give --trials FILE",

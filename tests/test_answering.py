@@ -11,7 +11,7 @@ import pytest
 
 from speakerdb import Gallery
 from speakerdb.encoder.registry import find_bundle
-from speakerdb.errors import EmptyGallery, InputError, NoSuchGallery
+from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, NoSuchGallery
 from speakerdb.gallery.answers import Identification, Verification
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.trials import TrialTable, read_pairs, read_scores
@@ -95,6 +95,14 @@ def test_the_command_says_a_line_each_and_tells_what_it_could_not_use(enrolled: 
     assert "nothing.wav" in done.stderr
     first = (tmp_path / "scores").read_text().splitlines()[0].split()
     assert (first[0], Path(first[1]).name, float(first[2]) > 0) == ("ana", "ana_4.wav", True)
+
+
+def test_what_another_encoder_has_heard_is_compared_with_nobody(enrolled: Path, examples: Path):
+    with Gallery.open(enrolled) as gallery:
+        heard = replace(gallery.encoder.probe(examples / "ana_4.wav"), heard_by="0" * 64)
+        for ask in (lambda: gallery.identify(heard), lambda: gallery.verify("ana", heard)):
+            with pytest.raises(EncoderMismatch, match="the one that heard"):
+                ask()
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])

@@ -154,6 +154,19 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
         add_encoder("mine", tmp_path / "a.onnx", FBANK)
 
 
+def test_a_bundle_keeps_its_cohort_and_scores_as_it_did(encoders_folder, examples):
+    shipped = find_bundle(None)
+    assert add_encoder("mine", shipped).cohort is not None
+    assert files_in(encoders_folder / "mine") == [
+        "card.json",
+        "cohort.npy",
+        "encoder.onnx",
+    ]
+    found = Encoder.load("mine")
+    np.testing.assert_array_equal(found.embed(examples / "ana_1.wav"), Encoder.load().embed(examples / "ana_1.wav"))
+    assert found.cohort.nearest == Encoder.load().cohort.nearest
+
+
 @pytest.mark.parametrize("threshold", [(-1.0, "a guess"), (2.1, "a guess"), (float("nan"), "a guess"), (1.0, " ")])
 def test_a_threshold_that_is_none_or_has_no_origin_is_refused(tmp_path, encoders_folder, threshold):
     with pytest.raises(InputError, match="threshold"):

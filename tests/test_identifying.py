@@ -181,3 +181,13 @@ def test_one_recording_cannot_be_compared(gallery, clips):
     for sources in ([], clips("ana_1")):
         with pytest.raises(InputError, match="two recordings or more"):
             gallery.compare(sources)
+
+
+def test_nearest_takes_unit_vectors_of_the_gallerys_dimension_alone(people, clips) -> None:
+    vector = people.encoder.embed(*clips("ana_3"))
+    assert people.nearest(vector, top=1)
+    for wrong in (2.0 * vector, vector[:-1], vector[None], vector * np.nan):
+        with pytest.raises(InputError, match=r"a vector of unit length is needed, float32 \[192\]"):
+            people.nearest(wrong)
+    with pytest.raises(InputError, match="0 candidates"):
+        people.nearest(vector, top=0)

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speakerdb import Encoder, Gallery
+from speakerdb import Encoder, Gallery, settings
 from speakerdb.calibration import Basis, Calibration, LlrMap, Tail
 from speakerdb.calibration.fit import Trials, refit
 from speakerdb.embedding import normalize
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials
+from speakerdb.gallery import calibrating
 from speakerdb.gallery.calibrating import left_out
 from speakerdb.gallery.feedback import Compared, Decision
 from speakerdb.store import binding, decisions, records, voiceprints
@@ -172,6 +173,15 @@ def test_too_few_trials_are_refused_with_the_number_needed(people) -> None:
     assert few.value.fields == {"trials": 9, "needed": 30} and few.value.exit_code == 4
 
 
+@given(st.integers(1, 2_000_000))
+def test_the_rate_that_is_offered_in_another_ones_place_is_not_refused(strangers: int) -> None:
+    rate = calibrating._rarest(strangers)
+    assert (rate is None) == (strangers < calibrating.LEAST_STRANGERS)
+    if rate is not None:
+        shown = float(f"{rate:.2g}")
+        assert max(round(settings.LEAST_ERRORS / shown), calibrating.LEAST_STRANGERS) <= strangers
+
+
 def test_a_rate_asks_for_thirty_errors(gallery_folder) -> None:
     with many_people(gallery_folder) as gallery:
         with pytest.raises(TooFewTrials, match=r"an FMR of 0.1 % needs 30,000 trials of two speakers, and 4,680 are"):
@@ -258,7 +268,7 @@ def test_a_list_of_trials_calibrates_and_names_what_is_wrong_with_it(people, exa
     with pytest.raises(NoSuchSpeaker):
         people.calibrate(trials=tmp_path / "who.txt")
     with pytest.raises(InputError):
-        people.calibrate(trials=tmp_path / "missing.txt")
+        people.calibrate(trials=str(tmp_path / "missing.txt"))
 
 
 def test_answers_count_once_there_are_thirty_of_either_kind(gallery_folder) -> None:

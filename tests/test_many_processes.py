@@ -18,6 +18,7 @@ from test_crash import child
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import DuplicateEnrollment
+from speakerdb.quiet import stderr_closed
 from speakerdb.store import binding
 
 pytestmark = [
@@ -248,6 +249,28 @@ def test_children_made_while_threads_are_at_work_hang_nowhere(tmp_path, encoder)
             thread.join()
         assert failures == []
         assert_holds(gallery, expected | {"first": ["first 0"]})
+
+
+def test_a_child_of_a_process_that_was_shutting_stderr_has_it_and_can_shut_it_itself():
+    shut, go_on = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with stderr_closed():
+            shut.set()
+            go_on.wait(10)
+
+    def work() -> None:
+        with stderr_closed():
+            pass
+        assert os.path.samestat(os.fstat(2), own)
+
+    own = os.fstat(2)
+    thread = threading.Thread(target=decode)
+    thread.start()
+    assert shut.wait(10)
+    threading.Timer(0.2, go_on.set).start()  # the fork waits for it
+    assert forked(work) == 0
+    thread.join()
 
 
 def test_a_fork_and_an_answer_do_not_wait_for_each_other(enrolled: Path, examples: Path, monkeypatch):

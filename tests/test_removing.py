@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from galleries import ALL, left_in, listed, pieces, ready, recording_of
 from known_voices import voice
+from sqlalchemy import text
 
 from speakerdb import Gallery, settings
 from speakerdb.embedding import average
@@ -36,6 +37,13 @@ def test_a_removed_speaker_is_found_no_more_and_may_come_back(people, clips):
             use()
     assert people.enroll("ben", clips("ben_1")).new_speaker
     assert people.identify(*clips("ben_1")).speaker == "ben"
+
+
+def test_a_speaker_of_whom_a_row_is_damaged_can_still_be_removed(people):
+    with people._existing().writing() as connection:
+        connection.execute(text("UPDATE enrollment SET quality = 'x'"))
+    assert people.remove("ana").enrollments == 2
+    assert "ana" not in listed(people)
 
 
 def test_a_removed_recording_is_taken_out_of_the_average(people, clips, exact):

@@ -79,15 +79,15 @@ class KaldiBank(FilterBank):
     pads_end: bool = False
 
     def log_mel(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """As `speakerdb.features.log_mel`."""
+        """As `speakerdb.features.filter_bank.log_mel`."""
         return log_mel(samples, self)
 
     def kernel(self) -> Matrix:
-        """As `speakerdb.features.frame_kernel`."""
+        """As `speakerdb.features.filter_bank.frame_kernel`."""
         return frame_kernel(self)
 
     def filters(self) -> Matrix:
-        """As `speakerdb.features.mel_filters`."""
+        """As `speakerdb.features.filter_bank.mel_filters`."""
         return mel_filters(self)
 
     def log_energy(self, power: Any, filters: Any, math: Any) -> Any:

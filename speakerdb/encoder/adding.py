@@ -11,14 +11,14 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from speakerdb import settings
-from speakerdb.encoder.bundle import FORMAT, Bundle, Card, open_bundle, parse_card, read_model
+from speakerdb.encoder.bundle import COHORT, FORMAT, Bundle, Card, open_bundle, parse_card, read_bounded, read_model
 from speakerdb.encoder.registry import added_folder, shipped_names
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import EncoderDamaged, InputError, StateError, printable
@@ -70,11 +70,14 @@ def add_encoder(
         raise StateError(f"there is an encoder named {name} already; `speakerdb encoder list` shows them")
     if not model.exists():
         raise InputError(f"{printable(model, 200)}: no such file or folder", path=str(model))
+    cohort = b""
     if model.is_dir():
         if features or rate_hz:
             raise InputError(f"{printable(model, 200)} is a bundle; its card says what it takes")
         found = open_bundle(model)
         raw, content = {**found.card.raw, "name": name}, found.model
+        if found.cohort:
+            cohort = read_bounded(model / COHORT, settings.MAX_COHORT_BYTES)
     else:
         content = read_model(model)
         form = read_form(content, model)
@@ -84,8 +87,7 @@ def add_encoder(
     if threshold:
         _require_threshold(*threshold)
         raw["threshold"] = {"distance": threshold[0], "origin": threshold[1]}
-    bundle = tried(raw, content, model)
-    return replace(bundle, folder=_write(name, bundle))
+    return open_bundle(_write(name, tried(raw, content, model), cohort))
 
 
 def read_form(content: bytes, model: Path) -> GraphForm:
@@ -205,19 +207,21 @@ def _number(text: str | None) -> int | None:
         return None
 
 
-def _write(name: str, bundle: Bundle) -> Path:
-    """Files beside, fsynced, then the folder's name: an encoder is there whole or not at all."""
+def _write(name: str, bundle: Bundle, cohort: bytes) -> Path:
+    """Files beside, fsynced and read again, then the folder's name: an encoder is there whole or not at all."""
     home = added_folder()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = Path(tempfile.mkdtemp(prefix=".adding-", dir=home))
     try:
         card = json.dumps(bundle.card.raw, indent=2, ensure_ascii=False) + "\n"
-        for file, content in (("encoder.onnx", bundle.model), ("card.json", card.encode())):
+        files = {"encoder.onnx": bundle.model, "card.json": card.encode()} | ({COHORT: cohort} if cohort else {})
+        for file, content in files.items():
             with (beside / file).open("xb") as out:
                 (beside / file).chmod(0o600)
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())
+        open_bundle(beside)
         beside.rename(home / name)
         if os.name != "nt":
             descriptor = os.open(home, os.O_RDONLY)

@@ -29,6 +29,9 @@ SPEECH_STEPS_HZ = SAMPLE_RATE_HZ // math.gcd(SAMPLE_RATE_HZ, FRAME_SAMPLES)
 """A frame of speech detection, 32 ms, is a whole number of samples at every multiple of it."""
 
 
+COHORT = "cohort.npy"
+
+
 @dataclass(frozen=True)
 class Card:
     """What `card.json` says of an encoder; `raw` holds all of it.
@@ -101,7 +104,7 @@ def open_bundle(folder: Path) -> Bundle:
 
 def read_cohort(folder: Path, card: Card) -> Cohort:
     """Read and validate `cohort.npy`: float16 [speakers, dimension]. Raises: EncoderDamaged."""
-    content = _read(folder / "cohort.npy", settings.MAX_COHORT_BYTES)
+    content = read_bounded(folder / COHORT, settings.MAX_COHORT_BYTES)
     if hashlib.sha256(content).hexdigest() != card.cohort_sha256:
         raise EncoderDamaged(str(folder), "cohort.npy is not the one that card.json names")
     try:
@@ -117,13 +120,13 @@ def read_cohort(folder: Path, card: Card) -> Cohort:
 
 def read_model(path: Path) -> bytes:
     """The bytes of an ONNX file. Raises: EncoderDamaged where it cannot be read or is too large."""
-    return _read(path, settings.MAX_ENCODER_BYTES)
+    return read_bounded(path, settings.MAX_ENCODER_BYTES)
 
 
 def read_card(folder: Path) -> Card:
     """Read and validate `card.json`. Raises: EncoderDamaged."""
     try:
-        raw = json.loads(_read(folder / "card.json", settings.MAX_CARD_BYTES))
+        raw = json.loads(read_bounded(folder / "card.json", settings.MAX_CARD_BYTES))
     except (ValueError, RecursionError) as error:
         raise EncoderDamaged(str(folder), "card.json is not JSON") from error
     return parse_card(raw, folder)
@@ -162,7 +165,8 @@ def parse_card(raw: Any, folder: Path) -> Card:
     return card
 
 
-def _read(path: Path, limit: int) -> bytes:
+def read_bounded(path: Path, limit: int) -> bytes:
+    """A bundle's file. Raises: EncoderDamaged where it cannot be read or is larger than the limit."""
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)

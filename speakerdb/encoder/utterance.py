@@ -43,6 +43,7 @@ class Utterance:
         warnings: a line each; empty where the encoder was made for such recordings.
         changes_s: seconds at which another voice begins, where that was looked for.
         audio: the sound itself as `KeptAudio` packs it, where that was asked for.
+        heard_by: SHA-256 of the encoder whose vector it is; empty where a caller made it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Utterance:
     warnings: list[str] = field(default_factory=list)
     changes_s: tuple[float, ...] = ()
     audio: bytes | None = field(default=None, repr=False)
+    heard_by: str = ""
 
 
 def hear(
@@ -88,7 +90,8 @@ def hear(
         warnings = [f"{printable(stream.name, 200)}: {line}" for line in runtime.card.warnings(stream.source_rate_hz)]
         audio = kept.packed() if kept else None
         changes_s = watch.changes_s() if watch else ()
-        return Utterance(stream.name, stream.sha256, average(vectors, weights), quality, warnings, changes_s, audio)
+        vector, encoder = average(vectors, weights), runtime.card.sha256
+        return Utterance(stream.name, stream.sha256, vector, quality, warnings, changes_s, audio, encoder)
 
 
 def _windows(

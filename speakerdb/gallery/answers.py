@@ -46,7 +46,8 @@ class Identification(Result):
         outcome: `accepted`, `unknown`, or `inconclusive` where a margin was asked for.
         speaker: the likeliest where accepted, else None.
         distance, llr, threshold: of the likeliest, whoever that is; threshold_llr: the LLR at the threshold.
-        ahead: by how much the second's distance is larger; None where there is no second.
+        ahead: the second's distance less the likeliest's, negative where scores rank against distances; None where
+            there is no second.
         candidates: the likeliest speakers, one row a person, the likeliest first.
         decision: the id that `feedback` takes.
     """

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
-from speakerdb.errors import EmptyGallery, EncoderMismatch, StateError, printable
+from speakerdb.errors import EncoderMismatch, StateError, printable
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import require_same
+from speakerdb.gallery.opened import require_identity, require_same
 from speakerdb.gallery.reports import Exported, Imported
 from speakerdb.gallery.upkeep import Upkeep
 from speakerdb.store import binding, decisions, records
@@ -29,9 +29,7 @@ class Archives(Upkeep):
         from speakerdb.store import archive
 
         with self._existing().reading() as connection:
-            identity = binding.identity(connection)
-            if identity is None:
-                raise EmptyGallery
+            identity = require_identity(connection)
             return Exported(str(file), *archive.write(connection, identity, Path(file)))
 
     def import_archive(self, file: str | os.PathLike[str], *, on_conflict: str = "fail") -> Imported:

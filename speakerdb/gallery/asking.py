@@ -13,22 +13,19 @@ from speakerdb.audio import Source
 from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judgement
-from speakerdb.embedding import Vector, distances
+from speakerdb.embedding import Vector, distances, is_unit
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import EmptyGallery, InputError, NoSuchSpeaker, printable
+from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, NoSuchSpeaker, printable
 from speakerdb.gallery.answers import Candidate, ComparedPair, Comparison, Identification, Neighbour, Verification
 from speakerdb.gallery.deciding import candidates, identification, judgements, verification
 from speakerdb.gallery.enrollment import Enrollment, several
 from speakerdb.gallery.feedback import KEPT
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, judge_by, line_for, require_identity, require_same
+from speakerdb.gallery.opened import Progress, judge_by, line_for, require_identity
 from speakerdb.store import decisions, records
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import named, speakers
-
-UNIT_TOLERANCE = 1e-3
-"""Of the length of a vector that was not made here."""
 
 
 class Asking(Enrollment):
@@ -59,12 +56,12 @@ class Asking(Enrollment):
             raise InputError(f"{top} candidates; at least 1")
         asked = Asked(threshold, fpir=fpir, margin=margin)
         if isinstance(source, Utterance):
-            probe, heard_by = source, None
+            probe = source
         else:
-            heard_by = self.encoder
-            self._answerable(asked, heard_by)
-            probe = _heard(heard_by, source, rate_hz, progress)
-        found, gallery = self._candidates(probe, top, asked, heard_by)
+            encoder = self.encoder
+            self._answerable(asked, encoder)
+            probe = _heard(encoder, source, rate_hz, progress)
+        found, gallery = self._candidates(probe, top, asked)
         return identification(probe, found, margin, top, gallery)
 
     def _answerable(self, asked: Asked, encoder: Encoder) -> None:
@@ -78,17 +75,23 @@ class Asking(Enrollment):
         """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
 
         Args: vector: float32 [dimension], unit length, of this gallery's encoder.
-        Raises: EmptyGallery; NoSuchGallery.
+        Raises: InputError for another vector, or for no candidate at all; EmptyGallery; NoSuchGallery.
         """
+        if top < 1:
+            raise InputError(f"{top} candidates; at least 1")
         with self._lock, self._existing().reading() as connection:
-            near = self._view.nearest(connection, require_identity(connection), vector, top)
+            identity = require_identity(connection)
+            dimension = identity.encoder.dimension
+            if np.shape(vector) != (dimension,) or not is_unit(vector):
+                raise InputError(f"a vector of unit length is needed, float32 [{dimension}]")
+            near = self._view.nearest(connection, identity, vector, top)
             apart = distances(vector, near.voiceprints)
             rows = np.argsort(apart, kind="stable")[:top].tolist()
             found = speakers(connection, near, rows)
         return [Neighbour(one.speaker, float(apart[i])) for one, i in zip(found, rows, strict=True)]
 
     def _candidates(
-        self, probe: Utterance, top: int, asked: Asked, heard_by: Encoder | None
+        self, probe: Utterance, top: int, asked: Asked
     ) -> tuple[list[tuple[Candidate, Judgement]], GalleryIdentity]:
         """The likeliest of the index's nearest, scored exactly, as many as are told of; and which gallery it was.
 
@@ -99,9 +102,7 @@ class Asking(Enrollment):
                 connection = session.enter_context(self._existing().reading())
                 identity = require_identity(connection)
                 encoder = self._encoder_of(identity)
-                if heard_by is not None:
-                    require_same(identity.encoder, heard_by)  # the gallery may have moved while this one listened
-                require_vector_of(encoder, probe)
+                require_vector_of(encoder, probe)  # the gallery may have moved while it was heard
                 near = self._view.nearest(connection, identity, probe.vector, top)
             judge = self._judge(encoder, connection)
             scores = judge.scores(probe.vector, near.voiceprints)
@@ -179,7 +180,9 @@ def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, pr
 
 
 def require_vector_of(encoder: Encoder, heard: Utterance) -> None:
-    """Raises: InputError where its vector cannot be this encoder's."""
-    length = float(np.linalg.norm(heard.vector))
-    if heard.vector.shape != (encoder.card.dimension,) or not abs(length - 1.0) < UNIT_TOLERANCE:
-        raise InputError(f"{printable(heard.name, 200)}: its vector is not one of {encoder.card.id}")
+    """Raises: EncoderMismatch where another encoder heard it; InputError where its vector cannot be this one's."""
+    card, name = encoder.card, printable(heard.name, 200)
+    if heard.heard_by not in ("", card.sha256):
+        raise EncoderMismatch(f"{card.id} ({card.sha256[:8]})", f"the one that heard {name} ({heard.heard_by[:8]})")
+    if heard.vector.shape != (card.dimension,) or not is_unit(heard.vector):
+        raise InputError(f"{name}: its vector is not one of {card.id}")

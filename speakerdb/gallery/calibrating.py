@@ -5,6 +5,7 @@ Each recording is held to the average of its speaker's others, and to everybody 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from speakerdb import settings
 from speakerdb.calibration import Basis, Calibration, Norms, normalised
 from speakerdb.calibration.fit import Trials, fit, refit
+from speakerdb.calibration.tail import RATES
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import average
 from speakerdb.errors import StateError, TooFewTrials
@@ -23,6 +25,9 @@ from speakerdb.store.recordings import Recordings
 
 MOST_RECORDINGS, MOST_PEOPLE = 3000, 3000
 """Drawn from larger galleries: nine million comparisons say enough."""
+
+LEAST_STRANGERS = round(settings.LEAST_ERRORS / RATES[1])
+"""Trials of two speakers that a tail is measured by, at least."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +125,23 @@ def fitted(base: Calibration | None, conditions: Sequence[Trials], fmr: float, o
     targets = min(int(trials.target.sum()) for trials in conditions)
     strangers = int(np.mean([np.sum(~trials.target) for trials in conditions]))
     if targets < settings.LEAST_ERRORS:
-        raise TooFewTrials("one speaker", targets, settings.LEAST_ERRORS, None)
-    needed = round(settings.LEAST_ERRORS / fmr)
-    if strangers < max(needed, 300):
-        raise TooFewTrials("two speakers", strangers, max(needed, 300), fmr)
+        raise TooFewTrials("one speaker", targets, settings.LEAST_ERRORS)
+    needed = max(round(settings.LEAST_ERRORS / fmr), LEAST_STRANGERS)
+    if strangers < needed:
+        raise TooFewTrials("two speakers", strangers, needed, fmr, _rarest(strangers))
     try:
         return fit(conditions, origin) if base is None else refit(base, conditions, origin)
     except ValueError as error:
         raise StateError(f"these trials calibrate nothing: {error}; are the names in the gallery right?") from error
+
+
+def _rarest(strangers: int) -> float | None:
+    """The rarest rate, of two digits, that so many trials show; None where they are too few for any."""
+    if strangers < LEAST_STRANGERS:
+        return None
+    rate = settings.LEAST_ERRORS / strangers
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return math.ceil(rate / step - 1e-9) * step
 
 
 def rates(own: OwnTrials, before: Calibration | None, after: Calibration, fmr: float) -> list[CalibratedRate]:

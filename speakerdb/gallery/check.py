@@ -11,12 +11,13 @@ import numpy as np
 from sqlalchemy import Connection
 
 from speakerdb.embedding import average
-from speakerdb.errors import EmptyGallery, printable
+from speakerdb.errors import printable
+from speakerdb.gallery.opened import require_identity
 from speakerdb.gallery.reports import CheckReport
 from speakerdb.gallery.view import IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
-from speakerdb.store import binding, database, records, voiceprints
+from speakerdb.store import database, records, voiceprints
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database
 from speakerdb.store.fields import DamagedRow
@@ -26,8 +27,8 @@ AVERAGE_TOLERANCE = 1e-6
 ALIKE = 10
 """How many are looked at; where all of them are as near as itself, a voice may stand behind them."""
 
-ROUNDING = 0.005
-"""Of a voice's cosine with itself in 8 bits; that of two people is far from it."""
+ROUNDING = 1e-5
+"""Of a voice's cosine with itself in float32; in bytes it is 1, since what is searched with is rounded alike."""
 
 SEARCHED = 1000
 """Speakers whose voiceprint is looked up in the index; all, in a gallery that is no larger."""
@@ -41,9 +42,7 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
     findings = store.integrity()
     store.truncate_wal()
     with store.reading() as connection:
-        identity = binding.identity(connection)
-        if identity is None:
-            raise EmptyGallery
+        identity = require_identity(connection)
         listed = records.speakers(connection)
         faults = list(stored_faults(connection, identity))
         if not faults:  # an index of damaged vectors says nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,8 @@ from speakerdb.gallery.answers import Calibrated, FeedbackKept
 from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, require_speaker
-from speakerdb.store import binding, decisions, records, voiceprints
+from speakerdb.gallery.opened import Progress, require_identity, require_speaker
+from speakerdb.store import decisions, records, voiceprints
 from speakerdb.store.recordings import recordings
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ class Learning(Archives):
         if answer not in ("correct", "wrong") or (speaker is not None and stranger):
             raise InputError("say `correct`, `wrong`, or `wrong` with --speaker NAME or --stranger")
         with self._existing().writing() as connection:
-            identity = binding.identity(connection)
-            if identity is None:
-                raise EmptyGallery
+            identity = require_identity(connection)
             found = Decision.parse(decision, identity)
             who = None if speaker is None else require_speaker(connection, usable_name(speaker))
             known = records.names_of(connection, [one.speaker for one in found.compared])
@@ -59,7 +58,7 @@ class Learning(Archives):
     def calibrate(
         self,
         *,
-        trials: Path | None = None,
+        trials: str | os.PathLike[str] | None = None,
         fmr: float = settings.VERIFY_FMR,
         dry_run: bool = False,
         progress: Progress | None = None,
@@ -90,7 +89,8 @@ class Learning(Archives):
             own = calibrating.left_out(judge, held, names)
             source = f"{len(held.ids):,} recordings of {len(held.people):,} speakers of this gallery, each left out"
         else:
-            own, source = self._listed(judge, encoder, trials, progress), f"the list {trials.name}"
+            own = self._listed(judge, encoder, Path(trials), progress)
+            source = f"the list {Path(trials).name}"
         used = calibrating.enough(told)
         conditions = [own.trials, told] if used else [own.trials]
         answers = f" and {len(told.target):,} answers" if used else ""

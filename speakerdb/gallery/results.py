@@ -1,7 +1,7 @@
 """What the gallery does and answers: frozen dataclasses, the same in Python and, by `to_json`, in `--json`.
 
-Of recordings and people here; `answers` of who speaks, `reports` of a gallery as a whole. `warnings` holds a line for
-each recording that the encoder was not made for.
+Enrolling and listing here; `answers` of who speaks, `reports` of a gallery and what is done to it. `warnings` holds a
+line for each recording that the encoder was not made for.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class EnrolledRecording(Result):
 
 @dataclass(frozen=True)
 class RefusedRecording(Result):
-    """A recording that was passed over with `keep_going`, and the error in full."""
+    """A recording or claim that was passed over (`keep_going`, a manifest, a list), and the error in full."""
 
     source: str
     error: dict[str, Any]

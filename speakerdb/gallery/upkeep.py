@@ -15,7 +15,7 @@ from speakerdb import settings
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import OpenGallery, Progress, require_speaker
+from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
 from speakerdb.store import binding, database, records, voiceprints
@@ -59,10 +59,10 @@ class Upkeep(OpenGallery):
         store = self._existing()
         with self._erased(), store.writing() as connection:
             speaker = require_speaker(connection, speaker_name)
-            count = len(records.enrollments_of(connection, speaker))
+            enrolled = records.enrolled_speech(connection, [speaker]).get(speaker)
             records.remove_speaker(connection, speaker)
             binding.record_change(connection, [speaker])
-        return Removed(speaker_name, count, True, store.erase_deleted())
+        return Removed(speaker_name, enrolled.recordings if enrolled else 0, True, store.erase_deleted())
 
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
@@ -196,9 +196,7 @@ class Upkeep(OpenGallery):
         store = self._existing()
         with self._lock:
             with self._view.erased(), store.reading() as connection:
-                identity = binding.identity(connection)
-                if identity is None:
-                    raise EmptyGallery
+                identity = require_identity(connection)
                 self._view.forget()
                 index = self._view.caught_up(connection, identity)
             self._view.save(self._generation)

@@ -17,7 +17,7 @@ MISSING = -1
 
 
 class VectorIndex(Protocol):
-    """Unit vectors under ids, searched by inner product. Not safe for use from several threads at once.
+    """Unit vectors under ids; a search gives the nearest by cosine. Not safe for use from several threads at once.
 
     Attributes: kind: the engine's name, in snapshots. dimension: of all vectors.
     """

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from speakerdb.calibration import Calibration
-from speakerdb.embedding import Vector
+from speakerdb.embedding import Vector, is_unit
 from speakerdb.errors import InputError, printable
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line
 from speakerdb.store.binding import EncoderIdentity
@@ -30,7 +30,6 @@ MAX_SOUND_BYTES = 512 << 20
 """Of one recording: five minutes at 192 kHz as floats are 230 MB."""
 MAX_RECORDINGS = 100_000_000
 MAX_DIMENSION = 1 << 16
-UNIT_TOLERANCE = 1e-3
 HEX = re.compile(r"[0-9a-f]{64}")
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -253,7 +252,7 @@ def _line(raw: bytes, usable_name: Callable[[str], str]) -> Line:
 
 def _vector(raw: bytes) -> Vector:
     vector = np.frombuffer(raw, STORED).astype(np.float32)
-    if not abs(float(np.linalg.norm(vector.astype(np.float64))) - 1.0) < UNIT_TOLERANCE:  # not of NaN either
+    if not is_unit(vector):
         raise ValueError("a vector that is not of unit length")
     return vector
 

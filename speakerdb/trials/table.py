@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.embedding import Vector, paired_distances
+from speakerdb.embedding import Vector, is_unit, paired_distances
 from speakerdb.errors import InputError, printable
 from speakerdb.trials.lists import iter_trials
 
 BLOCK = 4096
 """Trials scored at once: their vectors are all that is in memory of a file of vectors."""
-
-UNIT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +84,7 @@ def _rows(names: list[str], rows: npt.NDArray[np.int32], vectors: Mapping[str, V
     if missing is not None:
         raise InputError(f"no vector for the clip {printable(missing)!r}", clip=missing)
     found = np.stack([vectors[names[row]] for row in distinct])
-    fitting = np.abs(np.linalg.norm(found, axis=1) - 1.0) <= UNIT_TOLERANCE  # NaN fails this way too
+    fitting = is_unit(found)
     if not fitting.all():
         name = names[distinct[int(np.argmin(fitting))]]
         raise ValueError(f"the vector of {printable(name)!r} is not of unit length")

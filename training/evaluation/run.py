@@ -142,7 +142,7 @@ def evaluate_scores(
     out: Path | None,
     bootstrap: Bootstrap,
 ) -> Report:
-    """The figures that a score file gives a list of pairs. Args: threshold: a score; as in `evaluate_bundle` else."""
+    """The figures that a score file gives a list of pairs. Args: threshold: a score; as in `evaluate` else."""
     table = job.lists.pairs
     facts = facts_of(job.source, job.lists.clips(), speakers)
     pairs = with_speakers(table, read_scores(scores, table), facts)
