@@ -11,6 +11,7 @@ The names below are imported at their first use, so that `import speakerdb` cost
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "Gallery", "InputError", "SpeakerdbError", "StateError", "StorageError"]
 __version__ = "0.1.0"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported: it would report runs to its maker
 
 _HOMES = {
     "Encoder": "speakerdb.encoder.encoder",

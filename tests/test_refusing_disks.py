@@ -241,7 +241,8 @@ def test_a_locked_gallery_waits_and_says_so_and_is_read_meanwhile(
     assert [speaker for speaker in listing(enrolled) if speaker.speaker != "zoe"] == before
 
 
-def test_an_interrupted_enrollment_exits_with_130_and_writes_nothing(enrolled: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_enrollment_exits_with_130_and_writes_nothing(enrolled: Path, sent: signal.Signals) -> None:
     before = listing(enrolled)
     command = [sys.executable, "-m", "speakerdb.cli.main", "enroll", "zoe", "-", "--gallery", str(enrolled)]
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # and some shells block it altogether
@@ -254,7 +255,7 @@ def test_an_interrupted_enrollment_exits_with_130_and_writes_nothing(enrolled: P
         process.stdin.flush()
         for _ in range(6):
             time.sleep(0.5)  # Python notices a signal within a read that waits, not between two reads of a pipe
-            process.send_signal(signal.SIGINT)
+            process.send_signal(sent)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)
                 break

@@ -19,7 +19,8 @@ pytest.importorskip("faiss", reason="FAISS is an extra (speakerdb[cpu])")
 
 import faiss
 
-from speakerdb.index import inverted_file
+from speakerdb.index import faiss_index, inverted_file
+from speakerdb.index.faiss_index import FaissIndex
 from speakerdb.index.inverted_file import CROWD, HASHTABLE, InvertedFile
 
 DIMENSION, VOICES = 192, 3000
@@ -123,6 +124,31 @@ def test_lists_of_an_earlier_program_are_refused():
     earlier.set_direct_map_type(HASHTABLE)
     with pytest.raises(ValueError, match="other codes"):
         inverted_file.from_bytes(bytes(memoryview(faiss.serialize_index(earlier))), 16)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda index: setattr(index, "ntotal", 1 << 40),
+        lambda index: setattr(index.sq, "d", 8),
+        lambda index: setattr(index, "by_residual", True),
+        lambda index: faiss.downcast_index(index.quantizer).reset(),
+    ],
+)
+def test_lists_whose_parts_do_not_fit_are_refused(forge):
+    made = inverted_file.trained(units(300, 16), 300)
+    made.add(np.arange(1, 301), units(300, 16))
+    forge(made._index)
+    with pytest.raises(ValueError, match=r"centres|codes|lists|read"):
+        inverted_file.from_bytes(bytes(made.to_bytes()), 16)
+
+
+def test_a_scan_that_counts_what_it_does_not_hold_is_refused():
+    made = FaissIndex(16)
+    made.add(np.arange(1, 31), units(30, 16))
+    faiss.downcast_index(made._index.index).ntotal = 1 << 40
+    with pytest.raises(ValueError, match=r"parts|read"):
+        faiss_index.from_bytes(bytes(made.to_bytes()), 16)
 
 
 class ListsAgainstADict(RuleBasedStateMachine):

@@ -7,6 +7,7 @@ import inspect
 import io
 import json
 import keyword
+import signal
 import sys
 
 import click
@@ -96,6 +97,9 @@ COLLECT_AFTER = 100_000
 def main() -> None:
     """Run the command line; one that cannot be understood gets one line, too, and exit code 2."""
     gc.set_threshold(COLLECT_AFTER)
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what was begun is cleaned up
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -98,11 +98,11 @@ def read_form(content: bytes, model: Path) -> GraphForm:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        shape = tuple(size if isinstance(size, int) else None for size in session.get_inputs()[0].shape)
+        found = session.get_modelmeta().custom_metadata_map
     except Exception as error:  # onnxruntime raises its own types, none of them public
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
         raise EncoderDamaged(str(model), f"onnxruntime cannot load it ({reason})") from error
-    shape = tuple(size if isinstance(size, int) else None for size in session.get_inputs()[0].shape)
-    found = session.get_modelmeta().custom_metadata_map
     return GraphForm(shape, {printable(key, 100): printable(value, 300) for key, value in found.items()})
 
 

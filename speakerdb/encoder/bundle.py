@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from speakerdb import settings
 from speakerdb.calibration import Calibration, Cohort
@@ -108,14 +109,25 @@ def read_cohort(folder: Path, card: Card) -> Cohort:
     if hashlib.sha256(content).hexdigest() != card.cohort_sha256:
         raise EncoderDamaged(str(folder), "cohort.npy is not the one that card.json names")
     try:
-        vectors = np.load(io.BytesIO(content), allow_pickle=False)
-        if vectors.dtype != np.float16 or vectors.ndim != 2 or vectors.shape[1] != card.dimension:
-            raise ValueError(f"{vectors.dtype} {vectors.shape}")
+        vectors = _array(content, card.dimension)
         if not 2 <= card.cohort_nearest <= len(vectors):
             raise ValueError(f"{card.cohort_nearest} nearest of {len(vectors)}")
         return Cohort(normalize(vectors), card.cohort_nearest)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # the header is read by Python's own parser, which raises whatever it likes
         raise EncoderDamaged(str(folder), printable(f"cohort.npy: {error}", 200)) from error
+
+
+def _array(content: bytes, dimension: int) -> npt.NDArray[np.float16]:
+    """NPY 1.0 of float16 [n, dimension], whose size is looked at before anything is made of it."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("not NPY 1.0")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype != np.float16 or fortran or len(shape) != 2 or shape[1] != dimension:
+        raise ValueError(f"{dtype} {shape}")
+    if len(content) - file.tell() != shape[0] * shape[1] * dtype.itemsize:
+        raise ValueError("other numbers than it announces")
+    return np.frombuffer(content, np.float16, offset=file.tell()).reshape(shape)
 
 
 def read_model(path: Path) -> bytes:
@@ -157,7 +169,7 @@ def parse_card(raw: Any, folder: Path) -> Card:
             cohort_nearest=_whole(cohort["nearest"], 2, 1_000_000) if cohort else 0,
         )
         check_features(card.features, card.rate_hz)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise EncoderDamaged(str(folder), printable(f"card.json: {type(error).__name__}: {error}", 200)) from error
     if card.rate_hz % SPEECH_STEPS_HZ:
         reason = f"wants samples at {card.rate_hz} Hz; multiples of {SPEECH_STEPS_HZ} Hz are served"
@@ -168,6 +180,8 @@ def parse_card(raw: Any, folder: Path) -> Card:
 def read_bounded(path: Path, limit: int) -> bytes:
     """A bundle's file. Raises: EncoderDamaged where it cannot be read or is larger than the limit."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise EncoderDamaged(str(path.parent), f"{path.name} is not a file")
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:

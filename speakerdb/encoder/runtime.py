@@ -25,6 +25,9 @@ from speakerdb.errors import EncoderDamaged
 from speakerdb.features import graph_input
 
 LENGTHS = "lengths"
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+"""Where a graph's weights may lie in files of their own: nowhere. No hash covers them, and onnxruntime would look for
+them in the folder one stands in."""
 
 
 class Runtime:
@@ -33,9 +36,12 @@ class Runtime:
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self._bundle, self._threads = bundle, threads or settings.threads()
         self._session: Any = _load(bundle, self._threads)
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
-        self._batches = LENGTHS in {i.name for i in self._session.get_overridable_initializers()}
+        try:
+            self._input = self._session.get_inputs()[0].name
+            self._output = self._session.get_outputs()[0].name
+            self._batches = LENGTHS in {i.name for i in self._session.get_overridable_initializers()}
+        except (IndexError, UnicodeDecodeError) as error:
+            raise EncoderDamaged(str(bundle.folder), "its inputs and outputs have no names") from error
         self._loading = threading.Lock()
         _runtimes.add(self)
 
@@ -68,13 +74,15 @@ class Runtime:
 
     def _run(self, clips: list[Samples]) -> Vectors:
         output = self._output_of(clips)
-        if not self._batches and output.ndim == 2:
+        if not self._batches and output.ndim == 2 and len(output):
             output = output.mean(axis=0, keepdims=True)  # of a clip's windows, where there are several
         return self._checked(output, len(clips))
 
     def _output_of(self, clips: list[Samples]) -> npt.NDArray[np.float32]:
         try:
-            output: npt.NDArray[np.float32] = self._loaded().run([self._output], self._feed(clips))[0]
+            output = self._loaded().run([self._output], self._feed(clips))[0]
+            if not isinstance(output, np.ndarray) or output.dtype.kind not in "fiu":
+                raise EncoderDamaged(str(self._bundle.folder), "gave something else than numbers")
             return output
         except EncoderDamaged:
             raise
@@ -122,6 +130,7 @@ def _load(bundle: Bundle, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # nothing on stderr that is not ours
+    options.add_session_config_entry(EXTERNAL_FOLDER, str(bundle.folder / "nowhere"))
     try:
         return onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own types, none of them public

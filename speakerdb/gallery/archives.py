@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
-from speakerdb.errors import EncoderMismatch, StateError, printable
+from speakerdb.errors import EncoderMismatch, InputError, StateError, printable
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import require_identity, require_same
 from speakerdb.gallery.reports import Exported, Imported
@@ -66,7 +66,16 @@ class Archives(Upkeep):
         )
 
     def _encoder_for(self, wanted: EncoderIdentity) -> EncoderIdentity:
-        """The encoder of the archive, where it is the gallery's; for a new gallery, where it is here."""
+        """The encoder of the archive, where it is the gallery's; for a new gallery, where it is here.
+
+        Raises: EncoderMismatch; StateError where it is not here; InputError where the archive's vectors are not its.
+        """
+        found = self._encoder_here(wanted)
+        if found.dimension != wanted.dimension:
+            raise InputError(f"the archive's vectors have {wanted.dimension} numbers, its encoder's {found.dimension}")
+        return found
+
+    def _encoder_here(self, wanted: EncoderIdentity) -> EncoderIdentity:
         bound = self._identity()
         if bound is not None:
             if bound.encoder.sha256 != wanted.sha256:

@@ -17,7 +17,7 @@ from speakerdb.gallery.reports import CheckReport
 from speakerdb.gallery.view import IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
-from speakerdb.store import database, records, voiceprints
+from speakerdb.store import database, decisions, records, reembedding, voiceprints
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database
 from speakerdb.store.fields import DamagedRow
@@ -40,11 +40,15 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
     Raises: EmptyGallery before the first enrollment.
     """
     findings = store.integrity()
-    store.truncate_wal()
+    if not store.truncate_wal():
+        findings.append(
+            "the log could not be cut, another process is reading: who was removed may still be in the file; "
+            "run `speakerdb check` again"
+        )
     with store.reading() as connection:
         identity = require_identity(connection)
         listed = records.speakers(connection)
-        faults = list(stored_faults(connection, identity))
+        faults = [*stored_faults(connection, identity), *kept_faults(connection)]
         if not faults:  # an index of damaged vectors says nothing
             faults = list(index_faults(connection, view.caught_up(connection, identity)))
     findings += [*faults, *file_faults(folder)]
@@ -60,6 +64,19 @@ def stored_faults(connection: Connection, identity: GalleryIdentity) -> Iterator
         fault = _fault(parts, identity.encoder.dimension, repr(printable(names[parts.speaker])))
         if fault:
             yield fault
+
+
+def kept_faults(connection: Connection) -> Iterator[str]:
+    """The gallery's own calibration and kept sounds that are not what was written."""
+    try:
+        decisions.calibration(connection)
+    except DamagedRow as error:
+        yield f"{error}; `speakerdb calibrate --reset` takes it out"
+    for enrollment in reembedding.kept(connection):
+        try:
+            reembedding.audio_of(connection, enrollment)
+        except DamagedRow as error:
+            yield f"{error}; `speakerdb remove-enrollment {enrollment}` takes the recording out"
 
 
 def _fault(parts: Parts, dimension: int, shown: str) -> str | None:

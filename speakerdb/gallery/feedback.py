@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import Literal
 from speakerdb.errors import InputError, StateError
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.decisions import Said
+from speakerdb.store.records import LARGEST_ID
 
 Answer = Literal["correct", "wrong"]
 
@@ -69,6 +71,8 @@ class Decision:
             compared = list(COMPARED.iter_unpack(content[HEAD.size : -CHECK.size]))
             [check] = CHECK.unpack(content[-CHECK.size :])
             if version != VERSION or not compared or len(compared) > KEPT:
+                raise ValueError
+            if not all(one[0] <= LARGEST_ID and all(map(math.isfinite, one[1:])) for one in compared):
                 raise ValueError
             named = PURPOSES[purpose], OUTCOMES[outcome]
         except (ValueError, IndexError, struct.error, binascii.Error) as error:

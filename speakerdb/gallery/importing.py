@@ -18,7 +18,8 @@ from speakerdb.store.importing import Newcomer
 OnConflict = Literal["fail", "skip", "rename", "merge"]
 POLICIES = get_args(OnConflict)
 BATCH_RECORDINGS = 2000
-"""Looked up and written at a time; whole speakers, so it may be more."""
+BATCH_BYTES = 64 << 20
+"""Of recordings, and of sounds, looked up and written at a time; whole speakers, so it may be more."""
 
 Person = tuple[str, list[Archived]]
 
@@ -56,29 +57,39 @@ def take_in(connection: Connection, archive: Archive, on_conflict: OnConflict) -
                 continue
             tally.already += len(recordings) - len(new)
             if new:
-                newcomers.append(_newcomer(connection, name, new, taken.get(name), on_conflict, tally))
+                newcomers.append(_newcomer(connection, name, new, taken.get(name), on_conflict, tally, archive.names))
         _write(connection, newcomers, tally)
     binding.record_change(connection, tally.changed)
     return tally
 
 
 def _newcomer(
-    connection: Connection, name: str, new: list[Archived], known: int | None, on_conflict: OnConflict, tally: Tally
+    connection: Connection,
+    name: str,
+    new: list[Archived],
+    known: int | None,
+    on_conflict: OnConflict,
+    tally: Tally,
+    archived: set[str],
 ) -> Newcomer:
+    """Args: archived: names of the archive, which are not free."""
     if known is None:
         return Newcomer(name, None, new)
     if on_conflict == "merge":
         tally.merged.append(name)
         return Newcomer(name, known, new)
-    tally.renamed[name] = _free_name(connection, name, set(tally.renamed.values()))
+    tally.renamed[name] = _free_name(connection, name, archived | set(tally.renamed.values()))
     return Newcomer(tally.renamed[name], None, new)
 
 
 def _write(connection: Connection, newcomers: list[Newcomer], tally: Tally) -> None:
-    ids = importing.write_all(connection, newcomers)
-    for one, speaker in zip(newcomers, ids, strict=True):
-        if one.id is not None:
-            voiceprints.refresh(connection, speaker, added=len(one.recordings))
+    try:
+        ids = importing.write_all(connection, newcomers)
+        for one, speaker in zip(newcomers, ids, strict=True):
+            if one.id is not None:
+                voiceprints.refresh(connection, speaker, added=len(one.recordings))
+    except ValueError as error:  # of averages
+        raise InputError(f"the archive's recordings of a speaker are nobody's: {error}") from error
     tally.changed += ids
     tally.speakers += sum(one.id is None for one in newcomers)
     tally.recordings += sum(len(one.recordings) for one in newcomers)
@@ -87,13 +98,14 @@ def _write(connection: Connection, newcomers: list[Newcomer], tally: Tally) -> N
 def _batches(archive: Archive) -> Iterator[list[Person]]:
     """Whole speakers, some at a time."""
     batch: list[Person] = []
-    size = 0
+    size = held = 0
     for name, recordings in groupby(archive.recordings(), key=lambda archived: archived.line.speaker):
         batch.append((name, list(recordings)))
         size += len(batch[-1][1])
-        if size >= BATCH_RECORDINGS:
+        held += sum(len(archived.audio or b"") for archived in batch[-1][1])
+        if size >= BATCH_RECORDINGS or held >= BATCH_BYTES:
             yield batch
-            batch, size = [], 0
+            batch, size, held = [], 0, 0
     if batch:
         yield batch
 

@@ -65,7 +65,7 @@ class IndexView:
             if not len(searched):
                 raise EmptyGallery
             ids = _search(searched, query, count)
-            prints = prints_of(connection, ids)
+            prints = prints_of(connection, ids) if ids else None  # an index that finds nobody is none of ours
             if prints is not None:
                 return Near(ids, prints, len(searched))
         raise DamagedRow("a speaker of the index has no voiceprint")

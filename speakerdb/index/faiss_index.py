@@ -67,4 +67,7 @@ def from_bytes(content: bytes, dimension: int) -> FaissIndex:
         raise ValueError("FAISS cannot read it") from error
     if not isinstance(index, faiss.IndexIDMap2) or index.d != dimension:
         raise ValueError("not an index of this kind and dimension")
+    inner, ids = faiss.downcast_index(index.index), index.id_map.size()
+    if not isinstance(inner, faiss.IndexFlatIP) or inner.d != dimension or {inner.ntotal, ids} != {index.ntotal}:
+        raise ValueError("its parts do not fit")
     return FaissIndex(dimension, index)

@@ -118,6 +118,19 @@ class InvertedFile:
         return memoryview(written)
 
 
+def _require_whole(index: Any, dimension: int) -> None:
+    """Raise ValueError where parts of an index do not fit: FAISS reads beyond what is there, or counts what is not."""
+    import faiss
+
+    centres, lists = faiss.downcast_index(index.quantizer), index.invlists
+    if not isinstance(centres, faiss.IndexFlatL2) or (centres.d, centres.ntotal) != (dimension, index.nlist):
+        raise ValueError("centres that are not of these lists")
+    if (index.sq.d, index.code_size, lists.code_size, index.by_residual) != (dimension, dimension, dimension, False):
+        raise ValueError("codes of another length")
+    if lists.nlist != index.nlist or sum(map(lists.list_size, range(lists.nlist))) != index.ntotal:
+        raise ValueError("lists that do not hold what is announced")
+
+
 def _crowded(near: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """The rows of cosines, nearest first, in which nobody stands out."""
     best = np.where(near[:, 0] > ITSELF, near[:, 1], near[:, 0])
@@ -185,4 +198,5 @@ def from_bytes(content: bytes, dimension: int) -> InvertedFile:
         raise ValueError("an inverted file of other codes")
     if not index.is_trained or index.direct_map.type != HASHTABLE:
         raise ValueError("an inverted file that cannot remove")
+    _require_whole(index, dimension)
     return InvertedFile(dimension, index)

@@ -65,7 +65,8 @@ def save(
         header = json.dumps({**fields, "sha256": _digest(fields, content)}).encode() + b"\n"
         partial = folder / PARTIAL
         try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            partial.unlink(missing_ok=True)  # left by a kill, or a link that lay in wait
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(header)
                 file.write(content)
@@ -155,7 +156,7 @@ def _digest(fields: dict[str, Any], content: bytes | memoryview) -> str:
 @contextlib.contextmanager
 def _lock(folder: Path, wait_s: float) -> Iterator[bool]:
     """Hold the folder's lock; yields False where another process holds it for longer than `wait_s`."""
-    descriptor = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         give_up = time.monotonic() + wait_s
         while not (held := _take_lock(descriptor)) and time.monotonic() < give_up:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -58,9 +59,9 @@ def write(connection: Connection, identity: GalleryIdentity, file: Path) -> tupl
     with translated(file):
         if file.exists():
             raise StateError(f"{printable(file, 200)} is there already; name a new file")
-        partial = file.with_name(f"{file.name}{PARTIAL}")
+        partial = file.with_name(f".{secrets.token_hex(8)}{PARTIAL}")  # nobody else's, and no link that lay in wait
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as out:
                 with zipfile.ZipFile(out, "w") as archive:
                     speakers, recordings = _members(connection, identity, archive)
@@ -115,9 +116,14 @@ def _add(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes], members: 
     return count
 
 
+def method_of(name: str) -> int:
+    """How a member is packed: texts are deflated; vectors and sounds would get no smaller."""
+    return zipfile.ZIP_DEFLATED if name in (HEAD, RECORDINGS, CALIBRATION) else zipfile.ZIP_STORED
+
+
 def _info(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED if name in (HEAD, RECORDINGS, CALIBRATION) else zipfile.ZIP_STORED
+    info.compress_type = method_of(name)
     info.external_attr = 0o600 << 16
     return info
 

@@ -20,7 +20,7 @@ import numpy as np
 from speakerdb.calibration import Calibration
 from speakerdb.embedding import Vector, is_unit
 from speakerdb.errors import InputError, printable
-from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line
+from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.fields import STORED
 
@@ -30,6 +30,7 @@ MAX_SOUND_BYTES = 512 << 20
 """Of one recording: five minutes at 192 kHz as floats are 230 MB."""
 MAX_RECORDINGS = 100_000_000
 MAX_DIMENSION = 1 << 16
+LONGEST_MEASURE = 50
 HEX = re.compile(r"[0-9a-f]{64}")
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -65,6 +66,9 @@ class Archive:
 
     def __init__(self, file: Path, usable_name: Callable[[str], str]) -> None:
         self._file, self._usable_name = file, usable_name
+        self.names = set[str]()
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise InputError(f"{printable(file, 200)}: not a file", path=str(file))
         try:
             self._zip = zipfile.ZipFile(file)
         except OSError as error:
@@ -85,8 +89,11 @@ class Archive:
         self._zip.close()
 
     def check(self) -> None:
-        """Read everything once. Raises: InputError where anything is not as it must be."""
-        names, sounds = set[str](), set[bytes]()
+        """Read everything once; `names` are the speakers' then.
+
+        Raises: InputError where anything is not as it must be.
+        """
+        names, sounds = self.names, set[bytes]()
         last = None
         for number, archived in enumerate(self.recordings(), 1):
             name, sound = archived.line.speaker, bytes.fromhex(archived.line.audio_sha256)
@@ -118,10 +125,13 @@ class Archive:
             return Calibration.parse(json.loads(member.read(member.size)))
 
     def _read_head(self) -> None:
-        info = self._zip.getinfo(HEAD)
-        if info.file_size > MAX_HEAD_BYTES:
+        for one in self._zip.infolist():
+            self._require_method(one)
+        with self._zip.open(HEAD) as member:
+            content = member.read(MAX_HEAD_BYTES + 1)
+        if len(content) > MAX_HEAD_BYTES:
             raise ValueError("too large")
-        head = json.loads(self._zip.read(info))
+        head = json.loads(content)
         if head["format"] != FORMAT:
             raise ValueError(f"format {printable(str(head['format']), 50)!r}; this program reads {FORMAT}")
         one = head["encoder"]
@@ -137,6 +147,13 @@ class Archive:
                 raise ValueError(f"a count of {number!r}")
         self._members = {name: (int(one["size"]), str(one["sha256"])) for name, one in head["members"].items()}
         self._require_members()
+
+    @staticmethod
+    def _require_method(info: zipfile.ZipInfo) -> None:
+        """Texts are deflated, and all else is as long as it is in the file: what is tiny there unpacks to little."""
+        stored = info.compress_type == zipfile.ZIP_STORED
+        if info.compress_type != method_of(info.filename) or (stored and info.compress_size != info.file_size):
+            raise ValueError(f"member {printable(info.filename)!r} is not packed as `speakerdb export` does")
 
     def _require_members(self) -> None:
         """Nothing else is in the file, and nothing that would unpack to more than it says."""
@@ -243,7 +260,7 @@ def _line(raw: bytes, usable_name: Callable[[str], str]) -> Line:
         raise ValueError("audio_sha256 is no SHA-256")
     if type(line.net_speech_s) not in (int, float) or not 0.0 <= line.net_speech_s < 1e7:
         raise ValueError("net_speech_s is no duration")
-    if not isinstance(line.quality, dict) or not all(_measured(one) for one in line.quality.values()):
+    if not isinstance(line.quality, dict) or not all(_measured(*one) for one in line.quality.items()):
         raise ValueError("quality holds something else than numbers")
     if line.audio is not None and (type(line.audio["size"]) is not int or not HEX.fullmatch(line.audio["sha256"])):
         raise ValueError("audio is no size and SHA-256")
@@ -257,8 +274,9 @@ def _vector(raw: bytes) -> Vector:
     return vector
 
 
-def _measured(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and math.isfinite(value))
+def _measured(name: str, value: Any) -> bool:
+    named = name.isascii() and name.isidentifier() and len(name) <= LONGEST_MEASURE
+    return named and (value is None or (type(value) in (int, float) and math.isfinite(value)))
 
 
 def _text(value: Any, longest: int) -> str:

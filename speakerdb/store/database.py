@@ -240,13 +240,19 @@ def read_revision(database: Database) -> str | None:
         return str(row[0]) if row else None
 
 
-def make_folder(folder: Path, mode: int = 0o700) -> None:
-    """Make a folder, and those above it, on disk: what is promised inside is worth no more than its entry."""
+def make_folder(folder: Path) -> None:
+    """Make a folder of mode 0700, and those above it, on disk: what is promised inside is worth no more than its entry.
+
+    One that is there and empty gets that mode, too; in those that are made above it nobody else may write.
+    """
     if folder.is_dir():
+        if not any(folder.iterdir()):
+            folder.chmod(0o700)
         return
-    if folder.parent != folder:
-        make_folder(folder.parent, mode=0o777)
-    folder.mkdir(mode, exist_ok=True)
+    for missing in reversed([parent for parent in folder.parents if not parent.is_dir()]):
+        missing.mkdir(0o755, exist_ok=True)
+        fsync_folder(missing.parent)
+    folder.mkdir(0o700, exist_ok=True)
     fsync_folder(folder.parent)
 
 

@@ -49,7 +49,7 @@ def _parsed(content: str, crc32: int) -> Calibration:
         if zlib.crc32(content.encode()) != crc32:
             raise DamagedRow("the calibration's checksum does not agree")
         return Calibration.parse(json.loads(content))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedRow("the calibration is not what was written") from error
 
 

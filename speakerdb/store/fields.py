@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
 
-from speakerdb.embedding import Vector
+from speakerdb.embedding import Vector, Vectors, is_unit
 
 STORED = np.dtype("<f4")
 Value = TypeVar("Value")
@@ -37,7 +38,21 @@ def from_blob(blob: bytes, crc32: int, speaker: int) -> Vector:
     The checksum starts from the speaker's id, so a vector that strayed to another speaker's row does not agree.
     Raises: DamagedRow where it does not: a bit that flipped would be a wrong distance.
     """
-    return np.frombuffer(checked_blob(blob, crc32, speaker), STORED).astype(np.float32)
+    vector: Vector = vectors_of([checked_blob(blob, crc32, speaker)])[0]
+    return vector
+
+
+def vectors_of(blobs: Sequence[bytes]) -> Vectors:
+    """Bytes of vectors of one dimension → float32 [n, dimension]; one or more.
+
+    Raises: DamagedRow where lengths differ, or a vector is not of unit length: one of zeros would be near to everybody.
+    """
+    if len(set(map(len, blobs))) != 1 or not blobs[0] or len(blobs[0]) % STORED.itemsize:
+        raise DamagedRow("vectors are not of one dimension")
+    vectors: Vectors = np.frombuffer(b"".join(blobs), STORED).reshape(len(blobs), -1).astype(np.float32)
+    if not is_unit(vectors).all():
+        raise DamagedRow("a vector is not of unit length")
+    return vectors
 
 
 def checked_blob(blob: bytes, crc32: int, speaker: int) -> bytes:

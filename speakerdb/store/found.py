@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from sqlalchemy import Connection
 
 from speakerdb.embedding import Vector, Vectors
 from speakerdb.store.driver import driver
-from speakerdb.store.fields import STORED, DamagedRow, checked_blob, checked_name, from_blob
+from speakerdb.store.fields import DamagedRow, checked_blob, checked_name, from_blob, vectors_of
 from speakerdb.store.records import Enrolled
 
 SPEAKER = """
@@ -65,7 +64,7 @@ def prints_of(connection: Connection, ids: list[int]) -> Vectors | None:
     blobs = [checked_blob(blob, crc32, row) for row, blob, crc32 in stored]
     if len(blobs) < len(ids):
         return None
-    return np.frombuffer(b"".join(blobs), STORED).reshape(len(ids), -1).astype(np.float32)
+    return vectors_of(blobs)
 
 
 def speakers(connection: Connection, near: Near, rows: list[int]) -> list[Found]:

@@ -56,11 +56,16 @@ def _unstaged(encoder_sha256: str) -> ColumnElement[bool]:
     return ENROLLMENT.c.id.not_in(staged)
 
 
+def kept(connection: Connection) -> list[int]:
+    """Ids of the recordings whose sound is kept."""
+    return list(connection.scalars(select(KEPT_AUDIO.c.enrollment_id).order_by(KEPT_AUDIO.c.enrollment_id)))
+
+
 def audio_of(connection: Connection, enrollment: int) -> bytes:
     """The kept sound of a recording. Raises: DamagedRow where it is not what was written, or not there."""
-    kept = select(KEPT_AUDIO.c.file, KEPT_AUDIO.c.file_crc32).where(KEPT_AUDIO.c.enrollment_id == enrollment)
-    row = connection.execute(kept).first()
-    if row is None or zlib.crc32(row.file) != row.file_crc32:
+    wanted = select(KEPT_AUDIO.c.file, KEPT_AUDIO.c.file_crc32).where(KEPT_AUDIO.c.enrollment_id == enrollment)
+    row = connection.execute(wanted).first()
+    if row is None or not isinstance(row.file, bytes) or zlib.crc32(row.file) != row.file_crc32:
         raise DamagedRow(f"the kept sound of enrollment {enrollment} does not agree with its checksum")
     return bytes(row.file)
 

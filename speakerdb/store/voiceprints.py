@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector, Vectors, average
-from speakerdb.store.fields import DamagedRow, blob_crc32, from_blob, to_blob, typed
+from speakerdb.store.fields import DamagedRow, blob_crc32, checked_blob, from_blob, to_blob, typed, vectors_of
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.schema import ENROLLMENT, VOICEPRINT
 
@@ -63,7 +63,7 @@ def in_batches(connection: Connection, one_in: int = 1) -> Iterator[tuple[list[i
     """All voiceprints, or of one speaker in so many, in batches: speaker ids and float32 [n, dimension]."""
     chosen = PRINTS if one_in == 1 else PRINTS.where(VOICEPRINT.c.speaker_id % one_in == 0)
     for rows in connection.execute(chosen.execution_options(yield_per=BATCH_ROWS)).partitions():
-        yield [row[0] for row in rows], np.stack([from_blob(row[1], row[2], row[0]) for row in rows])
+        yield [row[0] for row in rows], vectors_of([checked_blob(row[1], row[2], row[0]) for row in rows])
 
 
 def sample(connection: Connection, count: int, known: int) -> Vectors:
