@@ -80,7 +80,7 @@ def edited(file: Path, target: Path, edit: Edit) -> Path:
     members[archive.HEAD] = json.dumps(head).encode()
     with zipfile.ZipFile(target, "w") as out:
         for name, content in members.items():
-            out.writestr(name, content)
+            out.writestr(name, content, compress_type=archive.method_of(name))
     return target
 
 

@@ -60,7 +60,10 @@ def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
     st.floats(0, 60_000, width=16),
     st.lists(
         st.tuples(
-            st.integers(0, 2**63), st.floats(-50, 50, width=32), st.floats(0, 60_000, width=16), st.integers(0, 60_000)
+            st.integers(0, 2**63 - 1),
+            st.floats(-50, 50, width=32),
+            st.floats(0, 60_000, width=16),
+            st.integers(0, 60_000),
         ),
         min_size=1,
         max_size=3,

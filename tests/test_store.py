@@ -48,7 +48,7 @@ def test_nobody_else_may_read_whatever_the_umask(tmp_path, known_voices, umask):
         assert gallery.folder.stat().st_mode & 0o777 == 0o700
         files = [path for path in gallery.folder.rglob("*") if path.is_file()]
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-        assert gallery.folder.parent.stat().st_mode & 0o777 == 0o777 & ~umask  # those above are the user's own
+        assert gallery.folder.parent.stat().st_mode & 0o777 == 0o755 & ~umask  # others may look there, not write
     finally:
         os.umask(before)
 
