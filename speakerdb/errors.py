@@ -43,6 +43,10 @@ class SpeakerdbError(Exception):
         super().__init__(message)
         self.fields = fields
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As pools of processes carry it: subclasses are not made of a message."""
+        return _remade, (type(self), self.args, self.fields)
+
     def to_json(self) -> dict[str, Any]:
         """The error as the object that `--json` prints."""
         return {
@@ -51,6 +55,12 @@ class SpeakerdbError(Exception):
             "exit_code": self.exit_code,
             **self.fields,
         }
+
+
+def _remade(kind: type[SpeakerdbError], args: tuple[Any, ...], fields: dict[str, Any]) -> SpeakerdbError:
+    error = kind.__new__(kind, *args)
+    error.fields = fields
+    return error
 
 
 class InputError(SpeakerdbError):

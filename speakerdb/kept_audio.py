@@ -16,6 +16,9 @@ from speakerdb.errors import InputError, printable
 
 FULL_SCALE = 1 << 23
 
+FLAC_RATE_HZ = 65_535
+"""Rates up to here are any whole number in FLAC, and multiples of ten above."""
+
 
 class KeptAudio:
     """Takes a recording's pieces as they are decoded, and packs them at the end.
@@ -45,7 +48,8 @@ class KeptAudio:
         samples = np.concatenate([np.zeros(0, np.float32), *self._pieces])
         scaled = np.round(samples.astype(np.float64) * FULL_SCALE)
         file = io.BytesIO()
-        if np.any(scaled > FULL_SCALE - 1) or np.any(scaled < -FULL_SCALE):
+        loud = np.any(scaled > FULL_SCALE - 1) or np.any(scaled < -FULL_SCALE)
+        if loud or (self._rate_hz > FLAC_RATE_HZ and self._rate_hz % 10):  # which FLAC cannot hold
             soundfile.write(file, samples, self._rate_hz, format="WAV", subtype="FLOAT")
         else:  # shifted by hand: libsndfile would scale floats by one less, and 16 bits would not stay what they are
             soundfile.write(file, scaled.astype(np.int32) << 8, self._rate_hz, format="FLAC", subtype="PCM_24")

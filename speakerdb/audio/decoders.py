@@ -83,15 +83,15 @@ class _SoundfileDecoder:
 
         self._name = name
         self._guard = stderr_closed if quiet else contextlib.nullcontext
-        opened: Any = file
-        if not isinstance(file, str):
-            opened = _Sought(file)
-        elif os.name != "nt":
+        self._sought = None if isinstance(file, str) else _Sought(file)
+        opened: Any = self._sought or file
+        if isinstance(file, str) and os.name != "nt":
             opened = os.fsencode(file)  # a name may hold bytes that are no text
         try:
             with self._guard():
                 self._file = soundfile.SoundFile(opened)
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+            self._require_read()
             raise AudioUnreadable(name, "not audio that can be read") from error
         self._error = soundfile.LibsndfileError
         self.rate_hz = int(self._file.samplerate)
@@ -104,9 +104,11 @@ class _SoundfileDecoder:
                 with self._guard():
                     frames = self._file.read(size, dtype="float32")
             except (self._error, RuntimeError) as error:
+                self._require_read()
                 at_s = done / self.rate_hz
                 raise AudioUnreadable(self._name, f"damaged or cut short after {at_s:.1f} s") from error
             if not len(frames):
+                self._require_read()
                 return
             done += len(frames)
             yield frames
@@ -115,6 +117,11 @@ class _SoundfileDecoder:
         with self._guard():
             self._file.close()
 
+    def _require_read(self) -> None:
+        """Raise AudioUnreadable where a file object's own reading failed: its end was none."""
+        if self._sought and self._sought.failure:
+            raise AudioUnreadable(self._name, f"reading it failed ({self._sought.failure})") from self._sought.failure
+
 
 class _Sought:
     """A binary file that can be sought to anywhere: a damaged header asks for places before the beginning, and what
@@ -122,7 +129,16 @@ class _Sought:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.read, self.tell = file.read, file.tell
+        self.tell = file.tell
+        self.failure: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Nothing, which libsndfile takes for the end, where it fails; `failure` says that it was none."""
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self.failure = error
+            return b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from functools import cached_property
 
 from speakerdb.audio import Source
 from speakerdb.calibration import Cohort
@@ -17,12 +17,20 @@ from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.encoder.utterance import Heard, Utterance, hear
 
+_loading = threading.RLock()
+"""`cached_property` of Python 3.11 has one of its own for all objects, which a child would inherit held."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+
 
 class Encoder:
     """A bundle and, from its first use on, its session. Safe for use from several threads."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._wide: Runtime | None = None
+        self._narrow: Runtime | None = None
 
     @staticmethod
     def load(name: str | os.PathLike[str] | None = None) -> Encoder:
@@ -47,15 +55,21 @@ class Encoder:
         """Of its vectors."""
         return self._bundle.card.dimension
 
-    @cached_property
+    @property
     def runtime(self) -> Runtime:
         """The loaded session, which gives all cores to one recording."""
-        return Runtime(self._bundle)
+        with _loading:
+            if self._wide is None:
+                self._wide = Runtime(self._bundle)
+            return self._wide
 
-    @cached_property
+    @property
     def _narrow_runtime(self) -> Runtime:
         """A session for one core, of which several recordings are heard at a time."""
-        return Runtime(self._bundle, threads=1)
+        with _loading:
+            if self._narrow is None:
+                self._narrow = Runtime(self._bundle, threads=1)
+            return self._narrow
 
     def embed(self, source: Source, rate_hz: int | None = None) -> Vector:
         """A recording's vector: float32 [dimension], unit length.

@@ -32,7 +32,7 @@ Heard = Callable[[float, float | None], None]
 """Called with the seconds of audio done and, where the header tells, the seconds in all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Utterance:
     """What is kept of a recording.
 

@@ -45,7 +45,7 @@ def listed_files(source: Path) -> list[str]:
                 str(path) for path in source.rglob("*") if path.is_file() and not path.name.startswith(HIDDEN)
             )
         else:
-            fields = [line.split("\t") for line in source.read_text(encoding="utf8").splitlines() if line.strip()]
+            fields = [line.split("\t") for line in source.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
             if fields and fields[0][-1] == "path":
                 fields = fields[1:]
             found = [str(source.parent / line[-1].strip()) for line in fields]
@@ -64,7 +64,7 @@ def listed_claims(source: Path) -> list[Claim]:
     Raises: InputError for a list that cannot be read, naming the line.
     """
     try:
-        text = source.read_text(encoding="utf8")
+        text = source.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
-from speakerdb.errors import EncoderMismatch, InputError, StateError, printable
-from speakerdb.gallery.naming import usable_name
+from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, StateError, printable
+from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import require_identity, require_same
 from speakerdb.gallery.reports import Exported, Imported
 from speakerdb.gallery.upkeep import Upkeep
@@ -30,7 +29,9 @@ class Archives(Upkeep):
 
         with self._existing().reading() as connection:
             identity = require_identity(connection)
-            return Exported(str(file), *archive.write(connection, identity, Path(file)))
+            if not records.anybody(connection):
+                raise EmptyGallery
+            return Exported(str(file), *archive.write(connection, identity, usable_path(file)))
 
     def import_archive(self, file: str | os.PathLike[str], *, on_conflict: str = "fail") -> Imported:
         """Take in everybody of an archive, in one transaction: all or, where anything is wrong, nobody.
@@ -46,7 +47,7 @@ class Archives(Upkeep):
         from speakerdb.store.archive_reading import Archive
 
         policy = importing.policy(on_conflict)
-        with Archive(Path(file), usable_name) as opened:
+        with Archive(usable_path(file), usable_name) as opened:
             bound = self._encoder_for(opened.encoder)
             opened.check()
             calibration = opened.calibration()

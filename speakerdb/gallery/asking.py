@@ -52,8 +52,7 @@ class Asking(Enrollment):
             margin: distances this near to the threshold, or to the second candidate's, are inconclusive.
         Raises: InputError; NoSuchGallery or EmptyGallery; StateError where there is nothing to decide by.
         """
-        if top < 1:
-            raise InputError(f"{top} candidates; at least 1")
+        require_some(top)
         asked = Asked(threshold, fpir=fpir, margin=margin)
         if isinstance(source, Utterance):
             probe = source
@@ -77,8 +76,7 @@ class Asking(Enrollment):
         Args: vector: float32 [dimension], unit length, of this gallery's encoder.
         Raises: InputError for another vector, or for no candidate at all; EmptyGallery; NoSuchGallery.
         """
-        if top < 1:
-            raise InputError(f"{top} candidates; at least 1")
+        require_some(top)
         with self._lock, self._existing().reading() as connection:
             identity = require_identity(connection)
             dimension = identity.encoder.dimension
@@ -169,6 +167,12 @@ class Asking(Enrollment):
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
         return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
+
+
+def require_some(top: int) -> None:
+    """Raises: InputError where no candidate at all is asked for."""
+    if not isinstance(top, int | np.integer) or top < 1:
+        raise InputError(f"{top!r} candidates; a whole number from 1 on")
 
 
 def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, progress: Progress | None) -> Utterance:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, printable
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.learning import Learning
-from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import Progress, require_same
 from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 from speakerdb.gallery.screening import outliers, pending, require_new
@@ -98,7 +97,7 @@ class Enrollment(Learning):
         from speakerdb.gallery.bulk import batches
         from speakerdb.gallery.manifest import read_manifest
 
-        listed, refused = read_manifest(Path(manifest)), list[RefusedRecording]()
+        listed, refused = read_manifest(usable_path(manifest)), list[RefusedRecording]()
         total, encoder = len(listed), self.encoder
         if self._found() is not None:
             with self._existing().reading() as connection:

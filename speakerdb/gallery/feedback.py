@@ -43,6 +43,10 @@ class Compared:
     recordings: int
 
 
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
 @dataclass(frozen=True)
 class Decision:
     """What an id holds; the likeliest speaker first."""
@@ -60,18 +64,20 @@ class Decision:
         for one in self.compared[:KEPT]:
             content += COMPARED.pack(one.speaker, one.score, min(one.enrolled_s, MOST), min(one.recordings, MOST))
         content += CHECK.pack(zlib.crc32(content, _seed(gallery)))
-        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+        return _text(content)
 
     @staticmethod
     def parse(text: str, gallery: GalleryIdentity) -> Decision:
         """Raises: InputError for what is no id; StateError for one of another gallery or encoder."""
+        if not isinstance(text, str):
+            raise InputError(f"a decision's id is text, not {type(text).__name__}")
         try:
             content = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
             version, purpose, outcome, probe_s = HEAD.unpack(content[: HEAD.size])
             compared = list(COMPARED.iter_unpack(content[HEAD.size : -CHECK.size]))
             [check] = CHECK.unpack(content[-CHECK.size :])
-            if version != VERSION or not compared or len(compared) > KEPT:
-                raise ValueError
+            if version != VERSION or not compared or len(compared) > KEPT or text != _text(content):
+                raise ValueError  # another spelling of an id would count as another answer
             if not all(one[0] <= LARGEST_ID and all(map(math.isfinite, one[1:])) for one in compared):
                 raise ValueError
             named = PURPOSES[purpose], OUTCOMES[outcome]

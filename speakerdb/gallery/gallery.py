@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speakerdb import settings
@@ -18,7 +17,8 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, NoSuchSpeaker, StorageError, printable
 from speakerdb.gallery.answers import Identification, Verification
-from speakerdb.gallery.asking import Asking
+from speakerdb.gallery.asking import Asking, require_some
+from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
 
@@ -44,17 +44,15 @@ class Gallery(Asking):
         Raises: StorageError where the folder is a file, or the database damaged or newer than the program;
             EncoderDamaged where there is no such bundle; InputError for what is no path; ValueError for another index.
         """
-        if folder is not None and "\0" in str(folder):
-            raise InputError(f"{printable(folder)}: not a folder's path", path=str(folder))
+        path = settings.gallery_folder() if folder is None else usable_path(folder)
         if encoder is not None and not isinstance(encoder, Encoder):
             encoder = Encoder.load(encoder)
-        path = settings.gallery_folder() if folder is None else Path(folder)
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where a name is too long)
             raise StorageError(
                 f"{printable(path, 200)}: a file, and a gallery is a folder; choose another folder with --gallery",
                 path=str(path),
             )
-        return Gallery(path, encoder, index)
+        return Gallery(path.absolute(), encoder, index)  # wherever this process goes meanwhile
 
     def identify_many(
         self,
@@ -73,7 +71,8 @@ class Gallery(Asking):
         """
         from speakerdb.gallery.answering import answers, listed_files
 
-        paths, encoder = listed_files(Path(files)), self.encoder
+        require_some(top)
+        paths, encoder = listed_files(usable_path(files)), self.encoder
         self._answerable(Asked(threshold, fpir=fpir, margin=margin), encoder)
 
         def ask(_: str, heard: Utterance) -> Identification:
@@ -99,8 +98,9 @@ class Gallery(Asking):
         from speakerdb.gallery.answering import answers, listed_claims
 
         by_path: dict[str, list[Claim]] = {}
-        for claim in listed_claims(Path(claims)):
+        for claim in listed_claims(usable_path(claims)):
             by_path.setdefault(claim.path, []).append(claim)
+        Asked(threshold, fmr, margin=margin)  # refused before anything is heard
         encoder = self.encoder
         for path, found in zip(by_path, answers(encoder, list(by_path), lambda _, heard: heard, progress), strict=True):
             for claim in by_path[path]:
@@ -116,6 +116,10 @@ class Gallery(Asking):
     ) -> Verification | RefusedRecording:
         if isinstance(heard, RefusedRecording):
             return heard
+        try:
+            usable_name(claim.speaker)
+        except InputError as error:
+            return RefusedRecording(claim.path, error.to_json())
         try:
             return self.verify(claim.speaker, heard, threshold=threshold, fmr=fmr, margin=margin)
         except NoSuchSpeaker as error:

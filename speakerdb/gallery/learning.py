@@ -18,7 +18,7 @@ from speakerdb.errors import EmptyGallery, InputError, StateError
 from speakerdb.gallery.answers import Calibrated, FeedbackKept
 from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.feedback import Answer, Decision, key, said
-from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import Progress, require_identity, require_speaker
 from speakerdb.store import decisions, records, voiceprints
 from speakerdb.store.recordings import recordings
@@ -89,8 +89,8 @@ class Learning(Archives):
             own = calibrating.left_out(judge, held, names)
             source = f"{len(held.ids):,} recordings of {len(held.people):,} speakers of this gallery, each left out"
         else:
-            own = self._listed(judge, encoder, Path(trials), progress)
-            source = f"the list {Path(trials).name}"
+            file = usable_path(trials)
+            own, source = self._listed(judge, encoder, file, progress), f"the list {file.name}"
         used = calibrating.enough(told)
         conditions = [own.trials, told] if used else [own.trials]
         answers = f" and {len(told.target):,} answers" if used else ""

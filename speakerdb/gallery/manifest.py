@@ -43,7 +43,7 @@ def read_manifest(source: Path) -> list[Listed]:
 
 
 def _table(file: Path) -> Iterator[Listed]:
-    for number, line in enumerate(file.read_text(encoding="utf8").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
         fields = line.split("\t")
         if not line.strip() or (number == 1 and tuple(fields[:2]) == HEADER):
             continue
@@ -63,7 +63,7 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
 
 
 def _pairs(file: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(file.read_text(encoding="utf8").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
         fields = line.strip().split(maxsplit=1)
         if not fields:
             continue

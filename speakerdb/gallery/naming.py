@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from pathlib import Path
 
 from speakerdb import settings
 from speakerdb.errors import InputError, printable
 
 JOINERS = "\u200c\u200d"
 """Zero-width (non-)joiners belong to the spelling of names in Persian and in Indic scripts."""
+
+
+def usable_path(path: str | os.PathLike[str]) -> Path:
+    """A path as it is given. Raises: InputError for an empty one, one with a NUL, or what is no path."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f"{printable(path, 200)!r}: not a path")
+    return Path(text)
 
 
 def usable_name(name: str) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery
-from speakerdb.gallery.naming import usable_name
+from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery, printable
+from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
@@ -66,10 +66,10 @@ class Upkeep(OpenGallery):
 
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
-        store = self._existing()
+        store, number = self._existing(), _number(enrollment)
         with self._erased(), store.writing() as connection:
-            speaker, name = _owner(connection, enrollment)
-            records.remove_enrollment(connection, enrollment)
+            speaker, name = _owner(connection, number)
+            records.remove_enrollment(connection, number)
             left = voiceprints.refresh(connection, speaker, added=-1)
             if not left:
                 records.remove_speaker(connection, speaker)
@@ -92,7 +92,7 @@ class Upkeep(OpenGallery):
 
         A speaker who has none left is gone. Raises: NoSuchEnrollment; InputError for an unusable name.
         """
-        name, moved = usable_name(to), sorted(set(enrollments))
+        name, moved = usable_name(to), sorted({_number(enrollment) for enrollment in enrollments})
         if not moved:
             raise InputError("no recording was named")
         store = self._existing()
@@ -150,7 +150,7 @@ class Upkeep(OpenGallery):
         """
         from speakerdb.store.backup import backup
 
-        target = Path(folder)
+        target = usable_path(folder)
         size = backup(self._existing(), target)
         copy = database.open_existing(target / database.FILE)
         if copy is None:
@@ -201,6 +201,17 @@ class Upkeep(OpenGallery):
                 index = self._view.caught_up(connection, identity)
             self._view.save(self._generation)
             return Rebuilt(len(index), index.kind)
+
+
+def _number(enrollment: int) -> int:
+    """An id as Python's own number, which SQLite takes. Raises: InputError for what is none."""
+    try:
+        number = operator.index(enrollment)
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(enrollment, bool):
+        raise InputError(f"{printable(enrollment, 100)!r}: not the id of a recording")
+    return number
 
 
 def _owner(connection: Connection, enrollment: int) -> tuple[int, str]:

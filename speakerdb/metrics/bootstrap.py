@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.metrics.error_counts import ErrorCounts, FloatArray, IntArray, distinct_thresholds, finite
-from speakerdb.metrics.identification import tpir_of
+from speakerdb.metrics.identification import tpir_at_fpir, tpir_of
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -61,6 +61,7 @@ def verification_intervals(
     Returns: an interval a figure; None for all where too few draws have both classes.
     Raises: ValueError for an empty class, a wrong shape, NaN, infinity, or a nontarget trial of one speaker.
     """
+    _require_drawn(draws, level)
     same, different = finite(target, "target scores"), finite(nontarget, "nontarget scores")
     of_same, of_different = np.asarray(target_speakers), np.asarray(nontarget_speakers)
     if of_same.shape != same.shape or of_different.shape != (len(different), 2):
@@ -102,6 +103,8 @@ def search_intervals(
         mated_speakers: whole [mated]. nonmated_speakers: whole [nonmated]. The rest as in `verification_intervals`.
     Raises: ValueError as `tpir_at_fpir`.
     """
+    _require_drawn(draws, level)
+    tpir_at_fpir(mated_scores, mated_ranks, nonmated_scores, fpir)  # refuses what it refuses
     scores, strangers = finite(mated_scores, "mated scores"), finite(nonmated_scores, "nonmated scores")
     first = np.asarray(mated_ranks) == 1
     of_mated, of_strangers = np.asarray(mated_speakers), np.asarray(nonmated_speakers)
@@ -121,6 +124,11 @@ def search_intervals(
             tpir.append(tpir_of(counts, scores, first, fpir, weights).tpir)
             rank_1.append(int(first @ weights) / counts.targets)
     return {"tpir": _interval(tpir, draws, level), "rank_1": _interval(rank_1, draws, level)}
+
+
+def _require_drawn(draws: int, level: float) -> None:
+    if draws < 1 or not 0.0 < level < 1.0:
+        raise ValueError(f"{draws} draws at a level of {level}; at least one, and a level between 0 and 1")
 
 
 @dataclass(frozen=True, eq=False)

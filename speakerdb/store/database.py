@@ -54,12 +54,14 @@ class Database:
     def __init__(self, path: Path, options: str = "mode=rw") -> None:
         self.path = path
         self._engine = _engine(path, options)
+        self._file: tuple[int, int] | None = None
         GATE.watch(self)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database throughout."""
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
+            self._require_the_same()
             driver(connection).execute("BEGIN")  # closing ends it: the pool rolls back what it is given back
             yield connection
 
@@ -70,6 +72,7 @@ class Database:
         On leaving without an error the commit has been fsynced.
         """
         with translated(self.path), GATE.passed(), self._engine.connect() as connection, connection.begin():
+            self._require_the_same()
             _begin_writing(driver(connection))
             yield connection
 
@@ -90,6 +93,17 @@ class Database:
                         raise GalleryDamaged(str(self.path), "rows refer to rows that are not there")
             finally:
                 raw.execute("PRAGMA foreign_keys = ON")
+
+    def _require_the_same(self) -> None:
+        """Raise StorageError where the file was deleted or replaced since it was opened: what went into the one that is
+        open would be in no gallery."""
+        found = self.path.stat()
+        file = found.st_dev, found.st_ino
+        if self._file is None:
+            self._file = file
+        elif self._file != file:
+            name = printable(self.path, 200)
+            raise StorageError(f"{name} was replaced while it was open; open the gallery again", path=str(self.path))
 
     def erase_deleted(self) -> bool:
         """Leave nothing of deleted rows in the file or its log; False where that could not be done now.

@@ -158,7 +158,7 @@ def _lines(path: str | Path, form: str) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line that is not empty; at least one."""
     empty = True
     try:
-        with Path(path).open(encoding="utf-8") as lines:
+        with Path(path).open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if fields := line.split():
                     empty = False
