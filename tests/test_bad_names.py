@@ -164,5 +164,5 @@ def test_an_encoder_that_cannot_be_a_path_is_not_found(gallery_folder: Path, nam
 
 
 def test_a_gallery_whose_name_is_no_path_is_refused() -> None:
-    with pytest.raises(InputError, match="not a folder's path"):
+    with pytest.raises(InputError, match="not a path"):
         Gallery.open("a\0b")

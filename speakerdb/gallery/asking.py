@@ -172,7 +172,7 @@ class Asking(Enrollment):
 def require_some(top: int) -> None:
     """Raises: InputError where no candidate at all is asked for."""
     if not isinstance(top, int | np.integer) or top < 1:
-        raise InputError(f"{top!r} candidates; a whole number from 1 on")
+        raise InputError(f"{top!r} candidates; at least 1")
 
 
 def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, progress: Progress | None) -> Utterance:

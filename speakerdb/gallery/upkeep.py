@@ -206,12 +206,11 @@ class Upkeep(OpenGallery):
 def _number(enrollment: int) -> int:
     """An id as Python's own number, which SQLite takes. Raises: InputError for what is none."""
     try:
-        number = operator.index(enrollment)
+        if not isinstance(enrollment, bool):
+            return operator.index(enrollment)
     except TypeError:
-        number = -1
-    if number < 0 or isinstance(enrollment, bool):
-        raise InputError(f"{printable(enrollment, 100)!r}: not the id of a recording")
-    return number
+        pass
+    raise InputError(f"{printable(enrollment, 100)!r}: not the id of a recording")
 
 
 def _owner(connection: Connection, enrollment: int) -> tuple[int, str]:
