@@ -224,6 +224,14 @@ def test_a_stored_vector_that_is_none_is_damage_and_near_to_nobody(tmp_path, kno
         assert any("'ana'" in finding for finding in gallery.check().findings)
 
 
+def test_a_damaged_gallery_is_named_and_not_the_archive_that_it_should_go_into(tmp_path, known_voices):
+    with gallery_of(tmp_path / "here", known_voices, {"ana": ["ana 0"]}) as gallery:
+        change(tmp_path / "here" / "gallery.sqlite", "UPDATE enrollment SET vector_crc32 = 1")
+        with pytest.raises(GalleryDamaged, match=r"gallery\.sqlite is damaged"):
+            gallery.export(tmp_path / "archive")
+    assert not (tmp_path / "archive").exists()
+
+
 def test_check_says_that_a_reader_keeps_the_removed_in_the_file(tmp_path, known_voices):
     with gallery_of(tmp_path / "here", known_voices, {"ana": ["ana 0"], "ben": ["ben 0"]}) as gallery:
         reader = sqlite3.connect(tmp_path / "here" / "gallery.sqlite", isolation_level=None)

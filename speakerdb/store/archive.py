@@ -22,7 +22,7 @@ from sqlalchemy import Connection, func, select
 from speakerdb.errors import StateError, printable
 from speakerdb.store import decisions
 from speakerdb.store.binding import GalleryIdentity
-from speakerdb.store.database import fsync_folder, translated
+from speakerdb.store.database import fsync_folder, written
 from speakerdb.store.fields import checked_name, from_blob, now, stored_quality
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.reembedding import audio_of
@@ -54,9 +54,9 @@ def write(connection: Connection, identity: GalleryIdentity, file: Path) -> tupl
     """Write the gallery, as of the connection's state, to a file that is there whole or not at all.
 
     Returns: speakers, recordings, bytes.
-    Raises: StateError where there is a file of that name; DamagedRow; StorageError where the disk refuses.
+    Raises: StateError where there is a file of that name; DamagedRow; StorageError where the file cannot be written.
     """
-    with translated(file):
+    with written(file):
         if file.exists():
             raise StateError(f"{printable(file, 200)} is there already; name a new file")
         partial = file.with_name(f".{secrets.token_hex(8)}{PARTIAL}")  # nobody else's, and no link that lay in wait

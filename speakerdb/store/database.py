@@ -288,6 +288,15 @@ OF_WRITING = (
 
 
 @contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that is being written into one line; what a database says is not of it."""
+    try:
+        yield
+    except OSError as error:
+        raise _meaning_of_os(path, error) from error
+
+
+@contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn what SQLAlchemy, SQLite and the system raise into one line for the user."""
     try:
