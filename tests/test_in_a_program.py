@@ -222,3 +222,29 @@ def test_intervals_of_searches_refuse_what_searches_refuse(wrong):
     assert set(search_intervals(scores, ranks, strangers, [0, 1, 2], [3, 4], fpir=0.5, draws=20)) == {"tpir", "rank_1"}
     with pytest.raises(ValueError, match=r"fpir|draws"):
         search_intervals(scores, ranks, strangers, [0, 1, 2], [3, 4], **{"fpir": 0.5, "draws": 20, **wrong})
+
+
+def test_what_comes_between_a_merges_call_and_its_writing_is_merged_too_or_seen(
+    gallery_folder, known_voices, monkeypatch
+):
+    with Gallery.open(gallery_folder, encoder=known_voices) as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        gallery.enroll("ben", ["ben 0"])
+        begun = gallery._erased
+
+        def meanwhile(change):
+            def erased():
+                with Gallery.open(gallery_folder, encoder=known_voices) as other:
+                    change(other)
+                return begun()
+
+            return erased
+
+        monkeypatch.setattr(gallery, "_erased", meanwhile(lambda other: other.enroll("ana", ["ana 1"])))
+        assert gallery.merge("ana", "ben").emptied == ["ana"]
+        monkeypatch.setattr(gallery, "_erased", begun)
+        gallery.enroll("eva", ["eva 0"])
+        monkeypatch.setattr(gallery, "_erased", meanwhile(lambda other: other.remove("ben")))
+        with pytest.raises(NoSuchSpeaker):
+            gallery.merge("eva", "ben")
+        assert [one.speaker for one in gallery.speakers()] == ["eva"]

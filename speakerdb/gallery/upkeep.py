@@ -7,7 +7,7 @@ import operator
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import Connection
 
@@ -81,11 +81,12 @@ class Upkeep(OpenGallery):
         source, target = usable_name(name), usable_name(into)
         if source == target:
             raise InputError("a speaker cannot be merged with itself")
-        with self._existing().reading() as connection:
+
+        def own(connection: Connection) -> list[int]:
             require_speaker(connection, target)
-            speaker = require_speaker(connection, source)
-            own = [row.id for row in records.enrollments_of(connection, speaker)]
-        return self.move_enrollments(own, target)
+            return [row.id for row in records.enrollments_of(connection, require_speaker(connection, source))]
+
+        return self._moved(own, target)
 
     def move_enrollments(self, enrollments: Iterable[int], to: str) -> Merged:
         """Give recordings, by their ids, to another speaker, who may be new; all or none.
@@ -95,8 +96,13 @@ class Upkeep(OpenGallery):
         name, moved = usable_name(to), sorted({_number(enrollment) for enrollment in enrollments})
         if not moved:
             raise InputError("no recording was named")
+        return self._moved(lambda _: moved, name)
+
+    def _moved(self, chosen: Callable[[Connection], list[int]], name: str) -> Merged:
+        """Give recordings to the speaker of that name. Args: chosen: their ids, as of the transaction that moves."""
         store = self._existing()
         with self._erased(), store.writing() as connection:
+            moved = chosen(connection)
             owners = [_owner(connection, enrollment) for enrollment in moved]
             known = records.speaker_id(connection, name)
             target = records.add_speaker(connection, name) if known is None else known
