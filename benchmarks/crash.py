@@ -187,9 +187,10 @@ def work(folder: Path, archive: Path, seed: str, named: str, countdown: int) -> 
             tell("begin", "nothing", "", [])
             old = folder.parent / "old"
             shutil.rmtree(old, ignore_errors=True)
-            shutil.copytree(OLD_GALLERY, old)
-            old.chmod(0o700)
-            (old / FILE).chmod(0o600)
+            draft = shutil.copytree(OLD_GALLERY, folder.parent / "draft", dirs_exist_ok=True)
+            draft.chmod(0o700)
+            (draft / FILE).chmod(0o600)
+            draft.rename(old)  # a kill before leaves no gallery that others may read, which would be a finding
             upgrade.upgrade(old / FILE)
         else:
             tell("begin", "nothing", "", [])
@@ -305,8 +306,9 @@ def look_at_upgraded(folder: Path, seen: Seen, where: str) -> None:
     try:
         upgrade.upgrade(folder / FILE)
         with Gallery.open(folder) as gallery:
-            if len(gallery.speakers()) != 2 or gallery.check().findings:
-                seen.losses.append(f"{where}: the upgraded gallery is not whole")
+            findings = [line for line in gallery.check().findings if CUT_OFF not in line]
+            if len(gallery.speakers()) != 2 or findings:
+                seen.losses.append(f"{where}: the upgraded gallery is not whole {findings}")
     except Exception as error:
         if (folder / FILE).stat().st_size == (OLD_GALLERY / FILE).stat().st_size:
             seen.losses.append(f"{where}: the upgraded gallery: {error}")
