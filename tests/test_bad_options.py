@@ -109,6 +109,18 @@ def test_what_was_enrolled_by_an_interrupted_manifest_stays_and_the_line_says_so
     assert "what was finished until then stays" in told["message"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="SIGHUP is POSIX's")
+def test_a_command_that_nohup_started_outlives_the_terminal(enrolled: Path) -> None:
+    words = [sys.executable, "-m", "speakerdb.cli.main", "enroll", "zoe", "-", "--gallery", str(enrolled)]
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as one:
+        for _ in range(4):
+            time.sleep(0.4)
+            one.send_signal(signal.SIGHUP)
+        _, err = one.communicate(b"not audio", timeout=60)
+    assert (one.returncode, "not audio" in only_line(err.decode())) == (3, True)
+
+
 def test_counts_shares_and_sizes_are_shown_as_people_write_them() -> None:
     assert [counted(number, "recording") for number in (0, 1, 2)] == ["0 recordings", "1 recording", "2 recordings"]
     assert [percent(share) for share in (0.0, 0.00123, 0.034, 0.0996, 0.56, 1.0)] == [

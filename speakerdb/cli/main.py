@@ -98,8 +98,9 @@ def main() -> None:
     """Run the command line; one that cannot be understood gets one line, too, and exit code 2."""
     gc.set_threshold(COLLECT_AFTER)
     for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what was begun is cleaned up
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored, and it stays so
+            signal.signal(number, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
