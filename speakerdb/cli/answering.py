@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from speakerdb.cli.explaining import candidate_lines, identification_line, verification_line
-from speakerdb.cli.options import YES, print_line, warn
+from speakerdb.cli.options import YES, print_line, show
 from speakerdb.errors import StorageError, printable
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def print_identifications(
             if isinstance(found, RefusedRecording):
                 code = _print_refused(found, as_json, code)
                 continue
-            _print_answer(found, [identification_line(found), *(candidate_lines(found) if listed else [])], as_json)
+            lines = [identification_line(found), *(candidate_lines(found) if listed else [])]
+            show(found, as_json, "\n".join(lines))
             if file:
                 for one in found.candidates:
                     _write(file, one.speaker, found.source, one.llr, one.distance, None)
@@ -57,19 +58,10 @@ def print_verifications(
             if isinstance(found, RefusedRecording):
                 code = _print_refused(found, as_json, code)
                 continue
-            _print_answer(found, [verification_line(found)], as_json)
+            show(found, as_json, verification_line(found))
             if file:
                 _write(file, claim.speaker, claim.listed, found.llr, found.distance, claim.target)
     return code
-
-
-def _print_answer(found: Identification | Verification, lines: list[str], as_json: bool) -> None:
-    if as_json:
-        print_line(json.dumps(found.to_json(), ensure_ascii=False))
-        return
-    warn(found.warnings)
-    for line in lines:
-        print_line(line)
 
 
 def _print_refused(refused: RefusedRecording, as_json: bool, code: int) -> int:

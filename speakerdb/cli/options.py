@@ -161,19 +161,13 @@ def missing(argument: str, instead: str) -> click.UsageError:
 
 def show(result: Result | list[Any], as_json: bool, text: str) -> None:
     """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr."""
-    if not as_json:
-        warn(getattr(result, "warnings", []))
+    for line in [] if as_json else getattr(result, "warnings", []):
+        click.echo(f"speakerdb: warning: {line}", err=True)
     if as_json:
         value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
         print_line(json.dumps(value, ensure_ascii=False))
     elif text:
         print_line(text)
-
-
-def warn(warnings: list[str]) -> None:
-    """A line each on stderr."""
-    for line in warnings:
-        click.echo(f"speakerdb: warning: {line}", err=True)
 
 
 def counted(number: int, what: str) -> str:
