@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def add_encoder(
     if threshold:
         _require_threshold(*threshold)
         raw["threshold"] = {"distance": threshold[0], "origin": threshold[1]}
-    return open_bundle(_write(name, tried(raw, content, model), cohort))
+    return _write(name, tried(raw, content, model), cohort)
 
 
 def read_form(content: bytes, model: Path) -> GraphForm:
@@ -207,7 +207,7 @@ def _number(text: str | None) -> int | None:
         return None
 
 
-def _write(name: str, bundle: Bundle, cohort: bytes) -> Path:
+def _write(name: str, bundle: Bundle, cohort: bytes) -> Bundle:
     """Files beside, fsynced and read again, then the folder's name: an encoder is there whole or not at all."""
     home = added_folder()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -221,7 +221,7 @@ def _write(name: str, bundle: Bundle, cohort: bytes) -> Path:
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())
-        open_bundle(beside)
+        written = open_bundle(beside)
         beside.rename(home / name)
         if os.name != "nt":
             descriptor = os.open(home, os.O_RDONLY)
@@ -229,4 +229,4 @@ def _write(name: str, bundle: Bundle, cohort: bytes) -> Path:
             os.close(descriptor)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return home / name
+    return replace(written, folder=home / name)
