@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Iterator
 
-_lock = threading.RLock()
+from speakerdb.forks import lock_across_forks
 
-if hasattr(os, "register_at_fork"):  # a child made in such a moment would have no stderr, and wait for ever
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_lock = lock_across_forks()
+"""A child made in such a moment would have no stderr, and wait for ever."""
 
 
 @contextlib.contextmanager

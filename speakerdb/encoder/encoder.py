@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
@@ -16,12 +15,10 @@ from speakerdb.encoder.parallel import GoOn, in_order
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.encoder.utterance import Heard, Utterance, hear
+from speakerdb.forks import lock_across_forks
 
-_loading = threading.RLock()
+_loading = lock_across_forks()
 """`cached_property` of Python 3.11 has one of its own for all objects, which a child would inherit held."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
 
 
 class Encoder:
