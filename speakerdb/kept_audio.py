@@ -16,6 +16,9 @@ from speakerdb.errors import InputError, printable
 
 FULL_SCALE = 1 << 23
 
+KEPT_BEGIN = b"fLaC", b"RIFF"
+"""How the files begin: what another program put in an archive is not given to decoders that a gallery never needs."""
+
 FLAC_RATE_HZ = 65_535
 """Rates up to here are any whole number in FLAC, and multiples of ten above."""
 

@@ -261,6 +261,13 @@ def twice(members: dict[str, bytes]) -> None:
     members[archive.RECORDINGS] = b"".join([lines[0], lines[0], *lines[2:]])
 
 
+def foreign_sound(members: dict[str, bytes]) -> None:
+    sound = b"OggS" + bytes(60)
+    kept = {"size": len(sound), "sha256": hashlib.sha256(sound).hexdigest()}
+    first_line(lambda one: one.update(audio=kept))(members)
+    members[archive.AUDIO.format(1)] = sound
+
+
 EDITS: dict[str, tuple[Edit, str]] = {
     "another member": (lambda members: members.update({"more": b"x"}), "'more' does not belong"),
     "a member that climbs out": (lambda members: members.update({"../x": b"x"}), "'../x' does not belong"),
@@ -290,6 +297,8 @@ EDITS: dict[str, tuple[Edit, str]] = {
         first_line(lambda one: one.update(audio={"size": 1, "sha256": "0" * 64})),
         "audio/000000001",
     ),
+    "a sound of nobody": (lambda m: m.update({"audio/000000002": b"fLaC"}), "1 sounds are in the file, 0 of them"),
+    "a sound in another form": (foreign_sound, "not a sound as a gallery keeps it"),
 }
 
 

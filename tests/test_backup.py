@@ -11,7 +11,8 @@ from known_voices import KnownVoices
 from test_crash import FIRST, child, lines_of
 from test_store import posix, rows
 
-from speakerdb import Gallery
+from speakerdb import Gallery, durable
+from speakerdb.durable import MAKING
 from speakerdb.errors import GalleryDamaged, NoSuchGallery, StateError
 from speakerdb.store.database import FILE
 
@@ -99,8 +100,22 @@ def test_killed_before_it_has_its_name_a_copy_is_not_there_and_can_be_made(
     assert process.returncode == -9 and len(said) == 2
     target = tmp_path / "people copy"
     assert not (target / FILE).exists()
+    [left] = target.glob(f"{MAKING}*")
     with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
         assert gallery.backup(target).enrollments == 3
+    assert not left.exists()  # it may hold voices
+
+
+def test_a_killed_copy_in_a_gallerys_folder_is_gone_with_the_next_who_is_removed(known_voices, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        left = tmp_path / "people" / f"{MAKING}left"
+        left.mkdir()
+        (left / FILE).write_bytes(b"voices")
+        with durable.making(tmp_path / "people") as under_way:
+            gallery.remove("ana")
+            assert under_way.exists()
+    assert not left.exists() and not under_way.exists()
 
 
 def test_a_damaged_gallery_is_told_and_leaves_no_copy(known_voices: KnownVoices, tmp_path: Path) -> None:

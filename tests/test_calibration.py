@@ -206,7 +206,13 @@ def test_a_calibration_is_the_same_after_its_json(words: Tail | None) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"origin": ""}, {"origin": 3}, {"llr_quantiles": {"target": [1, 0]}}, {"search_tail_of_words": {"scores": [1]}}],
+    [
+        {"origin": ""},
+        {"origin": 3},
+        {"llr_quantiles": {"target": [1, 0], "nontarget": [0, 1]}},
+        {"llr_quantiles": {"target": [0, 1], "nontarget": [0, math.inf]}},
+        {"search_tail_of_words": {"scores": [1]}},
+    ],
 )
 def test_what_is_no_calibration_is_refused(change: dict) -> None:
     with pytest.raises((ValueError, KeyError)):

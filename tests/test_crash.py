@@ -264,7 +264,7 @@ said("removed", "person 0")
 
 STEPS_OF_REMOVING = {
     "before the index is deleted": ("die_before(Path, 'unlink')", True),
-    "after the index is deleted": ("die_after(snapshot, '_fsync_folder')", True),
+    "after the index is deleted": ("die_after(snapshot, 'fsync_folder')", True),
     "before the change is noted": ("die_before(binding, 'record_change')", True),
     "before the commit": ("die_around_commit(before=True)", True),
     "after the commit": ("die_around_commit(before=False)", False),

@@ -151,6 +151,45 @@ def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path, known_voices):
         Encoder.load(bundle)
 
 
+@posix
+@pytest.mark.parametrize("place", ["gallery.sqlite", "index/voiceprints.index", "index/lock"])
+def test_a_pipe_in_the_gallerys_folder_is_waited_for_by_nobody(tmp_path, known_voices, place):
+    gallery_of(tmp_path / "here", known_voices, {"ana": ["ana 0"], "ben": ["ben 0"]}).close()
+    pipe = tmp_path / "here" / place
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe, 0o600)
+    script = """
+import sys
+from speakerdb import Gallery, errors
+try:
+    with Gallery.open(sys.argv[1], index="numpy") as gallery:
+        gallery.nearest(gallery.encoder.cohort.vectors[0])
+        gallery.remove("ben")
+except errors.SpeakerdbError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "here"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == (place != "index/voiceprints.index")
+
+
+def test_check_names_what_another_program_put_into_the_file(tmp_path, known_voices):
+    with gallery_of(tmp_path / "here", known_voices, {"ana": ["ana 0"], "ben": ["ben 0"]}) as gallery:
+        change(
+            tmp_path / "here" / "gallery.sqlite",
+            "CREATE TRIGGER more AFTER DELETE ON speaker BEGIN INSERT INTO speaker VALUES (99, OLD.name, 0, ''); END",
+            "CREATE VIEW everybody AS SELECT name FROM speaker",
+            "UPDATE enrollment SET net_speech_s = 'long' WHERE id = 2",
+        )
+        findings = gallery.check().findings
+    assert [finding for finding in findings if "is not of speakerdb" in finding] == [
+        f"{kind} is not of speakerdb; it may change what is written" for kind in ("trigger 'more'", "view 'everybody'")
+    ]
+    assert "recording 2 is not what was written; `speakerdb remove-enrollment 2` takes it out" in findings
+
+
 def bundle_with(tmp_path: Path, cohort: bytes) -> Path:
     bundle = shutil.copytree(find_bundle(None), tmp_path / "bundle")
     card = json.loads((bundle / "card.json").read_text())

@@ -120,13 +120,17 @@ def test_what_an_answer_says_depends_on_what_was_answered(people, examples) -> N
     assert {speaker for speaker, _ in kept(people)} == {ana, ben, kal}
 
 
-def test_an_answer_that_leaves_open_who_it_was_is_refused(people, examples) -> None:
+def test_an_answer_that_leaves_open_who_it_was_or_agrees_with_what_it_calls_wrong_is_refused(people, examples) -> None:
+    refused = people.verify("ana", examples / "ben_4.wav").decision
     named, unknown = (people.identify(examples / f"{clip}.wav").decision for clip in ("ana_4", "stranger_1"))
     for decision, answer, more in (
         (unknown, "wrong", {}),
         (named, "correct", {"speaker": "ben"}),
         (named, "wrong", {"speaker": "ana"}),
         (named, "wrong", {"speaker": "ben", "stranger": True}),
+        (unknown, "wrong", {"stranger": True}),
+        (refused, "wrong", {"stranger": True}),
+        (refused, "wrong", {"speaker": "ben"}),
         (named, "perhaps", {}),
         ("no id", "correct", {}),
     ):

@@ -134,6 +134,7 @@ def test_a_gallery_whose_maker_is_killed_is_not_there_or_whole(tmp_path, known_v
     script = """
 import os, signal, sys
 from pathlib import Path
+from speakerdb import durable
 from speakerdb.store import database
 
 def die(*args, **kwargs):
@@ -144,7 +145,7 @@ if sys.argv[2] == "file":
 elif sys.argv[2] == "tables":
     Path.hardlink_to = die
 else:
-    database.fsync_folder = die
+    durable.fsync_folder = die
 os.makedirs(sys.argv[1], 0o700)
 database.create(Path(sys.argv[1]) / "gallery.sqlite")
 """

@@ -134,7 +134,9 @@ class Calibration:
             raise ValueError("a calibration's origin is a short text")
         quantiles = {name: np.array(raw["llr_quantiles"][name], np.float64) for name in ("target", "nontarget")}
         for values in quantiles.values():
-            if values.ndim != 1 or not 2 <= len(values) <= 1000 or not np.all(np.diff(values) >= 0.0):
+            if values.ndim != 1 or not 2 <= len(values) <= 1000 or not np.all(np.isfinite(values)):
+                raise ValueError("quantiles are 2 to 1000 finite numbers")
+            if not np.all(np.diff(values) >= 0.0):
                 raise ValueError("quantiles rise")
         return Calibration(
             LlrMap.parse(raw["llr_weights"]),

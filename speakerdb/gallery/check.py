@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Connection
 
+from speakerdb.durable import MAKING
 from speakerdb.embedding import average
 from speakerdb.errors import printable
 from speakerdb.gallery.opened import require_identity
@@ -17,7 +18,7 @@ from speakerdb.gallery.reports import CheckReport
 from speakerdb.gallery.view import IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
-from speakerdb.store import database, decisions, records, reembedding, voiceprints
+from speakerdb.store import decisions, integrity, records, reembedding, voiceprints
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database
 from speakerdb.store.fields import DamagedRow
@@ -39,7 +40,7 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
 
     Raises: EmptyGallery before the first enrollment.
     """
-    findings = store.integrity()
+    findings = []
     if not store.truncate_wal():
         findings.append(
             "the log could not be cut, another process is reading: who was removed may still be in the file; "
@@ -47,6 +48,7 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
         )
     with store.reading() as connection:
         identity = require_identity(connection)
+        findings += integrity.faults(connection)
         listed = records.speakers(connection)
         faults = [*stored_faults(connection, identity), *kept_faults(connection)]
         if not faults:  # an index of damaged vectors says nothing
@@ -122,5 +124,5 @@ def file_faults(folder: Path) -> Iterator[str]:
             yield f"{printable(path, 200)} can be read by others (mode {mode:03o}); chmod {wanted} it"
         if path.name == snapshot.PARTIAL:
             yield f"{printable(path, 200)} is left from a write that was cut off; run `speakerdb rebuild`"
-        if path.name.startswith(database.MAKING):
+        if path.name.startswith(MAKING):
             yield f"{printable(path, 200)} is left from a gallery's making that was cut off; delete it"

@@ -106,19 +106,29 @@ def said(decision: Decision, answer: Answer, speaker: int | None, stranger: bool
         same = first if decision.outcome == "accepted" else None
     elif told:
         same = speaker
+        _require_other(decision, same)
     elif decision.outcome == "rejected":
         same = first
     elif decision.outcome == "accepted":  # not this one; of the others nothing is said
         return [_said(decision, 0, False)] if first in known else []
     else:
         raise InputError("who should it have been? say --speaker NAME, or --stranger")
-    if same == first and answer == "wrong" and decision.outcome == "accepted":
-        raise InputError("that is who was named; say `correct`")
     return [
         _said(decision, place, one.speaker == same)
         for place, one in enumerate(decision.compared)
         if one.speaker in known
     ]
+
+
+def _require_other(decision: Decision, same: int | None) -> None:
+    """Raise InputError where an answer is called wrong for what it said itself. Args: same: None for a stranger."""
+    first = decision.compared[0].speaker
+    if decision.outcome == "accepted" and same == first:
+        raise InputError("that is who was named; say `correct`")
+    if decision.outcome == "rejected" and same != first:
+        raise InputError("that is what the answer said, that it is not who was claimed; say `correct`")
+    if decision.outcome == "unknown" and same is None:
+        raise InputError("that is what the answer said, that it is nobody enrolled; say `correct`")
 
 
 def key(decision_id: str) -> str:

@@ -39,7 +39,10 @@ def read_manifest(source: Path) -> list[Listed]:
         raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
     if not found:
         raise InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
-    return sorted(dict.fromkeys(found), key=lambda one: one.speaker)
+    once: dict[tuple[str, Path], Listed] = {}
+    for one in found:
+        once.setdefault((one.speaker, Path(one.path).absolute()), one)
+    return sorted(once.values(), key=lambda one: one.speaker)
 
 
 def _table(file: Path) -> Iterator[Listed]:

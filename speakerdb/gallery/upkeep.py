@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import Connection
 
-from speakerdb import settings
+from speakerdb import durable, settings
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery, printable
 from speakerdb.gallery.naming import usable_name, usable_path
@@ -192,8 +192,9 @@ class Upkeep(OpenGallery):
 
     @contextlib.contextmanager
     def _erased(self) -> Iterator[None]:
-        """Somebody's voice goes inside: no snapshot may hold it."""
+        """Somebody's voice goes inside: no snapshot may hold it, nor a copy that was being made."""
         identity = self._identity()
+        durable.clear(self.folder)
         with self._lock, self._view.erased(identity):
             yield
 

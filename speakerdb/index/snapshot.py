@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from speakerdb import settings
+from speakerdb.durable import fsync_folder
 from speakerdb.errors import GalleryLocked
 from speakerdb.index.engine import load_index
 from speakerdb.index.protocol import VectorIndex
@@ -76,14 +78,14 @@ def save(
         except OSError:
             partial.unlink(missing_ok=True)
             raise
-        _fsync_folder(folder)
+        fsync_folder(folder)
     return True
 
 
 def load(folder: Path, binding: Binding) -> tuple[VectorIndex, int] | None:
     """The index and its generation, or None where the file is missing or anything in it does not agree."""
     try:
-        with (folder / FILE).open("rb") as file:
+        with _opened(folder / FILE) as file:
             fields = _header(file)
             claimed = fields.pop("sha256")
             agrees = fields.get("format") == FORMAT and all(
@@ -113,7 +115,7 @@ def drop_later(folder: Path, generation: int) -> None:
     snapshot would be believed.
     """
     try:
-        with (folder / FILE).open("rb") as file:
+        with _opened(folder / FILE) as file:
             later = _header(file)["generation"] > generation
     except UNREADABLE:
         return
@@ -136,8 +138,17 @@ def erased(folder: Path) -> Iterator[None]:
             raise GalleryLocked(str(folder), settings.BUSY_TIMEOUT_S)
         for name in (FILE, PARTIAL):
             (folder / name).unlink(missing_ok=True)
-        _fsync_folder(folder)
+        fsync_folder(folder)
         yield
+
+
+def _opened(file: Path) -> IO[bytes]:
+    """Raises: OSError, and ValueError for what is no file: a pipe would be waited for."""
+    opened = os.fdopen(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise ValueError("not a file")
+    return opened
 
 
 def _header(file: IO[bytes]) -> dict[str, Any]:
@@ -156,7 +167,8 @@ def _digest(fields: dict[str, Any], content: bytes | memoryview) -> str:
 @contextlib.contextmanager
 def _lock(folder: Path, wait_s: float) -> Iterator[bool]:
     """Hold the folder's lock; yields False where another process holds it for longer than `wait_s`."""
-    descriptor = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    how = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for a pipe
+    descriptor = os.open(folder / LOCK, how, 0o600)
     try:
         give_up = time.monotonic() + wait_s
         while not (held := _take_lock(descriptor)) and time.monotonic() < give_up:
@@ -183,13 +195,3 @@ def _take_lock(descriptor: int) -> bool:
             raise
         return False
     return True
-
-
-def _fsync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # folders cannot be opened there
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

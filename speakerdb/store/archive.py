@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,10 +18,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from speakerdb.durable import give_name, making
 from speakerdb.errors import StateError, printable
 from speakerdb.store import decisions
 from speakerdb.store.binding import GalleryIdentity
-from speakerdb.store.database import fsync_folder, written
+from speakerdb.store.database import written
 from speakerdb.store.fields import checked_name, from_blob, now, stored_quality
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.reembedding import audio_of
@@ -31,7 +31,7 @@ from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
 FORMAT = "speakerdb-archive/1"
 HEAD, RECORDINGS, VECTORS, CALIBRATION = "archive.json", "recordings.jsonl", "vectors.f32", "calibration.json"
 AUDIO = "audio/{:09d}"
-PARTIAL = ".partial"
+DRAFT = "archive"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Of every member: when a gallery was exported stands in `archive.json`."""
 
@@ -59,23 +59,17 @@ def write(connection: Connection, identity: GalleryIdentity, file: Path) -> tupl
     with written(file):
         if file.exists():
             raise StateError(f"{printable(file, 200)} is there already; name a new file")
-        partial = file.with_name(f".{secrets.token_hex(8)}{PARTIAL}")  # nobody else's, and no link that lay in wait
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as out:
+        with making(file.absolute().parent) as beside:
+            draft = beside / DRAFT
+            with os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
                 with zipfile.ZipFile(out, "w") as archive:
                     speakers, recordings = _members(connection, identity, archive)
                 out.flush()
                 os.fsync(out.fileno())
             try:
-                file.hardlink_to(partial)  # and not renamed: nobody's file is replaced that came meanwhile
+                give_name(draft, file)
             except FileExistsError as error:
                 raise StateError(f"{printable(file, 200)} is there by now; name a new file") from error
-            except OSError:  # no hard links here
-                partial.rename(file)
-        finally:
-            partial.unlink(missing_ok=True)
-        fsync_folder(file.absolute().parent)
         return speakers, recordings, file.stat().st_size
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from speakerdb.calibration import Calibration
 from speakerdb.embedding import Vector, is_unit
 from speakerdb.errors import InputError, printable
+from speakerdb.kept_audio import KEPT_BEGIN
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.fields import STORED
@@ -94,7 +95,7 @@ class Archive:
         Raises: InputError where anything is not as it must be.
         """
         names, sounds = self.names, set[bytes]()
-        last = None
+        last, kept = None, 0
         for number, archived in enumerate(self.recordings(), 1):
             name, sound = archived.line.speaker, bytes.fromhex(archived.line.audio_sha256)
             if (name != last and name in names) or sound in sounds:
@@ -102,9 +103,12 @@ class Archive:
                 raise self._wrong(RECORDINGS, f"line {number}: {what} stands in two places")
             names.add(name)
             sounds.add(sound)
+            kept += archived.audio is not None
             last = name
         if len(names) != self.speakers:
             raise self._wrong(HEAD, f"{self.speakers} speakers are announced, {len(names)} are there")
+        if kept != self._sounds:
+            raise self._wrong(RECORDINGS, f"{self._sounds} sounds are in the file, {kept} of them are a recording's")
         self.calibration()
 
     def recordings(self) -> Iterator[Archived]:
@@ -122,7 +126,7 @@ class Archive:
         if CALIBRATION not in self._members:
             return None
         with self._hashed(CALIBRATION) as member, self._translated(CALIBRATION):
-            return Calibration.parse(json.loads(member.read(member.size)))
+            return Calibration.parse(json.loads(member.read(member.size), parse_constant=_no_number))
 
     def _read_head(self) -> None:
         for one in self._zip.infolist():
@@ -164,7 +168,7 @@ class Archive:
             raise ValueError(f"{VECTORS} has not one row a recording")
         if sizes[RECORDINGS] > self.count * MAX_LINE_BYTES or sizes.get(CALIBRATION, 0) > MAX_HEAD_BYTES:
             raise ValueError("a member is too large")
-        seen: set[str] = set()
+        seen, self._sounds = set[str](), 0
         for info in self._zip.infolist():
             number = info.filename.removeprefix("audio/")
             sound = number.isdecimal() and info.filename == AUDIO.format(int(number)) and 0 < int(number) <= self.count
@@ -176,6 +180,7 @@ class Archive:
             if info.file_size > MAX_SOUND_BYTES and sound:
                 raise ValueError(f"member {info.filename} is too large")
             seen.add(info.filename)
+            self._sounds += sound
         if not sizes.keys() <= seen:
             raise ValueError("a member is missing")
 
@@ -189,6 +194,8 @@ class Archive:
             content = self._zip.read(name)
             if hashlib.sha256(content).hexdigest() != line.audio["sha256"]:
                 raise ValueError("its checksum does not agree")
+            if not content.startswith(KEPT_BEGIN):
+                raise ValueError("not a sound as a gallery keeps it")
             return content
 
     @contextlib.contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from pathlib import Path
 
+from speakerdb.durable import give_name, make_folder, making
 from speakerdb.errors import GalleryDamaged, StateError, printable
-from speakerdb.store.database import FILE, MAKING, Database, fsync_folder, make_folder, translated
+from speakerdb.store.database import FILE, Database, translated
 
 
 def backup(database: Database, folder: Path) -> int:
@@ -23,18 +23,15 @@ def backup(database: Database, folder: Path) -> int:
         if target.exists():
             raise StateError(f"{printable(folder, 200)} holds a gallery already; name a new folder")
         make_folder(folder)
-        with tempfile.TemporaryDirectory(prefix=MAKING, dir=folder) as beside:
-            draft = Path(beside) / FILE
+        with making(folder) as beside:
+            draft = beside / FILE
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             _copy(database, draft, folder)
             size = draft.stat().st_size
             try:
-                target.hardlink_to(draft)
+                give_name(draft, target)
             except FileExistsError as error:
                 raise StateError(f"{printable(folder, 200)} holds a gallery by now; name a new folder") from error
-            except OSError:  # no hard links here
-                draft.rename(target)
-            fsync_folder(folder)
     return size
 
 

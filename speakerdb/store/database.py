@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import tempfile
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from speakerdb import settings
+from speakerdb.durable import fsync_folder, give_name, make_folder, making
 from speakerdb.errors import (
     GalleryDamaged,
     GalleryFull,
@@ -36,9 +37,6 @@ from speakerdb.store.forking import GATE
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
 FILE = "gallery.sqlite"
-MAKING = ".making-"
-"""How folders begin in which a gallery is being made; what is in them is nobody's."""
-
 WRITE = "BEGIN IMMEDIATE"
 
 ROUND_MS = 50
@@ -150,13 +148,6 @@ class Database:
                 writing = str(getattr(error, "sqlite_errorname", "")).startswith(OF_WRITING)
                 raise _meaning(file if writing else self.path, error) from error
 
-    def integrity(self) -> list[str]:
-        """What SQLite's own checks find; empty where all is well."""
-        with self.reading() as connection:
-            found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(20)"))]
-            found += [f"foreign key of {row[0]}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
-        return [line for line in found if line != "ok"]
-
     def close(self) -> None:
         """Close all connections; the last process to do so folds the log into the database."""
         self._engine.dispose()
@@ -170,18 +161,14 @@ def create(path: Path) -> Database:
     """
     with translated(path):
         make_folder(path.parent)
-        with tempfile.TemporaryDirectory(prefix=MAKING, dir=path.parent) as beside:
-            draft = Path(beside) / path.name
+        with making(path.parent) as beside:
+            draft = beside / path.name
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # -wal and -shm get the same mode
             _make_tables(draft)
             try:
-                path.hardlink_to(draft)
-            except FileExistsError:
-                pass  # another process was faster
-            except OSError:  # no hard links here
-                if not path.exists():
-                    draft.rename(path)
-            fsync_folder(path.parent)
+                give_name(draft, path)
+            except FileExistsError:  # another process was faster, and may not have come so far
+                fsync_folder(path.parent)
     found = open_existing(path)
     if found is None:
         raise StorageError(f"{printable(path, 200)} is gone again; is somebody deleting the folder?", path=str(path))
@@ -209,9 +196,11 @@ def open_existing(path: Path) -> Database | None:
     """
     with translated(path):
         try:
-            path.stat()
+            mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             return None
+    if not stat.S_ISREG(mode):  # a pipe would be waited for
+        raise GalleryDamaged(str(path), "not a file")
     fixed = _cannot_change(path)
     database = Database(path, "mode=ro&immutable=1" if fixed else "mode=rw")
     try:
@@ -252,33 +241,6 @@ def read_revision(database: Database) -> str | None:
             return None
         row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
         return str(row[0]) if row else None
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder of mode 0700, and those above it, on disk: what is promised inside is worth no more than its entry.
-
-    One that is there and empty gets that mode, too; in those that are made above it nobody else may write.
-    """
-    if folder.is_dir():
-        if not any(folder.iterdir()):
-            folder.chmod(0o700)
-        return
-    for missing in reversed([parent for parent in folder.parents if not parent.is_dir()]):
-        missing.mkdir(0o755, exist_ok=True)
-        fsync_folder(missing.parent)
-    folder.mkdir(0o700, exist_ok=True)
-    fsync_folder(folder.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """What was made or named in a folder is on disk."""
-    if os.name == "nt":
-        return  # folders cannot be opened there
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 OF_WRITING = (

@@ -72,17 +72,24 @@ def read_pairs(path: str | Path) -> list[Pair]:
 def write_pairs(path: str | Path, pairs: Iterable[Pair], form: Form = "voxceleb") -> None:
     """Write a list that `read_pairs` reads, in one of its forms.
 
-    Raises: InputError for a clip with white space in its name, which no list can hold.
+    Raises: InputError for a clip with white space in its name, which no list can hold; nothing is written then.
     """
+    pairs = list(pairs)
+    for pair in pairs:
+        require_fields(pair.first, pair.second)
     with Path(path).open("w", encoding="utf-8") as file:
         for pair in pairs:
-            for clip in (pair.first, pair.second):
-                if len(clip.split()) != 1:
-                    raise InputError(f"the clip {printable(clip)!r} has white space in its name; a list cannot hold it")
             if form == "voxceleb":
                 file.write(f"{int(pair.target)} {pair.first} {pair.second}\n")
             else:
                 file.write(f"{pair.first} {pair.second} {'target' if pair.target else 'nontarget'}\n")
+
+
+def require_fields(*names: str) -> None:
+    """Raises: InputError for a name that is no field of a line: empty, or with white space."""
+    for name in names:
+        if len(name.split()) != 1:
+            raise InputError(f"{printable(name)!r} has white space in it, or is empty; a list cannot hold that name")
 
 
 def read_models(path: str | Path) -> list[Model]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.errors import InputError, printable
-from speakerdb.trials.lists import KALDI_LABELS, LABELS, fields_of, malformed
+from speakerdb.trials.lists import KALDI_LABELS, LABELS, fields_of, malformed, require_fields
 from speakerdb.trials.table import TrialTable
 
 FORM = "CLIP CLIP SCORE …"
@@ -18,7 +18,11 @@ ALL_LABELS = LABELS | KALDI_LABELS
 
 
 def write_scores(path: str | Path, trials: TrialTable, scores: npt.NDArray[np.float64]) -> None:
-    """Write one line a trial in the list's order, each score with all its digits."""
+    """Write one line a trial in the list's order, each score with all its digits.
+
+    Raises: InputError for a name with white space, which no line can hold; nothing is written then.
+    """
+    require_fields(*trials.firsts, *trials.seconds)
     with Path(path).open("w", encoding="utf-8") as file:
         for first, second, score in zip(trials.first, trials.second, scores, strict=True):
             file.write(f"{trials.firsts[first]} {trials.seconds[second]} {float(score)!r}\n")
