@@ -194,6 +194,25 @@ def test_many_recordings_are_asked_for_a_few_at_a_time(encoder):
     vectors.close()
 
 
+def test_one_recording_that_is_given_alone_to_many_is_one(encoder):
+    [vector] = encoder.embed_many(str(path_of("ana_1")))
+    assert difference(vector, encoder.embed(path_of("ana_1"))) <= 1e-5
+
+
+def test_an_array_that_is_filled_again_for_the_next_recording_is_heard_as_it_was(encoder):
+    sounds = [clip(name)[:32_000] for name in ("ana_1", "ben_1", "slt_1")]
+    buffer = np.zeros(32_000, np.float32)
+
+    def refilled() -> Iterator[np.ndarray]:
+        for sound in sounds:
+            buffer[:] = sound
+            yield buffer
+
+    found = list(encoder.embed_many(refilled(), rate_hz=16_000))
+    for vector, sound in zip(found, sounds, strict=True):
+        assert difference(vector, encoder.embed(sound, 16_000)) <= 1e-5
+
+
 def test_of_many_recordings_the_unusable_one_raises_in_its_turn(encoder):
     vectors = encoder.embed_many([path_of("ana_1"), EXAMPLES / "nobody.wav", path_of("ana_2")])
     assert difference(next(vectors), encoder.embed(path_of("ana_1"))) <= 1e-6

@@ -25,6 +25,7 @@ from speakerdb.errors import (
     InputError,
     NoSuchSpeaker,
     SpeakerdbError,
+    StateError,
     StorageError,
     TooFewTrials,
     TooLittleSpeech,
@@ -65,6 +66,16 @@ def test_nothing_is_acknowledged_in_a_gallery_that_was_deleted_or_replaced(tmp_p
                 use()
     with Gallery.open(tmp_path / "people", encoder=known_voices) as gallery:
         assert [one.speaker for one in gallery.speakers()] == ["eva"]
+
+
+def test_a_closed_gallery_says_so_and_may_be_closed_again(gallery_folder, known_voices):
+    with Gallery.open(gallery_folder, encoder=known_voices) as gallery:
+        gallery.enroll("ana", "ana 1")
+    gallery.close()
+    uses = (gallery.speakers, lambda: gallery.identify("ana 1"), lambda: gallery.enroll("ben", "ben 1"), gallery.check)
+    for use in uses:
+        with pytest.raises(StateError, match="was closed; open it again"):
+            use()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Sound: any source → float32 mono samples at a wanted rate."""
 
-from speakerdb.audio.decoders import READ_SAMPLES, Samples, Source
+from speakerdb.audio.decoders import READ_SAMPLES, Samples, Source, Sources, each
 from speakerdb.audio.stream import LOUDEST, AudioStream, Recording, read
 
-__all__ = ["LOUDEST", "READ_SAMPLES", "AudioStream", "Recording", "Samples", "Source", "read"]
+__all__ = ["LOUDEST", "READ_SAMPLES", "AudioStream", "Recording", "Samples", "Source", "Sources", "each", "read"]

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
@@ -20,6 +20,9 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 """float32 [samples], mono, −1 to 1 by convention (louder is not clipped)."""
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any]"
+
+Sources: TypeAlias = "Source | Iterable[Source]"
+"""One recording or several."""
 
 READ_SAMPLES = 1 << 16
 """Of all channels together in one read from a decoder."""
@@ -176,6 +179,17 @@ class _AvDecoder:
 
     def close(self) -> None:
         self._container.close()
+
+
+def each(sources: Sources) -> Iterator[Source]:
+    """The recordings one by one, as they are taken; one that is given alone is one, be it text, bytes or an array.
+
+    An array is copied: who fills the same one again for the next recording changes nothing.
+    """
+    if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray) or hasattr(sources, "read"):
+        sources = [sources]  # type: ignore[list-item]
+    for source in sources:
+        yield source.copy() if isinstance(source, np.ndarray) else source
 
 
 def name_of(source: Source) -> str:

@@ -7,11 +7,12 @@ voice that is near to everybody has to come nearer.
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 
 from speakerdb import settings
 from speakerdb.calibration import Calibration
-from speakerdb.errors import InputError, StateError
+from speakerdb.errors import InputError, StateError, printable
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Asked:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not isinstance(value, numbers.Real):
+                raise InputError(f"{name}={printable(repr(value), 50)}; a number is needed")
         if sum(value is not None for value in (self.threshold, self.fmr, self.fpir)) > 1:
             raise InputError("a threshold and a rate decide the same thing; give one of them")
         if self.threshold is not None and not (math.isfinite(self.threshold) and 0.0 <= self.threshold <= 2.0):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 
-from speakerdb.audio import Source
+from speakerdb.audio import Source, Sources, each
 from speakerdb.calibration import Cohort
 from speakerdb.embedding import Vector
 from speakerdb.encoder.bundle import Bundle, Card, open_bundle
@@ -76,7 +76,7 @@ class Encoder:
         """
         return self.probe(source, rate_hz).vector
 
-    def embed_many(self, sources: Iterable[Source], rate_hz: int | None = None) -> Iterator[Vector]:
+    def embed_many(self, sources: Sources, rate_hz: int | None = None) -> Iterator[Vector]:
         """Vectors of many recordings, in order, on all cores; a few are under way at a time.
 
         Raises: as `embed`, at the recording in question.
@@ -84,7 +84,7 @@ class Encoder:
         for future in self.probes(sources, rate_hz):
             yield future.result().vector
 
-    def probes(self, sources: Iterable[Source], rate_hz: int | None = None) -> Iterator[Future[Utterance]]:
+    def probes(self, sources: Sources, rate_hz: int | None = None) -> Iterator[Future[Utterance]]:
         """As `probe`, of many recordings: in order, on all cores, a few under way at a time.
 
         Returns: futures that are done; `result()` gives the utterance, or raises what `probe` would have.
@@ -94,7 +94,7 @@ class Encoder:
         def heard(source: Source, go_on: GoOn) -> Utterance:
             return hear(runtime, source, self.card.probe_speech_s, "compare", rate_hz, go_on)
 
-        return in_order(heard, sources)
+        return in_order(heard, each(sources))
 
     def probe(self, source: Source, rate_hz: int | None = None, progress: Heard | None = None) -> Utterance:
         """A recording to compare, held to the card's least net speech for that."""
@@ -117,7 +117,7 @@ class Encoder:
 
     def enrollments(
         self,
-        sources: Iterable[Source],
+        sources: Sources,
         rate_hz: int | None = None,
         keep_audio: bool = False,
         least_speech_s: float | None = None,
@@ -135,7 +135,7 @@ class Encoder:
             watch = self._watch(runtime) if other_voices else None
             return hear(runtime, source, least_s, "enroll", rate_hz, go_on, keep_audio, watch)
 
-        return in_order(heard, sources)
+        return in_order(heard, each(sources))
 
     def _watch(self, runtime: Runtime) -> VoiceWatch | None:
         """Where nobody has calibrated the encoder, nobody knows how far one voice strays."""

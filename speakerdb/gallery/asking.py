@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 
 from speakerdb import settings
-from speakerdb.audio import Source
+from speakerdb.audio import Source, Sources, each
 from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judgement
@@ -19,7 +18,7 @@ from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, NoSuchSpeaker, printable
 from speakerdb.gallery.answers import Candidate, ComparedPair, Comparison, Identification, Neighbour, Verification
 from speakerdb.gallery.deciding import candidates, identification, judgements, verification
-from speakerdb.gallery.enrollment import Enrollment, several
+from speakerdb.gallery.enrollment import Enrollment
 from speakerdb.gallery.feedback import KEPT
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import Progress, judge_by, line_for, require_identity
@@ -146,7 +145,7 @@ class Asking(Enrollment):
 
     def compare(
         self,
-        sources: Iterable[Source],
+        sources: Sources,
         *,
         rate_hz: int | None = None,
         threshold: float | None = None,
@@ -156,7 +155,7 @@ class Asking(Enrollment):
         encoder = self.encoder
         judge = self._judge(encoder)
         line = line_for(Asked(threshold, fmr), judge, encoder, None)
-        heard = [encoder.probe(source, rate_hz) for source in several(sources)]
+        heard = [encoder.probe(source, rate_hz) for source in each(sources)]
         if len(heard) < 2:
             raise InputError("a comparison needs two recordings or more")
         pairs = []

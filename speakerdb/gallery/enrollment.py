@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from sqlalchemy import Connection
 
-from speakerdb.audio import Source
+from speakerdb.audio import Source, Sources, each
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, printable
@@ -36,7 +35,7 @@ class Enrollment(Learning):
     def enroll(
         self,
         name: str,
-        sources: Source | Iterable[Source],
+        sources: Sources,
         *,
         rate_hz: int | None = None,
         keep_going: bool = False,
@@ -59,7 +58,7 @@ class Enrollment(Learning):
         speaker = usable_name(name)
         heard: list[Utterance] = []
         refused: list[RefusedRecording] = []
-        recordings = several(sources)
+        recordings = list(each(sources))
         if not recordings:
             raise InputError("no recording was given")
         encoder = self.encoder
@@ -219,10 +218,3 @@ def _one_voice(utterance: Utterance) -> Utterance:
     if utterance.changes_s:
         raise SeveralVoices(utterance.name, utterance.changes_s)
     return utterance
-
-
-def several(sources: Source | Iterable[Source]) -> list[Source]:
-    """One recording or several, as a list."""
-    single = isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray)
-    single = single or hasattr(sources, "read")
-    return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]

@@ -19,7 +19,15 @@ from speakerdb.decision.judging import Judge
 from speakerdb.encoder.bundle import open_bundle
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
-from speakerdb.errors import EmptyGallery, EncoderMismatch, NoSuchGallery, NoSuchSpeaker, StorageError
+from speakerdb.errors import (
+    EmptyGallery,
+    EncoderMismatch,
+    NoSuchGallery,
+    NoSuchSpeaker,
+    StateError,
+    StorageError,
+    printable,
+)
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import binding, database, decisions, records
 from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
@@ -39,6 +47,7 @@ class OpenGallery:
         self._encoder: Encoder | None = None
         self._view = IndexView(folder, index, self._existing)
         self._database = self._opened()
+        self._closed = False
         self._lock = threading.RLock()
         _galleries.add(self)
 
@@ -49,13 +58,17 @@ class OpenGallery:
         self.close()
 
     def close(self) -> None:
-        """Save the index and close the database; the gallery must not be used afterwards."""
+        """Save the index and close the database; what is asked of the gallery afterwards is a StateError."""
         with self._lock:
-            if self._database is not None:
-                try:
+            if self._closed:
+                return
+            try:
+                if self._database is not None:
                     self._settle()
                     self._view.save(self._generation)
-                finally:
+            finally:
+                self._closed = True
+                if self._database is not None:
                     self._database.close()
 
     def _settle(self) -> None:
@@ -105,6 +118,8 @@ class OpenGallery:
     def _found(self) -> Database | None:
         """The database, where there is one by now: another process may have made it."""
         with self._lock:
+            if self._closed:
+                raise StateError(f"the gallery {printable(self.folder, 200)} was closed; open it again")
             if self._database is None:
                 self._database = self._opened()
             return self._database
