@@ -22,7 +22,8 @@ from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
 from speakerdb.store import binding, voiceprints
 from speakerdb.store.binding import GalleryIdentity
-from speakerdb.store.database import Database, translated
+from speakerdb.store.database import Database
+from speakerdb.store.failures import translated
 from speakerdb.store.fields import DamagedRow
 from speakerdb.store.found import Near, prints_of
 

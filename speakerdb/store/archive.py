@@ -22,7 +22,7 @@ from speakerdb.durable import give_name, making
 from speakerdb.errors import StateError, printable
 from speakerdb.store import decisions
 from speakerdb.store.binding import GalleryIdentity
-from speakerdb.store.database import written
+from speakerdb.store.failures import written
 from speakerdb.store.fields import checked_name, from_blob, now, stored_quality
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.reembedding import audio_of

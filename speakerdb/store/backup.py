@@ -8,7 +8,8 @@ from pathlib import Path
 
 from speakerdb.durable import give_name, make_folder, making
 from speakerdb.errors import GalleryDamaged, StateError, printable
-from speakerdb.store.database import FILE, Database, translated
+from speakerdb.store.database import FILE, Database
+from speakerdb.store.failures import translated
 
 
 def backup(database: Database, folder: Path) -> int:

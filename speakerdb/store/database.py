@@ -1,4 +1,4 @@
-"""The SQLite file: making, opening, transactions, and what its errors mean to a user.
+"""The SQLite file: making, opening, transactions.
 
 The file is in WAL mode; `synchronous=FULL`, foreign keys and `secure_delete` are set on every connection. A write is
 `BEGIN IMMEDIATE`, so it waits at its begin for another writer and never fails half-way for one.
@@ -15,24 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from speakerdb import settings
 from speakerdb.durable import fsync_folder, give_name, make_folder, making
 from speakerdb.errors import (
     GalleryDamaged,
-    GalleryFull,
-    GalleryLocked,
-    GalleryReadOnly,
     GalleryTooNew,
     StateError,
     StorageError,
     printable,
 )
 from speakerdb.store.driver import driver
-from speakerdb.store.fields import DamagedRow
+from speakerdb.store.failures import meaning, of_writing, translated
 from speakerdb.store.forking import GATE
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
@@ -41,9 +36,6 @@ WRITE = "BEGIN IMMEDIATE"
 
 ROUND_MS = 50
 """Of waiting for the write lock: SQLite asks after 1, 2, 5, 10, 15, 20 ms and ever more seldom from then on."""
-
-FULL_BELOW_BYTES = 1 << 20
-"""SQLite tells a full disk as an I/O error in places; with less than this free, that is what it was."""
 
 
 class Database:
@@ -145,8 +137,7 @@ class Database:
             try:
                 raw.backup(target)
             except sqlite3.Error as error:
-                writing = str(getattr(error, "sqlite_errorname", "")).startswith(OF_WRITING)
-                raise _meaning(file if writing else self.path, error) from error
+                raise meaning(file if of_writing(error) else self.path, error) from error
 
     def close(self) -> None:
         """Close all connections; the last process to do so folds the log into the database."""
@@ -241,74 +232,6 @@ def read_revision(database: Database) -> str | None:
             return None
         row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
         return str(row[0]) if row else None
-
-
-OF_WRITING = (
-    "SQLITE_FULL",
-    *(f"SQLITE_IOERR_{call}" for call in ("WRITE", "FSYNC", "DIR_FSYNC", "TRUNCATE", "DELETE")),
-)
-
-
-@contextlib.contextmanager
-def written(path: Path) -> Iterator[None]:
-    """Turn what the system says of a file that is being written into one line; what a database says is not of it."""
-    try:
-        yield
-    except OSError as error:
-        raise _meaning_of_os(path, error) from error
-
-
-@contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLAlchemy, SQLite and the system raise into one line for the user."""
-    try:
-        yield
-    except DamagedRow as error:
-        raise GalleryDamaged(str(path), str(error)) from error
-    except DBAPIError as error:
-        raise _meaning(path, error.orig) from error
-    except UnicodeDecodeError as error:  # in the driver, on a message that quotes damaged bytes
-        raise GalleryDamaged(str(path), "its text cannot be read") from error
-    except PoolTimeout as error:  # more threads than connections
-        raise GalleryLocked(str(path), settings.BUSY_TIMEOUT_S) from error
-    except SQLAlchemyError as error:  # a row that must be there is not
-        raise GalleryDamaged(str(path), str(error)) from error
-    except sqlite3.Error as error:
-        raise _meaning(path, error) from error
-    except OSError as error:
-        raise _meaning_of_os(path, error) from error
-
-
-def _meaning(path: Path, error: BaseException | None) -> StorageError:
-    name = str(getattr(error, "sqlite_errorname", ""))
-    shown = str(path)
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
-        return GalleryLocked(shown, settings.BUSY_TIMEOUT_S)
-    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
-        return GalleryFull(shown)
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return GalleryReadOnly(shown)
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA")) or not name.startswith("SQLITE_IOERR"):
-        return GalleryDamaged(shown, str(error))
-    return StorageError(f"{printable(path, 200)}: the disk reports an error ({error}); nothing was changed", path=shown)
-
-
-def _meaning_of_os(path: Path, error: OSError) -> StorageError:
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return GalleryFull(str(path))
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return GalleryReadOnly(str(path))
-    reason = f"{error.strerror or error}; choose another folder with --gallery"
-    return StorageError(f"{printable(path, 200)}: {reason}", path=str(path))
-
-
-def _is_full(path: Path) -> bool:
-    if not hasattr(os, "statvfs"):
-        return False
-    found = os.statvfs(path.parent)
-    return found.f_bavail * found.f_frsize < FULL_BELOW_BYTES
 
 
 def _engine(path: Path, options: str) -> Engine:
