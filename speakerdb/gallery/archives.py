@@ -8,14 +8,13 @@ from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, StateError, printable
 from speakerdb.gallery.naming import usable_name, usable_path
-from speakerdb.gallery.opened import require_identity, require_same
+from speakerdb.gallery.opened import OpenGallery, require_identity, require_same
 from speakerdb.gallery.reports import Exported, Imported
-from speakerdb.gallery.upkeep import Upkeep
 from speakerdb.store import binding, decisions, records
 from speakerdb.store.binding import EncoderIdentity
 
 
-class Archives(Upkeep):
+class Archives(OpenGallery):
     """`export` and `import_archive`."""
 
     def export(self, file: str | os.PathLike[str]) -> Exported:

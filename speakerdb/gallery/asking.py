@@ -18,16 +18,15 @@ from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, NoSuchSpeaker, printable
 from speakerdb.gallery.answers import Candidate, ComparedPair, Comparison, Identification, Neighbour, Verification
 from speakerdb.gallery.deciding import candidates, identification, judgements, verification
-from speakerdb.gallery.enrollment import Enrollment
 from speakerdb.gallery.feedback import KEPT
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import Progress, judge_by, line_for, require_identity
+from speakerdb.gallery.opened import OpenGallery, Progress, judge_by, line_for, require_identity
 from speakerdb.store import decisions, records
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import named, speakers
 
 
-class Asking(Enrollment):
+class Asking(OpenGallery):
     """`identify`, `verify`, `nearest`, `compare`: a recording, or two, at a time."""
 
     def identify(

@@ -16,9 +16,8 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, printable
 from speakerdb.gallery.enrolling import write_enrollment
-from speakerdb.gallery.learning import Learning
 from speakerdb.gallery.naming import usable_name, usable_path
-from speakerdb.gallery.opened import Progress, require_same
+from speakerdb.gallery.opened import OpenGallery, Progress, require_same
 from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 from speakerdb.gallery.screening import outliers, pending, require_new
 from speakerdb.store import binding, records
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.bulk import Batch
 
 
-class Enrollment(Learning):
+class Enrollment(OpenGallery):
     """`enroll` and `enroll_manifest`."""
 
     def enroll(

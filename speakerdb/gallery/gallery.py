@@ -17,16 +17,20 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, NoSuchSpeaker, StorageError, printable
 from speakerdb.gallery.answers import Identification, Verification
+from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.asking import Asking, require_some
+from speakerdb.gallery.enrollment import Enrollment
+from speakerdb.gallery.learning import Learning
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
+from speakerdb.gallery.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from speakerdb.gallery.answering import Claim
 
 
-class Gallery(Asking):
+class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
     """People and their voices in one folder. Made by `Gallery.open`; safe for use from several threads."""
 
     @staticmethod

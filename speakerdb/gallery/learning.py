@@ -16,10 +16,9 @@ from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, StateError
 from speakerdb.gallery.answers import Calibrated, FeedbackKept
-from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name, usable_path
-from speakerdb.gallery.opened import Progress, require_identity, require_speaker
+from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.store import decisions, records, voiceprints
 from speakerdb.store.recordings import recordings
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.calibrating import OwnTrials
 
 
-class Learning(Archives):
+class Learning(OpenGallery):
     """`feedback` and `calibrate`."""
 
     def feedback(
