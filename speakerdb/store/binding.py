@@ -16,6 +16,8 @@ from speakerdb.store.driver import driver
 from speakerdb.store.fields import now, typed
 from speakerdb.store.schema import CHANGE, ENCODER, GALLERY
 
+CHANGED = insert(CHANGE)
+CHANGED = CHANGED.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": CHANGED.excluded.generation})
 IDENTITY = """
     SELECT gallery.uuid, gallery.generation, gallery.created,
            encoder.name, encoder.version, encoder.sha256, encoder.dimension
@@ -47,7 +49,7 @@ def bind(connection: Connection, encoder: EncoderIdentity) -> None:
     """Make the gallery's one row, bound to an encoder."""
     row = add_encoder(connection, encoder)
     values = {"id": 1, "uuid": uuid.uuid4().hex, "encoder_id": row, "generation": 0, "created": now()}
-    connection.execute(insert(GALLERY).values(values))
+    connection.execute(insert(GALLERY), values)
 
 
 def add_encoder(connection: Connection, encoder: EncoderIdentity) -> int:
@@ -57,7 +59,7 @@ def add_encoder(connection: Connection, encoder: EncoderIdentity) -> int:
 
 def inserted(connection: Connection, table: Table, values: dict[str, Any]) -> int:
     """A new row's id."""
-    key: Any = connection.execute(insert(table).values(values)).inserted_primary_key
+    key: Any = connection.execute(insert(table), values).inserted_primary_key
     return int(key[0])
 
 
@@ -80,10 +82,7 @@ def record_change(connection: Connection, speaker_ids: list[int]) -> None:
     generation = typed(connection.execute(select(GALLERY.c.generation)).scalar_one(), int) + 1
     connection.execute(update(GALLERY).values(generation=generation))
     if speaker_ids:
-        statement = insert(CHANGE)
-        changed = statement.excluded.generation
-        statement = statement.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": changed})
-        connection.execute(statement, [{"speaker_id": one, "generation": generation} for one in speaker_ids])
+        connection.execute(CHANGED, [{"speaker_id": one, "generation": generation} for one in speaker_ids])
 
 
 def changes_since(connection: Connection, since: int) -> list[int]:

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector
@@ -20,6 +20,10 @@ from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
 
 BATCH_ROWS = 4096
 NAMES = select(SPEAKER.c.id, SPEAKER.c.name, SPEAKER.c.name_crc32)
+OF_NAME = NAMES.where(SPEAKER.c.name == bindparam("name"))
+OWNER_OF_SOUND = NAMES.join(ENROLLMENT).where(ENROLLMENT.c.audio_sha256 == bindparam("sound"))
+"""Made once: to make a statement takes SQLAlchemy longer than SQLite takes to run it."""
+
 LARGEST_ID = (1 << 63) - 1
 """SQLite's; a larger number cannot even be asked for."""
 
@@ -50,7 +54,7 @@ class StoredEnrollment:
 
 def speaker_id(connection: Connection, name: str) -> int | None:
     """The id of a speaker, None where nobody has that name."""
-    found = connection.execute(NAMES.where(SPEAKER.c.name == name)).first()
+    found = connection.execute(OF_NAME, {"name": name}).first()
     if found is None:
         return None
     checked_name(*found)
@@ -110,13 +114,13 @@ def add_enrollment(connection: Connection, speaker: int, new: NewEnrollment) -> 
     enrollment = inserted(connection, ENROLLMENT, values)
     if new.audio is not None:
         kept = {"enrollment_id": enrollment, "file": new.audio, "file_crc32": zlib.crc32(new.audio)}
-        connection.execute(insert(KEPT_AUDIO).values(kept))
+        connection.execute(insert(KEPT_AUDIO), kept)
     return enrollment
 
 
 def enrolled_for(connection: Connection, audio_sha256: str) -> str | None:
     """The name of the speaker for whom this very audio is enrolled."""
-    found = connection.execute(NAMES.join(ENROLLMENT).where(ENROLLMENT.c.audio_sha256 == audio_sha256)).first()
+    found = connection.execute(OWNER_OF_SOUND, {"sound": audio_sha256}).first()
     return checked_name(*found) if found else None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector, Vectors, average
@@ -17,6 +17,12 @@ from speakerdb.store.fields import DamagedRow, blob_crc32, checked_blob, from_bl
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.schema import ENROLLMENT, VOICEPRINT
 
+OWN = select(ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32).where(ENROLLMENT.c.speaker_id == bindparam("speaker"))
+AVERAGED = select(VOICEPRINT.c.count).where(VOICEPRINT.c.speaker_id == bindparam("speaker"))
+WRITE = insert(VOICEPRINT)
+WRITE = WRITE.on_conflict_do_update(
+    index_elements=["speaker_id"], set_={name: WRITE.excluded[name] for name in ("vector", "vector_crc32", "count")}
+)
 PRINTS = select(VOICEPRINT.c.speaker_id, VOICEPRINT.c.vector, VOICEPRINT.c.vector_crc32)
 
 
@@ -26,9 +32,8 @@ def refresh(connection: Connection, speaker: int, added: int) -> int:
     Args: added: enrollments since the voiceprint was made, negative where they were removed.
     Raises: DamagedRow where there are not as many as there must be: a damaged index of SQLite's hides rows.
     """
-    own = select(ENROLLMENT.c.vector, ENROLLMENT.c.vector_crc32).where(ENROLLMENT.c.speaker_id == speaker)
-    vectors = [from_blob(*found, speaker) for found in connection.execute(own)]
-    averaged = connection.scalar(select(VOICEPRINT.c.count).where(VOICEPRINT.c.speaker_id == speaker))
+    vectors = [from_blob(*found, speaker) for found in connection.execute(OWN, {"speaker": speaker})]
+    averaged = connection.scalar(AVERAGED, {"speaker": speaker})
     if len(vectors) != (0 if averaged is None else typed(averaged, int)) + added:
         raise DamagedRow("a speaker's enrollments are not as many as were averaged")
     if not vectors:
@@ -36,8 +41,7 @@ def refresh(connection: Connection, speaker: int, added: int) -> int:
         return 0
     blob = to_blob(average(np.stack(vectors)))
     values = {"vector": blob, "vector_crc32": blob_crc32(blob, speaker), "count": len(vectors)}
-    statement = insert(VOICEPRINT).values(speaker_id=speaker, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["speaker_id"], set_=values))
+    connection.execute(WRITE, {"speaker_id": speaker, **values})
     return len(vectors)
 
 
