@@ -42,7 +42,7 @@ def export(gallery: Gallery, as_json: bool, file: Path) -> int:
 def import_(gallery: Gallery, as_json: bool, file: Path, on_conflict: str) -> int:
     """Take in everybody of FILE, which `speakerdb export` wrote: all of them or, where anything is wrong, nobody.
 
-    A recording that is enrolled already is not taken twice.
+    A recording that is enrolled already is passed over; with `fail` it stops the import, as a name does.
 
     \b
     Example:

@@ -68,7 +68,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name", required=False)
 @json_option
 def info(name: str | None, as_json: bool) -> None:
-    """Show what is known of an encoder (NAME, or a bundle's folder; the shipped one where left out).
+    """Show what is known of an encoder (NAME, or a bundle's folder; that of new galleries where left out).
 
     \b
     Example:
@@ -169,7 +169,8 @@ def use(name: str, folder: Path | None, as_json: bool) -> None:
     """Move the gallery to the encoder NAME: every recording that was kept is embedded anew, all or nothing.
 
     The recordings must have been enrolled with --keep-audio. What was embedded is kept if the command is stopped,
-    and the next one goes on from there; until all is done, the gallery answers with the encoder that it had.
+    and the next one goes on from there; until all is done, the gallery answers with the encoder that it had. The
+    gallery's own calibration and what `feedback` kept are of the old encoder's scores, and go.
 
     \b
     Example:

@@ -53,7 +53,7 @@ def gallery_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--gallery",
         "folder",
         type=GivenPath(),
-        help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: the user's data folder]",
+        help="The gallery's folder.  [env: SPEAKERDB_GALLERY; default: speakerdb/gallery in the user's data folder]",
     )(command)
 
 
@@ -72,7 +72,7 @@ def shared_options(command: Callable[..., int]) -> Callable[..., None]:
     @click.option(
         "--encoder",
         callback=_not_empty,
-        help="A bundle's name or folder.  [default: the one that the gallery is bound to]",
+        help="A bundle's name or folder.  [default: the one that the gallery is bound to, shipped or added]",
     )
     @json_option
     @functools.wraps(command)

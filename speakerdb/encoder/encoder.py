@@ -31,7 +31,7 @@ class Encoder:
 
     @staticmethod
     def load(name: str | os.PathLike[str] | None = None) -> Encoder:
-        """The shipped encoder, or another bundle by name or folder.
+        """A bundle by name or folder; left out, `SPEAKERDB_ENCODER`, or the shipped one.
 
         Raises: EncoderDamaged where there is none of that name, or its files do not agree with its card.
         """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @places
 @corpora_options
 @click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
-@click.option("--dry-run", is_flag=True, help="Say what it would train on, and stop.")
+@click.option("--dry-run", is_flag=True, help="Compute the features, say what it would train on, and stop.")
 def train(
     recipe: str, dry_run: bool, steps: int | None, train_sets: tuple[str, ...], dev_sets: tuple[str, ...], **where: Any
 ) -> None:
