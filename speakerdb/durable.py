@@ -1,44 +1,69 @@
 """Files that are there whole or not at all: made in a folder beside, on disk, and given their names at the end.
 
-What a killed process was making is nobody's, and may hold voices. A folder in which something is being made is locked
-as long as its maker lives; the others are deleted by the next that is made beside them, and whenever somebody is
-removed from a gallery.
+What a killed process was making is nobody's, and may hold voices. A draft is locked as long as its maker lives; the
+others are deleted by the next that is made beside them, and whenever somebody is removed from a gallery. The lock is on
+a file in the draft: folders cannot be locked across machines, or on Windows at all.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 MAKING = ".speakerdb-making-"
 """How folders begin in which something is being made."""
 
+LOCK, NAMING = "lock", ".speakerdb-naming"
+NAMING_S, POLL_S = 10.0, 0.02
+NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
+"""What file systems say that do not take a folder's fsync: there is nothing else that could be done for its names."""
+
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[Path]:
     """A new folder (0700) in this one, gone at the end of the block. Raises: OSError where the disk refuses."""
     clear(folder)
-    made, lock = _locked(folder)
+    made, lock = _draft(folder.absolute())  # wherever this process goes meanwhile
     try:
         yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        _delete(made, lock)
 
 
-def clear(folder: Path) -> None:
-    """Delete what processes that are gone were making here."""
+def clear(folder: Path) -> bool:
+    """Delete what processes that are gone were making here; False where something of that is left."""
+    done = True
     for left in folder.glob(f"{MAKING}*"):
-        with contextlib.suppress(OSError):  # made whole, or cleared by somebody else, by now
-            lock = _lock(left)
-            if lock is not None:
-                shutil.rmtree(left, ignore_errors=True)
+        try:
+            lock = _opened(left / LOCK, os.O_CREAT)
+            if take_lock(lock):
+                _delete(left, lock)
+                done = done and not left.exists()
+            else:
                 os.close(lock)
+        except FileNotFoundError:
+            continue  # made whole, or cleared by somebody else, by now
+        except OSError:  # somebody else's
+            done = False
+    return done
+
+
+def left_over(folder: Path) -> list[Path]:
+    """What processes that are gone were making here, as far as it can be seen."""
+    found = []
+    for left in folder.glob(f"{MAKING}*"):
+        with contextlib.suppress(OSError):
+            lock = _opened(left / LOCK, 0)
+            if take_lock(lock):
+                found.append(left)
+            os.close(lock)
+    return found
 
 
 def give_name(draft: Path, file: Path) -> None:
@@ -49,11 +74,10 @@ def give_name(draft: Path, file: Path) -> None:
     try:
         file.hardlink_to(draft)  # renaming would replace what came meanwhile
     except FileExistsError:
-        raise
-    except OSError as error:  # no hard links here
-        if file.exists():
-            raise FileExistsError(file) from error
-        draft.rename(file)
+        if not file.samefile(draft):  # NFS says so, too, of a link that it has just made
+            raise
+    except OSError:  # no hard links here
+        _rename(draft, file)
     fsync_folder(file.absolute().parent)
 
 
@@ -80,41 +104,69 @@ def fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDERS:
+            raise
     finally:
         os.close(descriptor)
 
 
-def _locked(folder: Path) -> tuple[Path, int | None]:
-    """A new folder, and its lock, where the system has such locks."""
+def take_lock(descriptor: int) -> bool:
+    """Lock a file until its descriptor is closed; False where another process, or descriptor, holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except PermissionError:  # Windows says so where another process holds it
+        if os.name != "nt":
+            raise
+        return False
+    return True
+
+
+def _draft(folder: Path) -> tuple[Path, int]:
+    """A new folder and its locked file."""
     while True:
         made = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder))
-        try:
-            lock = _lock(made)
-        except FileNotFoundError:  # cleared before it was locked
-            continue
-        except OSError:  # no locks here: nobody else has one either, and nothing is cleared
-            return made, None
-        if lock is not None and made.exists():
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # cleared before it was locked
+            lock = _opened(made / LOCK, os.O_CREAT | os.O_EXCL)
+            with contextlib.suppress(OSError):  # no locks here: nothing is cleared, either
+                if not take_lock(lock) or not (made / LOCK).exists():
+                    os.close(lock)
+                    continue
             return made, lock
-        if lock is not None:
-            os.close(lock)
-        elif os.name == "nt":
-            return made, None
 
 
-def _lock(folder: Path) -> int | None:
-    """The lock of a folder, a descriptor to close; None where somebody holds it. Raises: OSError where it cannot be."""
+def _opened(lock: Path, how: int) -> int:
+    nothing_else = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.open(lock, os.O_RDWR | how | nothing_else, 0o600)
+
+
+def _delete(made: Path, lock: int) -> None:
     if os.name == "nt":
-        return None  # folders cannot be opened there
-    import fcntl
+        os.close(lock)  # a file that is open cannot be deleted there
+    with contextlib.suppress(RecursionError):  # of folders that somebody else has put there
+        shutil.rmtree(made, ignore_errors=True)
+    if os.name != "nt":
+        os.close(lock)
 
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+def _rename(draft: Path, file: Path) -> None:
+    """As `hardlink_to`, one process at a time: between looking and renaming another one could give that name."""
+    lock = _opened(file.absolute().parent / NAMING, os.O_CREAT)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        give_up = time.monotonic() + NAMING_S
+        while not take_lock(lock) and time.monotonic() < give_up:
+            time.sleep(POLL_S)
+        if file.exists():
+            raise FileExistsError(file)
+        draft.rename(file)
+    finally:
         os.close(lock)
-        return None
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock

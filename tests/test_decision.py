@@ -72,6 +72,7 @@ def test_a_search_through_one_is_a_comparison() -> None:
         ({"margin": -0.1}, "a margin of -0.1"),
         ({"threshold": "near"}, "threshold='near'; a number is needed"),
         ({"fpir": [0.1]}, "a number is needed"),
+        ({"margin": None}, "margin=None; a number is needed"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_line(asked: dict, said: str) -> None:

@@ -213,6 +213,19 @@ def test_an_array_that_is_filled_again_for_the_next_recording_is_heard_as_it_was
         assert difference(vector, encoder.embed(sound, 16_000)) <= 1e-5
 
 
+def test_bytes_that_are_filled_again_are_heard_as_they_were(encoder):
+    files = [path_of(name).read_bytes() for name in ("ana_1", "ben_1")]
+    buffer = bytearray(max(map(len, files)))
+
+    def refilled() -> Iterator[memoryview]:
+        for file in files:
+            buffer[: len(file)] = file
+            yield memoryview(buffer)[: len(file)]
+
+    for vector, name in zip(encoder.embed_many(refilled()), ("ana_1", "ben_1"), strict=True):
+        assert difference(vector, encoder.embed(path_of(name))) <= 1e-5
+
+
 def test_of_many_recordings_the_unusable_one_raises_in_its_turn(encoder):
     vectors = encoder.embed_many([path_of("ana_1"), EXAMPLES / "nobody.wav", path_of("ana_2")])
     assert difference(next(vectors), encoder.embed(path_of("ana_1"))) <= 1e-6

@@ -175,6 +175,21 @@ except errors.SpeakerdbError as error:
     assert len(done.stdout.splitlines()) == (place != "index/voiceprints.index")
 
 
+@pytest.mark.parametrize(
+    "change_of", ["net_speech_s = 'long'", "audio_sha256 = 'short'", "net_speech_s = 9e999", "quality = '{\"a\": NaN}'",
+                  "source = x'00'", "quality = '{\"a\": 9e999}'"]
+)  # fmt: skip
+def test_no_archive_is_written_that_could_not_be_read(tmp_path, known_voices, change_of):
+    with gallery_of(tmp_path / "here", known_voices, {"ana": ["ana 0"], "ben": ["ben 0"]}) as gallery:
+        change(tmp_path / "here" / "gallery.sqlite", f"UPDATE enrollment SET {change_of} WHERE id = 2")
+        with pytest.raises(GalleryDamaged):
+            gallery.export(tmp_path / "archive")
+        if "quality" not in change_of and "sha256" not in change_of:
+            with pytest.raises(GalleryDamaged):
+                gallery.doctor()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
 def test_check_names_what_another_program_put_into_the_file(tmp_path, known_voices):
     with gallery_of(tmp_path / "here", known_voices, {"ana": ["ana 0"], "ben": ["ben 0"]}) as gallery:
         change(

@@ -68,6 +68,15 @@ def test_nothing_is_acknowledged_in_a_gallery_that_was_deleted_or_replaced(tmp_p
         assert [one.speaker for one in gallery.speakers()] == ["eva"]
 
 
+def test_what_is_no_recording_and_no_rate_is_refused_in_a_line(gallery_folder, known_voices):
+    with Gallery.open(gallery_folder, encoder=known_voices) as gallery:
+        gallery.enroll("ana", "ana 1")
+        with pytest.raises(InputError, match="None: neither a recording nor several"):
+            gallery.enroll("ben", None)
+        with pytest.raises(InputError, match="fmr='x'; a number is needed"):
+            gallery.calibrate(fmr="x")
+
+
 def test_a_closed_gallery_says_so_and_may_be_closed_again(gallery_folder, known_voices):
     with Gallery.open(gallery_folder, encoder=known_voices) as gallery:
         gallery.enroll("ana", "ana 1")

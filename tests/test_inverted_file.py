@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from speakerdb import Encoder, Gallery
 from speakerdb.embedding import normalize
-from speakerdb.gallery import building
+from speakerdb.gallery import building, view
 from speakerdb.index import engine, snapshot
 from speakerdb.store import binding, database, fields, records
 from speakerdb.store.binding import EncoderIdentity
@@ -239,6 +239,41 @@ def test_a_gallery_that_outgrows_its_scan_answers_while_lists_are_made(
         assert gallery.nearest(voice("new 1"), top=1)[0].speaker == "new"
         assert "speaker 7" not in [near.speaker for near in gallery.nearest(vectors[6], top=10)]
         assert gallery.check().findings == []
+
+
+def making() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "speakerdb-index"]
+
+
+def test_closing_a_gallery_that_has_outgrown_its_index_begins_no_other(tmp_path, encoder, vectors, few_are_many):
+    write(tmp_path / "people", vectors[:1400])
+    with Gallery.open(tmp_path / "people", encoder=encoder) as gallery:
+        assert names(gallery, vectors[:1]) == ["speaker 1"]
+        write(tmp_path / "people", vectors[1400:])
+    assert making() == []
+
+
+def test_an_index_under_way_when_its_gallery_is_closed_opens_the_database_no_more(
+    tmp_path, encoder, vectors, few_are_many, monkeypatch
+):
+    write(tmp_path / "people", vectors[:1400])
+    go_on, empty, filled = threading.Event(), building.empty, []
+
+    def held_up(planned):
+        assert go_on.wait(30)
+        return empty(planned)
+
+    with Gallery.open(tmp_path / "people", encoder=encoder) as gallery:
+        assert names(gallery, vectors[:1]) == ["speaker 1"]
+        write(tmp_path / "people", vectors[1400:])
+        monkeypatch.setattr(building, "empty", held_up)
+        monkeypatch.setattr(building, "fill", lambda *_: filled.append(1))
+        monkeypatch.setattr(view, "WAIT_S", 0.1)
+        assert names(gallery, vectors[:1]) == ["speaker 1"]
+        [under_way] = making()
+    go_on.set()
+    under_way.join(30)
+    assert filled == []
 
 
 def test_lists_that_cannot_be_made_leave_the_scan_at_work(tmp_path, encoder, vectors, few_are_many, monkeypatch):

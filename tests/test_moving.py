@@ -71,6 +71,33 @@ def assert_of(folder: Path, encoder: Encoder, examples: Path) -> None:
         assert np.abs(np.frombuffer(blob, "<f4") - average(np.stack(vectors))).max() < 1e-5
 
 
+def test_a_recording_that_another_process_removes_meanwhile_does_not_stop_a_move(kept, other):
+    removed = []
+    with Gallery.open(kept) as gallery, Gallery.open(kept) as second:
+
+        def told(*_: object) -> None:
+            if not removed:
+                removed.append(second.remove("eva"))
+
+        assert gallery.use_encoder("other", progress=told).enrollments == 3
+        assert [one.speaker for one in gallery.speakers()] == ["ana", "ben"]
+        assert gallery.check().findings == []
+
+
+def test_of_two_that_move_a_gallery_to_the_same_encoder_the_later_finds_it_there(kept, other):
+    moved = []
+    with Gallery.open(kept) as gallery, Gallery.open(kept) as second:
+
+        def told(*_: object) -> None:
+            if not moved:
+                moved.append(None)
+                moved.append(second.use_encoder("other"))
+
+        moved.append(gallery.use_encoder("other", progress=told))
+        assert [one.after for one in moved[1:]] == [other.card.id] * 2
+        assert gallery.check().findings == []
+
+
 def test_after_moving_every_vector_is_the_new_encoders(kept, other, examples):
     told = []
     with Gallery.open(kept) as gallery:

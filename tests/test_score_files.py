@@ -39,13 +39,13 @@ def test_pairs_are_read_as_written_in_either_form(tmp_path_factory: pytest.TempP
     assert [Pair(bool(t), table.firsts[a], table.seconds[b]) for t, a, b in again] == pairs
 
 
-@pytest.mark.parametrize("name", ["two words", ""])
+@pytest.mark.parametrize("name", ["two words", "", "line\n", " a"])
 def test_a_name_that_no_list_can_hold_is_refused_and_what_was_there_stays(tmp_path: Path, name: str) -> None:
     path = tmp_path / "list.txt"
     path.write_text("1 a b\n")
-    with pytest.raises(InputError, match=f"'{name}' has white space in it, or is empty"):
+    with pytest.raises(InputError, match="has white space in it, or is empty"):
         write_pairs(path, [Pair(True, "one", "two"), Pair(True, "one", name)])
-    with pytest.raises(InputError, match=f"'{name}' has white space in it, or is empty"):
+    with pytest.raises(InputError, match="has white space in it, or is empty"):
         write_scores(path, TrialTable.of([(True, "one", name)]), np.zeros(1))
     assert path.read_text() == "1 a b\n"
 

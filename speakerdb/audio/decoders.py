@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.errors import AudioUnreadable
+from speakerdb.errors import AudioUnreadable, InputError, printable
 from speakerdb.quiet import stderr_closed
 
 Samples: TypeAlias = npt.NDArray[np.float32]
@@ -184,12 +184,18 @@ class _AvDecoder:
 def each(sources: Sources) -> Iterator[Source]:
     """The recordings one by one, as they are taken; one that is given alone is one, be it text, bytes or an array.
 
-    An array is copied: who fills the same one again for the next recording changes nothing.
+    An array is copied, as are bytes that can change: who fills the same ones again for the next recording changes
+    nothing.
     """
     if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray) or hasattr(sources, "read"):
         sources = [sources]  # type: ignore[list-item]
+    if not isinstance(sources, Iterable):
+        raise InputError(f"{printable(repr(sources), 100)}: neither a recording nor several")
     for source in sources:
-        yield source.copy() if isinstance(source, np.ndarray) else source
+        if isinstance(source, np.ndarray):
+            yield source.copy()
+        else:
+            yield bytes(source) if isinstance(source, bytearray | memoryview) else source
 
 
 def name_of(source: Source) -> str:

@@ -32,7 +32,7 @@ class Asked:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and not isinstance(value, numbers.Real):
+            if not isinstance(value, numbers.Real) and (value is not None or name == "margin"):
                 raise InputError(f"{name}={printable(repr(value), 50)}; a number is needed")
         if sum(value is not None for value in (self.threshold, self.fmr, self.fpir)) > 1:
             raise InputError("a threshold and a rate decide the same thing; give one of them")

@@ -11,12 +11,11 @@ from typing import TypeVar
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, printable
-from speakerdb.gallery.manifest import HEADER
+from speakerdb.gallery.manifest import HEADER, files_within
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.trials import read_model_trials
 
-HIDDEN = "."
 Answer = TypeVar("Answer")
 
 
@@ -41,9 +40,7 @@ def listed_files(source: Path) -> list[str]:
     """
     try:
         if source.is_dir():
-            found = sorted(
-                str(path) for path in source.rglob("*") if path.is_file() and not path.name.startswith(HIDDEN)
-            )
+            found = [str(path) for path in files_within(source)]
         else:
             fields = [line.split("\t") for line in source.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
             if fields and fields[0][-1] == "path":

@@ -30,7 +30,7 @@ class Archives(OpenGallery):
             identity = require_identity(connection)
             if not records.anybody(connection):
                 raise EmptyGallery
-            return Exported(str(file), *archive.write(connection, identity, usable_path(file)))
+            return Exported(str(file), *archive.write(connection, identity, usable_path(file).absolute()))
 
     def import_archive(self, file: str | os.PathLike[str], *, on_conflict: str = "fail") -> Imported:
         """Take in everybody of an archive, in one transaction: all or, where anything is wrong, nobody.

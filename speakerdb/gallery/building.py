@@ -78,6 +78,7 @@ class Successor:
     def __init__(self, reading: Reading, asked: str) -> None:
         self._reading, self._asked = reading, asked
         self._made: tuple[VectorIndex, GalleryIdentity] | None = None
+        self._wanted = True
         self._thread = threading.Thread(target=self._make, name="speakerdb-index", daemon=True)
         self._thread.start()
 
@@ -90,6 +91,10 @@ class Successor:
         """Until it is finished, or not so long."""
         self._thread.join(seconds)
 
+    def stop(self) -> None:
+        """Nobody will take it: what is not begun is not begun."""
+        self._wanted = False
+
     def taken(self) -> tuple[VectorIndex, GalleryIdentity] | None:
         """The index and the gallery as it was then; None where it could not be made: the old one goes on."""
         return self._made
@@ -99,6 +104,8 @@ class Successor:
             with self._reading() as connection:
                 planned = plan(connection, _bound(connection), self._asked)
             index = empty(planned)
+            if not self._wanted:
+                return
             with self._reading() as connection:
                 identity = _bound(connection)
                 if identity.encoder.dimension == planned.dimension:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Connection
 
-from speakerdb.durable import MAKING
+from speakerdb.durable import left_over
 from speakerdb.embedding import average
 from speakerdb.errors import printable
 from speakerdb.gallery.opened import require_identity
@@ -115,14 +115,22 @@ def index_faults(connection: Connection, index: VectorIndex) -> Iterator[str]:
 
 def file_faults(folder: Path) -> Iterator[str]:
     """Files that others may read, and files that do not belong."""
+    for left in left_over(folder):
+        yield f"{printable(left, 200)} is left from a gallery's making that was cut off; delete it"
     if os.name == "nt":
         return  # access there is not in the mode
-    for path in [folder, *sorted(folder.rglob("*"))]:
-        mode = stat.S_IMODE(path.lstat().st_mode)
+    for path in [folder, *_within(folder)]:
+        try:
+            mode = stat.S_IMODE(path.lstat().st_mode)
+        except FileNotFoundError:  # another process made it, and it has its name by now
+            continue
         if mode & 0o077:
             wanted = "700" if path.is_dir() else "600"
             yield f"{printable(path, 200)} can be read by others (mode {mode:03o}); chmod {wanted} it"
         if path.name == snapshot.PARTIAL:
             yield f"{printable(path, 200)} is left from a write that was cut off; run `speakerdb rebuild`"
-        if path.name.startswith(MAKING):
-            yield f"{printable(path, 200)} is left from a gallery's making that was cut off; delete it"
+
+
+def _within(folder: Path) -> list[Path]:
+    """All that is in a folder; what goes meanwhile is passed over."""
+    return sorted(Path(here) / name for here, folders, files in os.walk(folder) for name in (*folders, *files))

@@ -12,6 +12,7 @@ import numpy as np
 
 from speakerdb import settings
 from speakerdb.calibration import Basis, normalised
+from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, StateError
@@ -72,8 +73,7 @@ class Learning(OpenGallery):
         """
         from speakerdb.gallery import calibrating
 
-        if not 0.0 < fmr < 1.0:
-            raise InputError(f"an FMR of {fmr:g}; rates lie between 0 and 1")
+        Asked(fmr=fmr)  # refused where it is no rate
         encoder = self.encoder
         with self._existing().reading() as connection:
             self._bound(connection, encoder)

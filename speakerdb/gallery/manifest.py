@@ -77,8 +77,17 @@ def _pairs(file: Path) -> Iterator[tuple[str, str]]:
 
 def _folders(source: Path) -> Iterator[Listed]:
     for folder in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(HIDDEN)):
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(HIDDEN)):
+        for path in files_within(folder):
             yield Listed(usable_name(folder.name), str(path))
+
+
+def files_within(folder: Path) -> list[Path]:
+    """Files of a folder and those in it, in order; nothing hidden, nor what is in a hidden folder."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(HIDDEN) for part in path.relative_to(folder).parts)
+    )
 
 
 def _name(file: Path, number: int, text: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import AudioNotKept, EmptyGallery
 from speakerdb.gallery.reports import Moved
-from speakerdb.store import binding, reembedding
+from speakerdb.store import binding, records, reembedding
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.database import Database
 
@@ -38,6 +38,9 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
         return Moved(name, name, total)
     while True:
         with store.writing() as connection:
+            found = binding.identity(connection)
+            if found is not None and found.encoder.sha256 == card.sha256:  # another process was faster
+                return Moved(name, card.id, reembedding.count_enrollments(connection))
             missing = reembedding.without_audio(connection)
             if missing:
                 raise AudioNotKept(len(missing), [source for _, source in missing[:3]])
@@ -53,16 +56,22 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
 
 def _stage(store: Database, encoder: Encoder, todo: list[int], told: Callable[[int], None]) -> None:
     """Embed these recordings on all cores and keep their vectors beside those that count."""
+    there: list[int] = []
     vectors = []
-    for future in encoder.enrollments(_sounds(store, todo), least_speech_s=0.0, other_voices=False):
+    for future in encoder.enrollments(_sounds(store, todo, there), least_speech_s=0.0, other_voices=False):
         vectors.append(future.result().vector)
         told(len(vectors))
     with store.writing() as connection:
-        for enrollment, vector in zip(todo, vectors, strict=True):
+        for enrollment, vector in zip(there, vectors, strict=True):
             reembedding.stage(connection, enrollment, encoder.card.sha256, vector)
 
 
-def _sounds(store: Database, enrollments: list[int]) -> Iterator[bytes]:
+def _sounds(store: Database, enrollments: list[int], there: list[int]) -> Iterator[bytes]:
+    """Kept sounds, one at a time, of those that nobody has removed meanwhile: their ids are appended to `there`."""
     for enrollment in enrollments:
         with store.reading() as connection:
-            yield reembedding.audio_of(connection, enrollment)
+            gone = records.enrollment_owner(connection, enrollment) is None
+            sound = b"" if gone else reembedding.audio_of(connection, enrollment)
+        if not gone:  # outside of the session, which would keep removals from leaving the log
+            there.append(enrollment)
+            yield sound

@@ -28,6 +28,7 @@ from speakerdb.errors import (
     StorageError,
     printable,
 )
+from speakerdb.forks import lock_across_forks
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import binding, database, decisions, records
 from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
@@ -49,7 +50,8 @@ class OpenGallery:
         self._database = self._opened()
         self._closed = False
         self._lock = threading.RLock()
-        _galleries.add(self)
+        with _known:
+            _galleries.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +70,7 @@ class OpenGallery:
                     self._view.save(self._generation)
             finally:
                 self._closed = True
+                self._view.forget()
                 if self._database is not None:
                     self._database.close()
 
@@ -130,7 +133,8 @@ class OpenGallery:
             try:
                 with found.reading() as connection:
                     generation = binding.generation(connection)
-                self._view.drop_later(generation)
+                if not found.fixed:  # it would not be loaded, either
+                    self._view.drop_later(generation)
             except BaseException:
                 found.close()
                 raise
@@ -166,6 +170,7 @@ class OpenGallery:
         return identity
 
 
+_known = lock_across_forks()
 _galleries: weakref.WeakSet[OpenGallery] = weakref.WeakSet()
 _held: list[OpenGallery] = []
 

@@ -57,24 +57,24 @@ class Upkeep(OpenGallery):
         """Forget a speaker: rows, vectors, index, and SQLite's log. Raises: NoSuchSpeaker."""
         speaker_name = usable_name(name)
         store = self._existing()
-        with self._erased(), store.writing() as connection:
+        with self._erased() as cleared, store.writing() as connection:
             speaker = require_speaker(connection, speaker_name)
             enrolled = records.enrolled_speech(connection, [speaker]).get(speaker)
             records.remove_speaker(connection, speaker)
             binding.record_change(connection, [speaker])
-        return Removed(speaker_name, enrolled.recordings if enrolled else 0, True, store.erase_deleted())
+        return Removed(speaker_name, enrolled.recordings if enrolled else 0, True, store.erase_deleted() and cleared)
 
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
         store, number = self._existing(), _number(enrollment)
-        with self._erased(), store.writing() as connection:
+        with self._erased() as cleared, store.writing() as connection:
             speaker, name = _owner(connection, number)
             records.remove_enrollment(connection, number)
             left = voiceprints.refresh(connection, speaker, added=-1)
             if not left:
                 records.remove_speaker(connection, speaker)
             binding.record_change(connection, [speaker])
-        return Removed(name, 1, not left, store.erase_deleted())
+        return Removed(name, 1, not left, store.erase_deleted() and cleared)
 
     def merge(self, name: str, into: str) -> Merged:
         """Give all recordings of a speaker to another one, who is the same person. Raises: NoSuchSpeaker."""
@@ -156,7 +156,7 @@ class Upkeep(OpenGallery):
         """
         from speakerdb.store.backup import backup
 
-        target = usable_path(folder)
+        target = usable_path(folder).absolute()  # wherever this process goes meanwhile
         size = backup(self._existing(), target)
         copy = database.open_existing(target / database.FILE)
         if copy is None:
@@ -191,12 +191,12 @@ class Upkeep(OpenGallery):
         return "" if usual else f" --gallery {shlex.quote(str(self.folder))}"
 
     @contextlib.contextmanager
-    def _erased(self) -> Iterator[None]:
-        """Somebody's voice goes inside: no snapshot may hold it, nor a copy that was being made."""
+    def _erased(self) -> Iterator[bool]:
+        """Somebody's voice goes inside: no snapshot may hold it, nor a copy that was being made (False: one may)."""
         identity = self._identity()
-        durable.clear(self.folder)
+        cleared = durable.clear(self.folder)
         with self._lock, self._view.erased(identity):
-            yield
+            yield cleared
 
     def rebuild(self) -> Rebuilt:
         """Make the index anew from the database and save it."""

@@ -68,6 +68,7 @@ class IndexView:
             ids = _search(searched, query, count)
             prints = prints_of(connection, ids) if ids else None  # an index that finds nobody is none of ours
             if prints is not None:
+                self._begin_successor()
                 return Near(ids, prints, len(searched))
         raise DamagedRow("a speaker of the index has no voiceprint")
 
@@ -84,8 +85,6 @@ class IndexView:
         self._succeed(binding, identity.generation)
         if not self._replay(self._index, connection, identity.generation):
             return self.rebuild(connection, identity)
-        if self._successor is None and outgrown(self._asked, self._index):
-            self._successor = Successor(self._store().reading, self._asked)
         return self._index
 
     def rebuild(self, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
@@ -128,6 +127,11 @@ class IndexView:
         self._generation = generation
         self._changed_since_saved += len(changed)
         return True
+
+    def _begin_successor(self) -> None:
+        """Where the gallery has outgrown its index; by searches alone, since closing has no use for another one."""
+        if self._successor is None and self._index is not None and outgrown(self._asked, self._index):
+            self._successor = Successor(self._store().reading, self._asked)
 
     def _succeed(self, binding: snapshot.Binding, generation: int) -> None:
         """Put the index that was made beside in the place of the one that was outgrown."""
@@ -176,6 +180,8 @@ class IndexView:
 
     def forget(self) -> None:
         """Drop the index in memory; the next search loads or builds it."""
+        if self._successor is not None:
+            self._successor.stop()
         self._index, self._generation, self._successor = None, -1, None
 
 

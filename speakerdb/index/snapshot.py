@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from speakerdb import settings
-from speakerdb.durable import fsync_folder
+from speakerdb.durable import fsync_folder, take_lock
 from speakerdb.errors import GalleryLocked
 from speakerdb.index.engine import load_index
 from speakerdb.index.protocol import VectorIndex
@@ -171,27 +171,8 @@ def _lock(folder: Path, wait_s: float) -> Iterator[bool]:
     descriptor = os.open(folder / LOCK, how, 0o600)
     try:
         give_up = time.monotonic() + wait_s
-        while not (held := _take_lock(descriptor)) and time.monotonic() < give_up:
+        while not (held := take_lock(descriptor)) and time.monotonic() < give_up:
             time.sleep(LOCK_POLL_S)
         yield held
     finally:
         os.close(descriptor)
-
-
-def _take_lock(descriptor: int) -> bool:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except PermissionError:  # Windows says so where another process holds it
-        if os.name != "nt":
-            raise
-        return False
-    return True

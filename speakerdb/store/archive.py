@@ -23,7 +23,7 @@ from speakerdb.errors import StateError, printable
 from speakerdb.store import decisions
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.failures import written
-from speakerdb.store.fields import checked_name, from_blob, now, stored_quality
+from speakerdb.store.fields import checked_name, duration, from_blob, now, sound_hash, stored_quality, typed
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.reembedding import audio_of
 from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
@@ -154,12 +154,12 @@ def _line(connection: Connection, row: Any, speakers: set[int]) -> bytes:
         audio = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     line = Line(
         checked_name(row.owner, row.name, row.name_crc32),
-        row.speaker_created,
-        row.source,
-        row.audio_sha256,
-        row.net_speech_s,
+        typed(row.speaker_created, str),
+        typed(row.source, str),
+        sound_hash(row.audio_sha256),
+        duration(row.net_speech_s),
         stored_quality(row.quality),
-        row.created,
+        typed(row.created, str),
         audio,
     )
     return json.dumps(asdict(line), ensure_ascii=False, allow_nan=False).encode() + b"\n"

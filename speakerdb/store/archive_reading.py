@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import math
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from speakerdb.errors import InputError, printable
 from speakerdb.kept_audio import KEPT_BEGIN
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
 from speakerdb.store.binding import EncoderIdentity
-from speakerdb.store.fields import STORED
+from speakerdb.store.fields import HEX, MOST_S, STORED, no_number
 
 MAX_HEAD_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16
@@ -32,7 +31,6 @@ MAX_SOUND_BYTES = 512 << 20
 MAX_RECORDINGS = 100_000_000
 MAX_DIMENSION = 1 << 16
 LONGEST_MEASURE = 50
-HEX = re.compile(r"[0-9a-f]{64}")
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -126,7 +124,7 @@ class Archive:
         if CALIBRATION not in self._members:
             return None
         with self._hashed(CALIBRATION) as member, self._translated(CALIBRATION):
-            return Calibration.parse(json.loads(member.read(member.size), parse_constant=_no_number))
+            return Calibration.parse(json.loads(member.read(member.size), parse_constant=no_number))
 
     def _read_head(self) -> None:
         for one in self._zip.infolist():
@@ -254,7 +252,7 @@ class _Member:
 
 
 def _line(raw: bytes, usable_name: Callable[[str], str]) -> Line:
-    content = json.loads(raw, parse_constant=_no_number)
+    content = json.loads(raw, parse_constant=no_number)
     if not isinstance(content, dict) or content.keys() != {field.name for field in fields(Line)}:
         raise ValueError("other fields than a recording has")
     line = Line(**content)
@@ -265,7 +263,7 @@ def _line(raw: bytes, usable_name: Callable[[str], str]) -> Line:
         datetime.fromisoformat(_text(time, 32))
     if not HEX.fullmatch(_text(line.audio_sha256, 64)):
         raise ValueError("audio_sha256 is no SHA-256")
-    if type(line.net_speech_s) not in (int, float) or not 0.0 <= line.net_speech_s < 1e7:
+    if type(line.net_speech_s) not in (int, float) or not 0.0 <= line.net_speech_s < MOST_S:
         raise ValueError("net_speech_s is no duration")
     if not isinstance(line.quality, dict) or not all(_measured(*one) for one in line.quality.items()):
         raise ValueError("quality holds something else than numbers")
@@ -290,7 +288,3 @@ def _text(value: Any, longest: int) -> str:
     if not isinstance(value, str) or not value or len(value) > longest or not value.isprintable():
         raise ValueError("a text is missing, too long, or holds what cannot be shown")
     return value
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")

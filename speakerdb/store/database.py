@@ -33,6 +33,8 @@ from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
 FILE = "gallery.sqlite"
 WRITE = "BEGIN IMMEDIATE"
+FIXED = "mode=ro&immutable=1"
+"""SQLite looks at the file once and never again: a medium that nobody writes."""
 
 ROUND_MS = 50
 """Of waiting for the write lock: SQLite asks after 1, 2, 5, 10, 15, 20 ms and ever more seldom from then on."""
@@ -44,7 +46,8 @@ class Database:
     def __init__(self, path: Path, options: str = "mode=rw") -> None:
         self.path = path
         self._engine = _engine(path, options)
-        self._file: tuple[int, int] | None = None
+        self.fixed = options == FIXED
+        self._file: tuple[int, ...] | None = None
         GATE.watch(self)
 
     @contextlib.contextmanager
@@ -86,14 +89,17 @@ class Database:
 
     def _require_the_same(self) -> None:
         """Raise StorageError where the file was deleted or replaced since it was opened: what went into the one that is
-        open would be in no gallery."""
+        open would be in no gallery. One that SQLite takes for unchangeable must not have changed, either."""
         found = self.path.stat()
-        file = found.st_dev, found.st_ino
+        file: tuple[int, ...] = found.st_dev, found.st_ino
+        if self.fixed:
+            file += found.st_size, found.st_mtime_ns, _log(self.path).exists()
         if self._file is None:
             self._file = file
         elif self._file != file:
             name = printable(self.path, 200)
-            raise StorageError(f"{name} was replaced while it was open; open the gallery again", path=str(self.path))
+            what = "changed" if self.fixed else "replaced"
+            raise StorageError(f"{name} was {what} while it was open; open the gallery again", path=str(self.path))
 
     def erase_deleted(self) -> bool:
         """Leave nothing of deleted rows in the file or its log; False where that could not be done now.
@@ -192,12 +198,11 @@ def open_existing(path: Path) -> Database | None:
             return None
     if not stat.S_ISREG(mode):  # a pipe would be waited for
         raise GalleryDamaged(str(path), "not a file")
-    fixed = _cannot_change(path)
-    database = Database(path, "mode=ro&immutable=1" if fixed else "mode=rw")
+    database = Database(path, FIXED if _cannot_change(path) else "mode=rw")
     try:
         revision = read_revision(database)
         if revision == REVISION:
-            if not fixed:
+            if not database.fixed:
                 database.keep_wal()
             return database
     except BaseException:
@@ -214,14 +219,18 @@ def open_existing(path: Path) -> Database | None:
 
 
 def _cannot_change(path: Path) -> bool:
-    """Whether a gallery lies on a medium that nobody can write, whole: then SQLite needs no lock and no log to read it.
+    """Whether a gallery lies on a medium that this machine cannot write, and no log tells that another one does: then
+    SQLite needs neither lock nor log to read it, and would have no place for them.
 
     In a folder that only this user may not write others can, and SQLite would not see that they do.
     """
     if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & getattr(os, "ST_RDONLY", 1):
         return False
-    log = path.with_name(f"{path.name}-wal")
-    return not log.exists() or log.stat().st_size == 0
+    return not _log(path).exists()
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def read_revision(database: Database) -> str | None:

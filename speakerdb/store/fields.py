@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +15,8 @@ import numpy as np
 from speakerdb.embedding import Vector, Vectors, is_unit
 
 STORED = np.dtype("<f4")
+MOST_S = 1e7
+HEX = re.compile(r"[0-9a-f]{64}")
 Value = TypeVar("Value")
 
 
@@ -25,6 +29,20 @@ def typed(value: Value, kind: type) -> Value:
     if not isinstance(value, kind):
         raise DamagedRow(f"a {type(value).__name__} stands where a {kind.__name__} belongs")
     return value
+
+
+def duration(seconds: float) -> float:
+    """Seconds of speech as they were written. Raises: DamagedRow."""
+    if not 0.0 <= typed(seconds, float) < MOST_S:
+        raise DamagedRow(f"{seconds} stands where seconds of speech belong")
+    return seconds
+
+
+def sound_hash(text: str) -> str:
+    """A SHA-256 as it was written. Raises: DamagedRow."""
+    if not HEX.fullmatch(typed(text, str)):
+        raise DamagedRow("a sound's hash is none")
+    return text
 
 
 def to_blob(vector: Vector) -> bytes:
@@ -82,9 +100,17 @@ def checked_name(speaker: int, name: str, crc32: int) -> str:
 def stored_quality(text: str) -> dict[str, Any]:
     """A recording's quality as it was written. Raises: DamagedRow."""
     try:
-        return dict(json.loads(text))
+        quality = dict(json.loads(text, parse_constant=no_number))
+        if not all(value is None or math.isfinite(value) for value in quality.values()):
+            raise ValueError("it holds what is no number")
+        return quality
     except (ValueError, TypeError) as error:
-        raise DamagedRow("a recording's quality is not JSON") from error
+        raise DamagedRow("a recording's quality is not what was written") from error
+
+
+def no_number(text: str) -> float:
+    """For `json.loads`, which would take NaN and Infinity. Raises: ValueError."""
+    raise ValueError(f"{text} is no number")
 
 
 def now() -> str:

@@ -32,7 +32,8 @@ class Gate:
 
     def watch(self, store: Closable) -> None:
         """Close its connections before a fork."""
-        self._stores.add(store)
+        with self._changed:  # a set that grows cannot be gone through
+            self._stores.add(store)
 
     @contextlib.contextmanager
     def passed(self) -> Iterator[None]:

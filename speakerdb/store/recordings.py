@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, delete, select, update
 
 from speakerdb.embedding import Vectors, average
-from speakerdb.store.fields import blob_crc32, checked_blob, from_blob, vectors_of
+from speakerdb.store.fields import blob_crc32, checked_blob, duration, from_blob, typed, vectors_of
 from speakerdb.store.schema import ENROLLMENT, STAGED_VECTOR
 
 Ids = npt.NDArray[np.int64]
@@ -71,9 +71,9 @@ def recordings(connection: Connection, speaker: int | None = None) -> Recordings
     return Recordings(
         np.array([row.id for row in found], np.int64),
         np.array([row.speaker_id for row in found], np.int64),
-        np.array([row.net_speech_s for row in found], np.float64),
+        np.array([duration(row.net_speech_s) for row in found], np.float64),
         vectors_of([checked_blob(row.vector, row.vector_crc32, row.speaker_id) for row in found]),
-        [str(row.source) for row in found],
+        [typed(row.source, str) for row in found],
     )
 
 

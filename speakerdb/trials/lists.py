@@ -88,7 +88,7 @@ def write_pairs(path: str | Path, pairs: Iterable[Pair], form: Form = "voxceleb"
 def require_fields(*names: str) -> None:
     """Raises: InputError for a name that is no field of a line: empty, or with white space."""
     for name in names:
-        if len(name.split()) != 1:
+        if name.split() != [name]:
             raise InputError(f"{printable(name)!r} has white space in it, or is empty; a list cannot hold that name")
 
 

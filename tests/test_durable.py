@@ -1,0 +1,188 @@
+"""Files that are there whole or not at all, on file systems of every kind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from known_voices import KnownVoices
+from test_crash import child, lines_of
+from twelve_people import posix
+
+from speakerdb import Gallery, durable
+from speakerdb.durable import MAKING
+from speakerdb.store import backup as backups
+from speakerdb.store.database import FILE
+
+
+def left_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(MAKING)]
+
+
+def test_what_is_being_made_stays_and_what_a_killed_process_left_goes(tmp_path: Path) -> None:
+    left = tmp_path / f"{MAKING}left"
+    left.mkdir()
+    (left / "voices").write_bytes(b"voices")
+    with durable.making(tmp_path) as made:
+        assert left_in(tmp_path) == [made.name]
+        assert durable.clear(tmp_path) and durable.left_over(tmp_path) == []
+        assert made.exists()
+    assert left_in(tmp_path) == []
+
+
+@posix
+def test_a_link_in_a_drafts_place_is_not_gone_into(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    (tmp_path / f"{MAKING}link").symlink_to(tmp_path / "mine")
+    durable.clear(tmp_path)
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+
+
+def test_where_nothing_can_be_locked_nothing_is_cleared_and_a_removal_says_so(
+    tmp_path: Path, known_voices: KnownVoices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        gallery.enroll("ben", ["ben 0"])
+        (tmp_path / "people" / f"{MAKING}left").mkdir()
+
+        def no_locks(_: int) -> bool:
+            raise OSError(errno.ENOLCK, "no locks")
+
+        monkeypatch.setattr(durable, "take_lock", no_locks)
+        assert not gallery.remove("ana").log_erased
+        monkeypatch.undo()
+        assert "left from a gallery's making" in "\n".join(gallery.check().findings)
+        assert gallery.remove("ben").log_erased
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_that_is_taken_stays_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def none_here(*_: object) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", none_here)
+    for name in ("first", "second"):
+        (tmp_path / name).write_text(name)
+    durable.give_name(tmp_path / "first", tmp_path / "file")
+    with pytest.raises(FileExistsError):
+        durable.give_name(tmp_path / "second", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "first"
+
+
+def test_a_link_that_is_said_to_be_there_already_and_is_the_file_itself_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(file: Path, draft: Path) -> None:
+        os.link(draft, file)
+        raise FileExistsError(file)  # NFS, where the answer to the first attempt was lost
+
+    monkeypatch.setattr(Path, "hardlink_to", twice)
+    (tmp_path / "draft").write_text("whole")
+    durable.give_name(tmp_path / "draft", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+@posix
+def test_a_file_system_that_takes_no_folders_fsync_is_good_enough(tmp_path, known_voices, monkeypatch) -> None:
+    def of_files_alone(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        assert gallery.export(tmp_path / "archive").speakers == 1
+        assert gallery.backup(tmp_path / "copy").speakers == 1
+
+
+def test_a_copy_goes_where_it_was_told_to_wherever_the_program_goes(tmp_path, known_voices, monkeypatch) -> None:
+    copied = backups._copy
+    (tmp_path / "elsewhere").mkdir()
+
+    def and_away(*arguments: object) -> None:
+        copied(*arguments)  # type: ignore[arg-type]
+        os.chdir(tmp_path / "elsewhere")
+
+    monkeypatch.chdir(tmp_path)
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        monkeypatch.setattr(backups, "_copy", and_away)
+        assert gallery.backup("copy").speakers == 1
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == [FILE]
+
+
+KILLED_EXPORT = """
+import speakerdb.store.archive as archive
+gallery = Gallery.open(folder, encoder=known, index="numpy")
+gallery.enroll("ana", ["ana 0"])
+die_before(Path, "hardlink_to")
+gallery.export(folder / "archive")
+"""
+
+
+@posix
+def test_a_killed_exports_draft_in_the_gallerys_folder_goes_with_a_removal(tmp_path, known_voices) -> None:
+    with child(KILLED_EXPORT, tmp_path / "people") as process:
+        lines_of(process)
+    assert len(left_in(tmp_path / "people")) == 1
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        [finding] = gallery.check().findings
+        assert "left from a gallery's making" in finding
+        assert gallery.remove("ana").log_erased
+    assert left_in(tmp_path / "people") == []
+
+
+READER = """
+import sys
+from speakerdb import Gallery
+from speakerdb.errors import StorageError
+
+def listed():
+    try:
+        return ",".join(one.speaker for one in gallery.speakers())
+    except StorageError as error:
+        return str(error).split(" was ", 1)[1]
+
+gallery = Gallery.open(sys.argv[1], index="numpy")
+print(listed(), flush=True)
+sys.stdin.readline()
+print(listed(), flush=True)
+gallery = Gallery.open(sys.argv[1], index="numpy")
+print(listed(), flush=True)
+"""
+
+
+@posix
+@pytest.mark.parametrize("writing", [True, False], ids=["while another writes", "before another writes"])
+def test_a_gallery_that_is_read_only_here_and_written_elsewhere_is_seen_as_it_is(
+    tmp_path, known_voices, writing: bool
+) -> None:
+    people, here = tmp_path / "people", tmp_path / "here"
+    here.mkdir()
+    mounted = f"mount --bind {people} {here} && mount -o remount,bind,ro {here}"
+    reader = ["unshare", "-rm", "sh", "-c", f'{mounted} && exec {sys.executable} -c "$0" {here}', READER]
+    gallery = Gallery.open(people, encoder=known_voices, index="numpy")
+    gallery.enroll("ana", ["ana 0"])
+    gallery.enroll("ben", ["ben 0"])
+    gallery.check()  # cuts the log to nothing
+    if not writing:
+        gallery.close()
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mounted], check=False).returncode:
+        pytest.skip("no mounts of one's own here")
+    with subprocess.Popen(reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ana,ben\n"
+        with Gallery.open(people, encoder=known_voices, index="numpy") as writer:
+            writer.remove("ana")
+            writer.enroll("eva", ["eva 0"])
+            told, _ = process.communicate("go\n", timeout=60)
+    gallery.close()
+    seen = "ben,eva" if writing else "changed while it was open; open the gallery again"
+    assert told.splitlines() == [seen, "ben,eva"]
