@@ -11,6 +11,7 @@ removed no file may hold a piece. The last lines say how often each step was hit
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -185,8 +186,10 @@ def work(folder: Path, archive: Path, seed: str, named: str, countdown: int) -> 
                 (folder.parent / f"{seed} {number}.speakerdb").unlink()
         elif what == "upgrade":
             tell("begin", "nothing", "", [])
-            old = folder.parent / "old"
-            shutil.rmtree(old, ignore_errors=True)
+            old, gone = folder.parent / "old", folder.parent / "gone"
+            shutil.rmtree(gone, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                old.rename(gone)  # a kill amid deleting leaves none that is looked at
             draft = shutil.copytree(OLD_GALLERY, folder.parent / "draft", dirs_exist_ok=True)
             draft.chmod(0o700)
             (draft / FILE).chmod(0o600)
@@ -302,7 +305,7 @@ def look(folder: Path, possible: list[People], ever: set[str], seen: Seen, where
 def look_at_upgraded(folder: Path, seen: Seen, where: str) -> None:
     """The old gallery is the old one or the new one, with everybody in it."""
     if not (folder / FILE).exists():
-        return  # killed while it was copied
+        return  # killed before it was there
     try:
         upgrade.upgrade(folder / FILE)
         with Gallery.open(folder) as gallery:
@@ -310,8 +313,7 @@ def look_at_upgraded(folder: Path, seen: Seen, where: str) -> None:
             if len(gallery.speakers()) != 2 or findings:
                 seen.losses.append(f"{where}: the upgraded gallery is not whole {findings}")
     except Exception as error:
-        if (folder / FILE).stat().st_size == (OLD_GALLERY / FILE).stat().st_size:
-            seen.losses.append(f"{where}: the upgraded gallery: {error}")
+        seen.losses.append(f"{where}: the upgraded gallery: {error}")
 
 
 def prepared(folder: Path) -> tuple[Path, People]:

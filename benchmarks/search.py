@@ -3,7 +3,8 @@
     python -m benchmarks.search --corpora ../shared/corpora --work ../work --out search
 
 Voices are those of `benchmarks.voices`; a query is another recording of somebody who is enrolled. The nearest are
-compared with an exact float32 scan's. Times are of one query at a time, in turns, on one thread but for batches.
+compared with an exact float32 scan's. Times are of one query at a time, one engine after the other, warmed up by ten,
+on one thread but for batches.
 usearch and sherpa-onnx are the extra `bench`; what is not installed is left out.
 """
 
@@ -33,6 +34,7 @@ from speakerdb.index.protocol import VectorIndex
 
 QUERIES = 500
 TOP = 10
+WARM_UP = 10
 LARGEST = {"sherpa-onnx": 100_000, "usearch": 1_000_000, "NumPy": 1_000_000}
 """Beyond which an engine takes minutes for its turn."""
 
@@ -149,6 +151,8 @@ def _sherpa(voices: Vectors) -> Engine:
 def measured(engine: Engine, voices: Vectors, probes: Vectors, exact: npt.NDArray[np.int64]) -> Measured:
     """Time an engine and hold it to what an exact scan finds."""
     times, first, tenth = [], [], []
+    for probe in probes[:WARM_UP]:
+        engine.search(probe[None])
     for probe, best in zip(probes, exact, strict=True):
         began = time.perf_counter()
         found = engine.search(probe[None])[0]

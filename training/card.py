@@ -101,7 +101,7 @@ def make_card(
 def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any], dict[str, float | str] | None]:
     """The figures of every dev and test set that has clips and pairs, and the threshold, from the first dev set."""
     figures, threshold = {}, None
-    for name in [*recipe.dev, *(dev.replace("-dev", "-test") for dev in recipe.dev if dev.endswith("-dev"))]:
+    for name in [*recipe.dev, *(dev.removesuffix("-dev") + "-test" for dev in recipe.dev if dev.endswith("-dev"))]:
         lists = Lists.named(name, sets.trials, sets.drawn)
         source = named_set(name, sets.shards, sets.corpora)
         if lists is None or source is None:
@@ -176,13 +176,9 @@ def described(recipe: Recipe, name: str, shards: Path) -> dict[str, Any]:
     if not complete(shards, name):
         return {"licence": licence}
     rows = read_index(shards, name)
-    hours = sum(row.seconds for row in rows) / 3600
-    return {
-        "licence": licence,
-        "hours": round(hours, 3),
-        "speakers": len({row.speaker for row in rows}),
-        "clips": len(rows),
-    }
+    hours = {"hours": round(sum(row.seconds for row in rows) / 3600, 3)} if all(row.seconds for row in rows) else {}
+    speakers = {row.speaker for row in rows if row.speaker}
+    return {"licence": licence, **hours, **({"speakers": len(speakers)} if speakers else {}), "clips": len(rows)}
 
 
 def encoder_of(graph: Path, front_end: FrontEnd, dimension: int) -> Encoder:

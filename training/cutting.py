@@ -87,6 +87,8 @@ class Cutter:
         self._how, self._speech, self._targets, self._teacher = how, speech, targets, teacher_frames
         self._speaker_of, self._clips_of = speaker_of, _by_speaker(speaker_of)
         self._joins = np.array([row["corpus"] in how.joined for row in speech.clips])
+        names = [f"{row['corpus']}\t{row['path']}" for row in speech.clips]
+        self._recording = np.unique(names, return_inverse=True)[1]  # rows that are one clip, counted more than once
 
     def cut(self, clip: int, frames: int, from_start: bool, rng: np.random.Generator) -> Crop:
         """A crop of so many frames, from the clip's beginning or a random place."""
@@ -122,7 +124,9 @@ class Cutter:
     def _alike(self, clip: int, rng: np.random.Generator) -> Clips:
         """The clip, then those of its speaker that sound like it, in random order."""
         own = self._clips_of[self._speaker_of[clip]]
-        others = own[(own != clip) & (self._targets[own] @ self._targets[clip] >= self._how.least_alike)]
+        own = own[np.unique(self._recording[own], return_index=True)[1]]
+        alike = self._targets[own] @ self._targets[clip] >= self._how.least_alike
+        others = own[(self._recording[own] != self._recording[clip]) & alike]
         others = others[[self._speech.length(int(other)) >= STRIDE for other in others]]
         return np.concatenate([[clip], rng.permutation(others)]).astype(np.intp)
 

@@ -68,8 +68,8 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     if recipe.teachers.files:
         rows = [(name, found[name].clips) for name in sets]
         targets = load_targets(recipe.teachers, rows, teachers, work, recipe.network.dimension, console)
-        speakers, corpora = ([row[key] for row in speech.clips] for key in ("speaker", "corpus"))
-        targets = draw_to_means(targets, speakers, corpora, recipe.speaker_means)
+        clips, speakers, corpora = ([row[key] for row in speech.clips] for key in ("path", "speaker", "corpus"))
+        targets = draw_to_means(targets, clips, speakers, corpora, recipe.speaker_means)
     noise = found[recipe.noise] if recipe.noise else None
     frames = None
     if recipe.transplant:

@@ -30,17 +30,33 @@ class SpeakerMeans:
     least_alike: float = 0.4
 
 
-def draw_to_means(targets: Array, speakers: Sequence[str], corpora: Sequence[str], how: SpeakerMeans) -> Array:
-    """Args: targets: float32 [clips, dimension], unit length. Returns: likewise; those of a lone clip as they are."""
-    drawn, names, share_of = targets.copy(), np.array(speakers), np.array([how.shares.get(c, 0.0) for c in corpora])
-    order = np.argsort(names, kind="stable")
-    for clips in np.split(order, np.flatnonzero(names[order][1:] != names[order][:-1]) + 1):
-        share = share_of[clips[0]]
+def draw_to_means(
+    targets: Array, clips: Sequence[str], speakers: Sequence[str], corpora: Sequence[str], how: SpeakerMeans
+) -> Array:
+    """Targets of clips, drawn to the means of their speakers'.
+
+    Args: targets: float32 [rows, dimension], unit length. clips: of each row, its name in its corpus; one that stands
+        there more than once counts once, and is no other clip of its speaker's.
+    Returns: likewise; those of a lone clip as they are.
+    """
+    named = [f"{corpus}\t{clip}" for corpus, clip in zip(corpora, clips, strict=True)]
+    _, first, again = np.unique(named, return_index=True, return_inverse=True)
+    shares = np.array([how.shares.get(corpora[row], 0.0) for row in first])
+    return _drawn(targets[first], np.array([speakers[row] for row in first]), shares, how.least_alike)[again]
+
+
+def _drawn(
+    targets: Array, speakers: npt.NDArray[np.str_], shares: npt.NDArray[np.float64], least_alike: float
+) -> Array:
+    drawn = targets.copy()
+    order = np.argsort(speakers, kind="stable")
+    for clips in np.split(order, np.flatnonzero(speakers[order][1:] != speakers[order][:-1]) + 1):
+        share = shares[clips[0]]
         if len(clips) == 1 or not share:
             continue
         own = targets[clips].astype(np.float64)
         others = own.sum(axis=0) - own
-        alike = (own * others).sum(axis=1) >= how.least_alike * np.linalg.norm(others, axis=1)
+        alike = (own * others).sum(axis=1) >= least_alike * np.linalg.norm(others, axis=1)
         if alike.any():
             mean = normalize(own[alike].sum(axis=0, keepdims=True))
             drawn[clips[alike]] = normalize((1 - share) * own[alike] + share * mean)

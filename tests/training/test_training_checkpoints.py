@@ -72,7 +72,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
             said = 1 + len(writer.stdout.read().splitlines())
         folder = checkpoints.newest(tmp_path, "checkpoint")
         step = checkpoints.read_state(folder).step
-        assert step >= min(said, step)
+        assert step >= said
         assert (folder / checkpoints.WEIGHTS).read_bytes() == str(step).encode() * 100_000
         for old in tmp_path.iterdir():  # start over, as a new training would
             subprocess.run(["rm", "-r", str(old)], check=True)

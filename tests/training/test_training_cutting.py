@@ -23,7 +23,7 @@ def speech() -> CachedFeatures:
     for clip, length in enumerate(LENGTHS):
         frames[starts[clip] : starts[clip + 1], 0] = clip
         frames[starts[clip] : starts[clip + 1], 1] = np.arange(length)
-    return CachedFeatures(frames, starts, [{"corpus": corpus} for corpus in CORPORA])
+    return CachedFeatures(frames, starts, [{"corpus": corpus, "path": str(row)} for row, corpus in enumerate(CORPORA)])
 
 
 def teacher() -> CachedFeatures:
@@ -116,7 +116,7 @@ def test_a_clip_longer_than_its_crop_is_not_moved():
 
 
 def test_a_clip_shorter_than_a_frame_of_the_teacher_is_repeated():
-    cached = CachedFeatures(np.ones((2, 4), np.float16), np.array([0, 2]), [{"corpus": "words"}])
+    cached = CachedFeatures(np.ones((2, 4), np.float16), np.array([0, 2]), [{"corpus": "words", "path": "0"}])
     cutter = Cutter(Cutting(joined=["words"]), cached, TARGETS[:1], SPEAKERS[:1])
     crop = cutter.cut(0, 10, False, np.random.default_rng(0))
     assert crop.features.shape == (10, 4)

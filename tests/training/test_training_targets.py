@@ -120,13 +120,13 @@ def test_a_weight_of_zero_leaves_the_first_teacher_alone():
 
 def test_a_target_is_drawn_to_its_speakers_mean_by_the_share_of_its_corpus():
     targets = normalize(np.array([[1.0, 0.2, 0], [1.0, -0.1, 0.3], [0.9, 0.1, 0], [0, 1.0, 0]])).astype(np.float32)
-    drawn = draw_to_means(targets, ["a", "a", "a", "b"], ["words"] * 4, SpeakerMeans({"words": 0.5}))
+    drawn = draw_to_means(targets, "0123", ["a", "a", "a", "b"], ["words"] * 4, SpeakerMeans({"words": 0.5}))
     mean = targets[:3].astype(float).sum(axis=0)
     expected = [0.5 * one + 0.5 * mean / np.linalg.norm(mean) for one in targets[:3]]
     assert np.allclose(drawn[:3], [one / np.linalg.norm(one) for one in expected], atol=1e-6)
     assert np.array_equal(drawn[3], targets[3])
     assert np.allclose(
-        draw_to_means(targets, ["a", "a", "a", "b"], ["words"] * 4, SpeakerMeans({"words": 1.0}))[:3],
+        draw_to_means(targets, "0123", ["a", "a", "a", "b"], ["words"] * 4, SpeakerMeans({"words": 1.0}))[:3],
         np.tile(mean / np.linalg.norm(mean), (3, 1)),
         atol=1e-6,
     )
@@ -134,13 +134,21 @@ def test_a_target_is_drawn_to_its_speakers_mean_by_the_share_of_its_corpus():
 
 def test_a_clip_that_is_unlike_its_speakers_others_keeps_its_target_and_counts_for_nothing():
     targets = normalize(np.array([[1.0, 0.1, 0], [1.0, -0.1, 0], [-0.2, 0, 1.0]])).astype(np.float32)
-    drawn = draw_to_means(targets, ["a"] * 3, ["words"] * 3, SpeakerMeans({"words": 1.0}, least_alike=0.4))
+    drawn = draw_to_means(targets, "012", ["a"] * 3, ["words"] * 3, SpeakerMeans({"words": 1.0}, least_alike=0.4))
     assert np.array_equal(drawn[2], targets[2])
     assert np.allclose(drawn[:2], [[1, 0, 0]] * 2, atol=1e-6)
 
 
+def test_a_clip_that_counts_twice_is_no_other_clip_of_its_speakers():
+    targets = np.repeat(np.eye(3, dtype=np.float32)[:2], 2, axis=0)  # two clips that are unlike, each twice
+    drawn = draw_to_means(targets, "aabb", ["one"] * 4, ["words"] * 4, SpeakerMeans({"words": 1.0}))
+    assert np.array_equal(drawn, targets)
+
+
 def test_other_corpora_are_left_as_they_are():
     targets = normalize(np.random.default_rng(0).normal(size=(6, 4))).astype(np.float32)
-    drawn = draw_to_means(targets, list("aabbcc"), ["words"] * 4 + ["books"] * 2, SpeakerMeans({"books": 0.5}, -1.0))
+    drawn = draw_to_means(
+        targets, "012345", list("aabbcc"), ["words"] * 4 + ["books"] * 2, SpeakerMeans({"books": 0.5}, -1.0)
+    )
     assert np.array_equal(drawn[:4], targets[:4])
     assert not np.array_equal(drawn[4:], targets[4:])
