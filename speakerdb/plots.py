@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from speakerdb.errors import printable
 from speakerdb.metrics import equal_error_rate, error_rates, roc_auc
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def draw_decision(
         counts, _ = np.histogram(drawn, edges)
         axes.fill_between(edges[:-1], counts / counts.max(), step="post", color=colour, alpha=0.35, label=name)
     for (name, llr), colour, style in zip(marks.items(), (CHOSEN, QUIET), ("-", "-."), strict=False):
-        axes.axvline(llr, color=colour, linestyle=style, linewidth=2, label=f"{name}, LLR {llr:+.1f}")
+        axes.axvline(llr, color=colour, linestyle=style, linewidth=2, label=f"{_plain(name)}, LLR {llr:+.1f}")
     if threshold is not None:
         axes.axvline(threshold, color=CHOSEN, linestyle=":", label=f"threshold, LLR {threshold:+.1f}")
     axes.set(xlabel="log-likelihood ratio: two speakers ← 0 → one speaker", yticks=[], ylim=(0, 1.15))
@@ -187,13 +188,18 @@ def draw_decision(
     _save(figure, file)
 
 
+def _plain(text: str) -> str:
+    """A name of a file or a person, in which matplotlib would look for formulas and letters of no font."""
+    return printable(text).replace("$", r"\$")
+
+
 def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
     """A figure of its own, which touches no state of pyplot's."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     axes: Any = figure.subplots()
-    axes.set_title(title)
+    axes.set_title(_plain(title))
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     return figure, axes

@@ -14,6 +14,13 @@ _lock = lock_across_forks()
 
 
 @contextlib.contextmanager
+def stderr_open() -> Iterator[None]:
+    """Nobody has it closed inside: what is written arrives."""
+    with _lock:
+        yield
+
+
+@contextlib.contextmanager
 def stderr_closed() -> Iterator[None]:
     """Send file descriptor 2 itself to nowhere for a moment: these notices are not Python's."""
     with _lock:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from speakerdb import audio
-from speakerdb.audio import LOUDEST, READ_SAMPLES, AudioStream
+from speakerdb.audio import LOUDEST, READ_SAMPLES, AudioStream, read
 from speakerdb.errors import AudioUnreadable
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -370,3 +370,26 @@ def test_a_title_of_bytes_that_are_no_text_does_not_matter() -> None:
     assert content.count(b"isomiso2") == 1
     spoiled = content.replace(b"isomiso2", b"isom\xffso2")
     assert audio.read(spoiled, RATE_HZ).sha256 == audio.read(content, RATE_HZ).sha256
+
+
+def test_a_flac_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path):
+    samples = (0.1 * np.random.default_rng(0).standard_normal(480_000)).astype(np.float32)
+    soundfile.write(tmp_path / "a.flac", samples, 16_000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0  # STREAMINFO's number of samples: 36 bits of zeros, not known
+    content[22:26] = bytes(4)
+    (tmp_path / "piped.flac").write_bytes(content)
+    for source in (tmp_path / "piped.flac", bytes(content)):
+        assert len(read(source, 16_000).samples) == 480_000
+
+
+@pytest.mark.parametrize("riff_bytes", [0, 36])
+def test_a_wav_whose_recorder_did_not_finish_it_is_told_as_that(tmp_path, examples, riff_bytes):
+    content = bytearray((examples / "ana_4.wav").read_bytes())
+    at = content.index(b"data")
+    content[4:8] = riff_bytes.to_bytes(4, "little")
+    content[at + 4 : at + 8] = bytes(4)
+    (tmp_path / "cut.wav").write_bytes(content)
+    for source in (tmp_path / "cut.wav", bytes(content)):
+        with pytest.raises(AudioUnreadable, match="announces no samples"):
+            read(source, 16_000)

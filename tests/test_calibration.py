@@ -99,6 +99,19 @@ def test_a_measured_tail_is_reached_by_no_more_than_its_rates() -> None:
         assert np.mean([np.mean(part >= score) for part in parts]) == pytest.approx(rate, rel=0.02)
 
 
+@given(st.integers(0, 3000), st.integers(0, 2**32 - 1))
+def test_a_measured_tail_promises_no_rate_that_more_reach_however_many_share_a_score(tied: int, seed: int) -> None:
+    scores = np.sort(np.random.default_rng(seed).normal(size=3200))
+    scores[len(scores) - tied :] = scores[-1]
+    try:
+        tail = Tail.measured([scores])
+    except ValueError:
+        assert tied > 3200 * 0.1  # fewer than two rates are left
+        return
+    for score, rate in zip(tail.scores, tail.rates, strict=True):
+        assert np.mean(scores >= score) <= rate
+
+
 def test_a_tail_between_two_has_the_mean_of_their_scores_at_every_rate() -> None:
     other = Tail((1.0, 2.0), (0.1, 0.001))
     found = Tail.between([TAIL, other])

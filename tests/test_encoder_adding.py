@@ -237,3 +237,8 @@ def test_the_card_holds_where_the_graph_came_from(tmp_path, encoders_folder):
     add_encoder("mine", pooling_graph(tmp_path / "a.onnx", **SHERPA))
     card = json.loads((encoders_folder / "mine" / "card.json").read_text())
     assert card["origin"] == {"file": "a.onnx", "metadata": SHERPA}
+
+
+def test_a_threshold_for_an_encoder_that_decides_by_rates_is_refused(encoders_folder) -> None:
+    with pytest.raises(InputError, match="decides by rates"):
+        add_encoder("mine", find_bundle(None), threshold=(0.5, "guessed"))

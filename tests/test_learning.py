@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twelve_people import change
 
 from speakerdb import Encoder, Gallery, settings
 from speakerdb.calibration import Basis, Calibration, LlrMap, Tail
 from speakerdb.calibration.fit import Trials, refit
 from speakerdb.embedding import normalize
 from speakerdb.encoder.registry import find_bundle
-from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials
+from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials, printable
 from speakerdb.gallery import calibrating
 from speakerdb.gallery.calibrating import left_out
 from speakerdb.gallery.feedback import Compared, Decision
@@ -297,12 +299,53 @@ def test_answers_count_once_there_are_thirty_of_either_kind(gallery_folder) -> N
         assert (enough.feedback, enough.feedback_waiting) == (740, 0) and "740 answers" in enough.origin
 
 
+def test_answers_move_no_tail_since_strangers_in_them_were_the_nearest_of_many() -> None:
+    base = Encoder.load().card.calibration
+    rng = np.random.default_rng(2)
+    target = np.arange(20_600) < 600
+    own = Trials(np.where(target, 6.0, 0.0) + rng.normal(size=20_600), Basis(3.0, 8.0, 3), target)
+    nearest = rng.normal(size=(400, 200)).max(axis=1)
+    answers = np.arange(800) < 400
+    said = Trials(np.where(answers, 6.0, 0.0) + np.concatenate([rng.normal(size=400), nearest]),
+                  Basis(3.0, 8.0, 3), answers)  # fmt: skip
+    alone, beside = (refit(base, own, one, "own") for one in (None, said))
+    assert beside.tail == alone.tail and beside.search == alone.search
+    assert np.mean(own.scores[~target] >= beside.tail.score_at(0.01)) == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_list_of_any_name_makes_a_calibration_that_can_be_read_again(gallery_folder, examples, tmp_path) -> None:
+    with many_people(gallery_folder) as gallery:
+        own = gallery.calibrate(dry_run=True)
+        with gallery._existing().writing() as connection:
+            found = replace(gallery.calibration, origin=f"the list {printable(chr(0xA0) + 'a' + chr(0x202F))}")
+            decisions.keep_calibration(connection, found)
+        assert gallery.calibration.origin == found.origin
+        with gallery._existing().writing() as connection, pytest.raises(ValueError, match="origin"):
+            decisions.keep_calibration(connection, replace(found, origin="a\u00a0b"))
+        assert own.targets == 120
+
+
+def test_a_damaged_calibration_can_be_taken_out(gallery_folder, run) -> None:
+    with many_people(gallery_folder) as gallery:
+        gallery.calibrate()
+    change(gallery_folder / "gallery.sqlite", "UPDATE calibration SET content = '{}'")
+    assert run("calibrate", "--reset").returncode == 0
+    with Gallery.open(gallery_folder) as gallery:
+        assert gallery.calibration == gallery.encoder.card.calibration
+
+
+@pytest.mark.parametrize("fmr", [1e-310, 5e-324])
+def test_a_rate_that_no_gallery_can_show_is_refused(gallery_folder, fmr: float) -> None:
+    with many_people(gallery_folder) as gallery, pytest.raises(TooFewTrials):
+        gallery.calibrate(fmr=fmr)
+
+
 def test_separated_trials_of_a_small_gallery_do_not_make_it_sure(gallery_folder) -> None:
     base = Encoder.load().card.calibration
     assert base is not None
     scores = np.concatenate([np.full(40, 9.0) + np.arange(40) / 100, np.linspace(-3.0, 1.0, 4000)])
     trials = Trials(scores, Basis(3.0, 8.0, 3), np.arange(4040) < 40)
-    found = refit(base, [trials], "separated")
+    found = refit(base, trials, None, "separated")
     assert 0.8 < found.llr.weights[1] / base.llr.weights[1] < 1.6
 
 
@@ -318,7 +361,7 @@ def test_trials_that_the_encoder_is_wrong_about_move_its_ratios_towards_the_trut
     )
     target = rng.random(6000) < 0.3
     scores = np.where(target, 4.0, 0.0) + 2.0 * rng.normal(size=6000)  # the true LLR is the score less 2
-    found = refit(base, [Trials(scores, Basis(1.0, 1.0, 1), target)], "truth")
+    found = refit(base, Trials(scores, Basis(1.0, 1.0, 1), target), None, "truth")
     assert found.llr([0.0, 4.0], Basis(1.0, 1.0, 1)) == pytest.approx([-2.0, 2.0], abs=0.4)
 
 

@@ -27,6 +27,12 @@ Sources: TypeAlias = "Source | Iterable[Source]"
 READ_SAMPLES = 1 << 16
 """Of all channels together in one read from a decoder."""
 
+UNKNOWN_FRAMES = (1 << 63) - 1
+"""What libsndfile says of a FLAC that was written to a pipe, whose header does not know its length."""
+
+MOST_HEADER_BYTES = 8192
+"""A file without samples is no longer; a recorder that was cut off leaves a header of none before its sound."""
+
 MAGIC_BYTES = 16
 SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff")
 """Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
@@ -96,9 +102,11 @@ class _SoundfileDecoder:
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
             self._require_read()
             raise AudioUnreadable(name, "not audio that can be read") from error
-        self._error = soundfile.LibsndfileError
+        self._error, self._path = soundfile.LibsndfileError, file if isinstance(file, str) else ""
         self.rate_hz = int(self._file.samplerate)
         self.frames: int | None = int(self._file.frames)
+        if self.frames == UNKNOWN_FRAMES:
+            self.frames, self._file.seekable = None, lambda: False  # or soundfile seeks after reading, and fails
 
     def read(self) -> Iterator[Samples]:
         done, size = 0, max(1, READ_SAMPLES // self._file.channels)
@@ -112,6 +120,8 @@ class _SoundfileDecoder:
                 raise AudioUnreadable(self._name, f"damaged or cut short after {at_s:.1f} s") from error
             if not len(frames):
                 self._require_read()
+                if not done and self._size() > MOST_HEADER_BYTES:
+                    raise AudioUnreadable(self._name, "its header announces no samples; its recorder did not finish it")
                 return
             done += len(frames)
             yield frames
@@ -119,6 +129,10 @@ class _SoundfileDecoder:
     def close(self) -> None:
         with self._guard():
             self._file.close()
+
+    def _size(self) -> int:
+        """Of the file, in bytes."""
+        return self._sought.seek(0, os.SEEK_END) if self._sought else Path(self._path).stat().st_size
 
     def _require_read(self) -> None:
         """Raise AudioUnreadable where a file object's own reading failed: its end was none."""

@@ -63,13 +63,16 @@ def fit(
     return Calibration(llr, tail, search or tail, origin, _quantiles(llr, conditions), search_of_words)
 
 
-def refit(base: Calibration, conditions: Sequence[Trials], origin: str) -> Calibration:
+def refit(base: Calibration, own: Trials, said: Trials | None, origin: str) -> Calibration:
     """The encoder's calibration, moved to what few trials of a gallery show.
 
-    Its LLRs are stretched and shifted, less the fewer trials there are (`DOUBT`); its tails give way to the trials' as
-    far as these go, and follow shifted beyond.
+    Its LLRs are stretched and shifted, less the fewer trials there are (`DOUBT`); its tails give way to those of the
+    gallery's own trials as far as these go, and follow shifted beyond.
+    Args: said: of answers that users judged. They say nothing about tails: strangers in a search's answer are the
+        nearest of all, and are no stranger's score in one comparison.
     Raises: ValueError as `fit`.
     """
+    conditions = [own] if said is None else [own, said]
     ratios = np.concatenate([base.llr(trials.scores, trials.basis) for trials in conditions])
     target = np.concatenate([trials.target for trials in conditions])
     weights = np.concatenate([_weights(trials.target) * _worth(trials.target) for trials in conditions])
@@ -78,7 +81,7 @@ def refit(base: Calibration, conditions: Sequence[Trials], origin: str) -> Calib
     found = np.array(base.llr.weights) * (1.0 + stretch)
     found[0] += shift
     llr = LlrMap.parse(found)
-    measured = Tail.measured([trials.scores[~trials.target] for trials in conditions])
+    measured = Tail.measured([own.scores[~own.target]])
     tail, search = (measured.followed_by(known) for known in (base.tail, base.search))
     words = measured.followed_by(base.search_of_words) if base.search_of_words else None
     return Calibration(llr, tail, search, origin, _quantiles(llr, conditions), words)

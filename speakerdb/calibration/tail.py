@@ -74,9 +74,10 @@ class Tail:
         every = np.unique(np.concatenate(ordered))
         reached = np.mean([1.0 - np.searchsorted(scores, every) / len(scores) for scores in ordered], axis=0)
         first = np.searchsorted(-reached, -np.array(rates))  # where no more than the rate reach it
-        scores = every[first.clip(0, len(every) - 1)]
-        rising = np.append(True, np.diff(scores) > 0.0)  # ties may give one score two rates
-        return Tail.parse({"scores": scores[rising], "rates": np.array(rates)[rising]})
+        known = first < len(every)  # so many may share the highest score that no score has the rate
+        scores = every[first[known]]
+        rising = np.diff(scores, prepend=-np.inf) > 0.0  # ties may give one score two rates
+        return Tail.parse({"scores": scores[rising], "rates": np.array(rates)[known][rising]})
 
     def followed_by(self, other: Tail) -> Tail:
         """This tail as far as it goes, and beyond it the other's shape."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import click
-
 from speakerdb.cli.explaining import candidate_lines, identification_line, verification_line
-from speakerdb.cli.options import YES, print_line, show
+from speakerdb.cli.options import YES, json_text, print_line, show, tell
 from speakerdb.errors import StorageError, printable
 
 if TYPE_CHECKING:
@@ -67,9 +64,9 @@ def print_verifications(
 def _print_refused(refused: RefusedRecording, as_json: bool, code: int) -> int:
     """The exit code so far; this one's where there was none."""
     if as_json:
-        print_line(json.dumps(refused.to_json(), ensure_ascii=False))
+        print_line(json_text(refused.to_json()))
     else:
-        click.echo(f"speakerdb: {refused.error['message']}", err=True)
+        tell(f"speakerdb: {refused.error['message']}")
     return code or int(refused.error["exit_code"])
 
 
@@ -92,5 +89,9 @@ def _write(file: IO[str], speaker: str, source: str, llr: float | None, distance
 
 
 def _field(name: str) -> str:
-    """A name without white space, which ends a field: `Ana%20Sousa`, and a % itself is %25."""
-    return re.sub(r"[\s%]", lambda found: "".join(f"%{byte:02X}" for byte in found.group().encode()), name)
+    """A name without white space, which ends a field, or bytes that are no text: `Ana%20Sousa`; a % itself is %25."""
+
+    def escaped(found: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in found.group().encode("utf-8", "surrogateescape"))
+
+    return re.sub(r"[\s%\udc80-\udcff]", escaped, name)

@@ -16,6 +16,7 @@ from speakerdb.cli.options import (
     errors_as_exit_codes,
     gallery_option,
     json_option,
+    json_text,
     print_line,
     progress_bar,
     show,
@@ -56,7 +57,7 @@ def list_(as_json: bool) -> None:
         found = list(cards())
         if as_json:
             rows = [_row(folder, card) for folder, card in found]
-            print_line(json.dumps(rows, ensure_ascii=False))
+            print_line(json_text(rows))
         else:
             for folder, card in found:
                 star = "*" if folder.name == settings.encoder_name() else " "
@@ -81,7 +82,7 @@ def info(name: str | None, as_json: bool) -> None:
 
         bundle = open_bundle(find_bundle(name))
         if as_json:
-            print_line(json.dumps({**bundle.card.raw, "folder": str(bundle.folder)}, ensure_ascii=False))
+            print_line(json_text({**bundle.card.raw, "folder": str(bundle.folder)}))
         else:
             print_line("\n".join(_described(bundle.card, len(bundle.model), bundle.folder)))
     sys.exit(YES)
@@ -137,7 +138,7 @@ def add(
         wanted = {"kind": features, **chosen} if features else None
         bundle = add_encoder(name, model, wanted, rate_hz, limit)
         if as_json:
-            print_line(json.dumps(_row(bundle.folder, bundle.card), ensure_ascii=False))
+            print_line(json_text(_row(bundle.folder, bundle.card)))
         else:
             print_line(f"Added     {name}  {_line(bundle.card)}")
     sys.exit(YES)

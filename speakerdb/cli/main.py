@@ -122,7 +122,7 @@ def _refused(error: click.ClickException) -> int:
     message = message.rstrip(".") + f". See `{context.command_path if context else 'speakerdb'} --help`"
     if "--json" in sys.argv:
         fields = {"error": "UsageError", "message": message, "exit_code": error.exit_code}
-        message = json.dumps(fields, ensure_ascii=False)
+        message = json.dumps(fields)
     else:
         message = f"speakerdb: {message}"
     click.echo(message, err=True)

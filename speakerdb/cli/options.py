@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from speakerdb.errors import SpeakerdbError, StorageError, printable
+from speakerdb.quiet import stderr_open
 
 if TYPE_CHECKING:
     from speakerdb.gallery.opened import Progress
@@ -112,7 +113,19 @@ def _report(error: SpeakerdbError, as_json: bool) -> int:
 
 
 def _tell(error: dict[str, Any], as_json: bool) -> None:
-    click.echo(json.dumps(error, ensure_ascii=False) if as_json else f"speakerdb: {error['message']}", err=True)
+    tell(json_text(error, sys.stderr) if as_json else f"speakerdb: {error['message']}")
+
+
+def tell(line: str) -> None:
+    """A line on stderr, which is shut for moments while other threads decode."""
+    with stderr_open():
+        click.echo(line, err=True)
+
+
+def json_text(value: Any, stream: Any = None) -> str:
+    """A value on one line; in ASCII where the stream (stdout, where none is named) does not take every character."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"
+    return json.dumps(value, ensure_ascii=encoding.lower().replace("-", "") not in ("utf8", "utf8sig"))
 
 
 def _not_empty(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -162,10 +175,10 @@ def missing(argument: str, instead: str) -> click.UsageError:
 def show(result: Result | list[Any], as_json: bool, text: str) -> None:
     """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr."""
     for line in [] if as_json else getattr(result, "warnings", []):
-        click.echo(f"speakerdb: warning: {line}", err=True)
+        tell(f"speakerdb: warning: {line}")
     if as_json:
         value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
-        print_line(json.dumps(value, ensure_ascii=False))
+        print_line(json_text(value))
     elif text:
         print_line(text)
 
@@ -199,9 +212,12 @@ def print_line(line: str) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Progress | None]:
-    """A bar on stderr with rate and time left, on a terminal only, once the work takes more than a second."""
-    if not sys.stderr.isatty():
+def progress_bar(label: str, lines: bool = False) -> Iterator[Progress | None]:
+    """A bar on stderr with rate and time left, on a terminal only, once the work takes more than a second.
+
+    Args: lines: whether answers come meanwhile, which tell enough themselves where they go to a terminal, too.
+    """
+    if sys.stderr is None or not sys.stderr.isatty() or (lines and sys.stdout.isatty()):
         yield None
         return
     from rich.console import Console
@@ -209,7 +225,7 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(label, total=None, visible=False, count="")
         began = time.monotonic()
 

@@ -156,7 +156,7 @@ def identify(
     if manifest is not None:
         if file is not None or explain or plot:
             raise click.UsageError("a manifest names its files; give no other, nor --explain or --plot")
-        with progress_bar("identify") as progress:
+        with progress_bar("identify", lines=True) as progress:
             answered = gallery.identify_many(
                 manifest, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
             )
@@ -211,7 +211,7 @@ def verify(
     if trials is not None:
         if name is not None or explain or plot:
             raise click.UsageError("a list names its speakers and files; give no others, nor --explain or --plot")
-        with progress_bar("verify") as progress:
+        with progress_bar("verify", lines=True) as progress:
             claimed = gallery.verify_many(trials, threshold=threshold, fmr=fmr, margin=margin, progress=progress)
             return print_verifications(claimed, scores, as_json)
     if scores is not None:

@@ -14,7 +14,11 @@ from speakerdb.decision.threshold import Threshold
 from speakerdb.embedding import Vector, Vectors, cosine_to_distance, distance_to_cosine, distances
 
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 Side = Literal["near", "far", "inconclusive"]
+
+PAIRS_AT_ONCE = 1 << 16
+"""Whose vectors are in memory: a list may have millions of few recordings."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,17 @@ class Judge:
             side = _side(apart, threshold, line.margin)
             judgements.append(Judgement(apart, score, ratios[i], threshold, limit_ratios[i], side))
         return judgements
+
+    def scores_of_pairs(self, voices: Vectors, of_voice: Rows, others: Vectors, of_other: Rows) -> Floats:
+        """Of pairs, given by rows of both: float64 [pairs]. A voice is normalised once, in however many pairs it is."""
+        first, second = self.norms(voices), self.norms(others)
+        cosines = np.empty(len(of_voice))
+        for start in range(0, len(of_voice), PAIRS_AT_ONCE):
+            rows = slice(start, start + PAIRS_AT_ONCE)
+            left, right = voices[of_voice[rows]].astype(np.float64), others[of_other[rows]].astype(np.float64)
+            cosines[rows] = np.einsum("nd,nd->n", left, right)
+        by_first = Norms(first.mean[of_voice], first.spread[of_voice])
+        return normalised(cosines, by_first, Norms(second.mean[of_other], second.spread[of_other]))
 
     def beside(self, voices: Vectors, others: Vectors, basis: Basis) -> tuple[list[float], list[float]]:
         """Pairs of voices, row by row, without a line: distances and LLRs.

@@ -86,6 +86,8 @@ def add_encoder(
         raw["origin"] = {"file": printable(model.name, 200), "metadata": form.metadata}
     if threshold:
         _require_threshold(*threshold)
+        if raw.get("calibration"):
+            raise InputError("a calibrated encoder decides by rates; a threshold of its own would never be looked at")
         raw["threshold"] = {"distance": threshold[0], "origin": threshold[1]}
     return _write(name, tried(raw, content, model), cohort)
 

@@ -59,7 +59,7 @@ class Archives(OpenGallery):
                 first = not records.anybody(connection)
                 done = importing.take_in(connection, opened, policy)
                 calibrated = calibration is not None and first
-                if calibrated:
+                if calibration is not None and first:
                     decisions.keep_calibration(connection, calibration)
         return Imported(
             done.speakers, done.recordings, done.merged, done.renamed, done.skipped, done.already, calibrated

@@ -26,6 +26,9 @@ from speakerdb.store.recordings import Recordings
 MOST_RECORDINGS, MOST_PEOPLE = 3000, 3000
 """Drawn from larger galleries: nine million comparisons say enough."""
 
+MOST_TRIALS = 1e15
+"""More are as far away."""
+
 LEAST_STRANGERS = round(settings.LEAST_ERRORS / RATES[1])
 """Trials of two speakers that a tail is measured by, at least."""
 
@@ -116,21 +119,22 @@ def enough(said: Trials) -> bool:
     return min(targets, len(said.target) - targets) >= settings.LEAST_ERRORS
 
 
-def fitted(base: Calibration | None, conditions: Sequence[Trials], fmr: float, origin: str) -> Calibration:
+def fitted(base: Calibration | None, own: Trials, said: Trials | None, fmr: float, origin: str) -> Calibration:
     """The gallery's calibration.
 
-    Args: base: the encoder's; conditions: trials, each of them counting the same; fmr: the rate that it shall serve.
+    Args: base: the encoder's; said: what users said of answers, which moves that and makes none; fmr: the rate that it
+        shall serve.
     Raises: TooFewTrials by the rule of 30; StateError where a higher score does not make one speaker likelier.
     """
-    targets = min(int(trials.target.sum()) for trials in conditions)
-    strangers = int(np.mean([np.sum(~trials.target) for trials in conditions]))
+    targets = int(own.target.sum())
+    strangers = len(own.target) - targets
     if targets < settings.LEAST_ERRORS:
         raise TooFewTrials("one speaker", targets, settings.LEAST_ERRORS)
-    needed = max(round(settings.LEAST_ERRORS / fmr), LEAST_STRANGERS)
+    needed = max(math.ceil(min(settings.LEAST_ERRORS / fmr, MOST_TRIALS)), LEAST_STRANGERS)
     if strangers < needed:
         raise TooFewTrials("two speakers", strangers, needed, fmr, _rarest(strangers))
     try:
-        return fit(conditions, origin) if base is None else refit(base, conditions, origin)
+        return fit([own], origin) if base is None else refit(base, own, said, origin)
     except ValueError as error:
         raise StateError(f"these trials calibrate nothing: {error}; are the names in the gallery right?") from error
 

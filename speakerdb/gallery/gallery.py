@@ -105,10 +105,12 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
         for claim in listed_claims(usable_path(claims)):
             by_path.setdefault(claim.path, []).append(claim)
         Asked(threshold, fmr, margin=margin)  # refused before anything is heard
-        encoder = self.encoder
-        for path, found in zip(by_path, answers(encoder, list(by_path), lambda _, heard: heard, progress), strict=True):
-            for claim in by_path[path]:
-                yield claim, self._claimed(claim, found, threshold, fmr, margin)
+        heard = answers(self.encoder, list(by_path), lambda _, utterance: utterance, progress)
+        return (
+            (claim, self._claimed(claim, found, threshold, fmr, margin))
+            for path, found in zip(by_path, heard, strict=True)
+            for claim in by_path[path]
+        )
 
     def _claimed(
         self,

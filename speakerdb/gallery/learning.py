@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speakerdb import settings
-from speakerdb.calibration import Basis, normalised
+from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.errors import EmptyGallery, InputError, StateError
+from speakerdb.errors import EmptyGallery, InputError, StateError, printable
 from speakerdb.gallery.answers import Calibrated, FeedbackKept
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name, usable_path
@@ -89,15 +89,14 @@ class Learning(OpenGallery):
             source = f"{len(held.ids):,} recordings of {len(held.people):,} speakers of this gallery, each left out"
         else:
             file = usable_path(trials)
-            own, source = self._listed(judge, encoder, file, progress), f"the list {file.name}"
-        used = calibrating.enough(told)
-        conditions = [own.trials, told] if used else [own.trials]
+            own, source = self._listed(judge, encoder, file, progress), f"the list {printable(file.name, 200)}"
+        used = encoder.card.calibration is not None and calibrating.enough(told)
         answers = f" and {len(told.target):,} answers" if used else ""
         today = datetime.datetime.now(datetime.UTC).date()
         origin = (
             f"{source}{answers}: {own.targets:,} trials of one speaker, {own.nontargets:,} of two, {today.isoformat()}"
         )
-        found = calibrating.fitted(encoder.card.calibration, conditions, fmr, origin)
+        found = calibrating.fitted(encoder.card.calibration, own.trials, told if used else None, fmr, origin)
         if not dry_run:
             with self._existing().writing() as connection:
                 self._bound(connection, encoder)
@@ -116,9 +115,7 @@ class Learning(OpenGallery):
     def forget_calibration(self) -> bool:
         """Decide by the encoder's calibration again; False where the gallery had none of its own."""
         with self._existing().writing() as connection:
-            had = decisions.calibration(connection) is not None
-            decisions.keep_calibration(connection, None)
-        return had
+            return decisions.forget_calibration(connection)
 
     def _listed(self, judge: Judge, encoder: Encoder, file: Path, progress: Progress | None) -> OwnTrials:
         """The list's trials, each of its files heard once."""
@@ -131,21 +128,23 @@ class Learning(OpenGallery):
             rows = {name: require_speaker(connection, usable_name(name)) for name in {trial.model for trial in listed}}
             prints = voiceprints.of_speakers(connection, list(rows.values()))
             enrolled = records.enrolled_speech(connection, list(rows.values()))
-        files = list(dict.fromkeys(trial.clip for trial in listed))
-        heard = {}
+        files = {clip: row for row, clip in enumerate(dict.fromkeys(trial.clip for trial in listed))}
+        people = {name: row for row, name in enumerate(rows)}
+        heard = []
         for number, name in enumerate(files):
-            heard[name] = encoder.probe(str(file.parent / name))
+            heard.append(encoder.probe(str(file.parent / name)))
             if progress:
                 progress(number, len(files), 1.0, 1.0)
-        voices = np.stack([prints[rows[trial.model]] for trial in listed])
-        probes = np.stack([heard[trial.clip].vector for trial in listed])
-        cosines = np.einsum("nd,nd->n", voices.astype(np.float64), probes.astype(np.float64))
+        of_voice = np.array([people[trial.model] for trial in listed])
+        of_probe = np.array([files[trial.clip] for trial in listed])
+        has = [enrolled[row] for row in rows.values()]
         basis = Basis(
-            np.array([heard[trial.clip].quality.net_speech_s for trial in listed]),
-            np.array([enrolled[rows[trial.model]].net_speech_s for trial in listed]),
-            np.array([enrolled[rows[trial.model]].recordings for trial in listed]),
+            np.array([one.quality.net_speech_s for one in heard])[of_probe],
+            np.array([one.net_speech_s for one in has])[of_voice],
+            np.array([one.recordings for one in has])[of_voice],
         )
-        scores = normalised(cosines, judge.norms(voices), judge.norms(probes))
+        voices, probes = np.stack([prints[row] for row in rows.values()]), np.stack([one.vector for one in heard])
+        scores = judge.scores_of_pairs(voices, of_voice, probes, of_probe)
         found = Trials(scores, basis, np.array([trial.target for trial in listed]))
         named: Sequence[str] = [trial.model for trial in listed if trial.target]
         return OwnTrials(found, named, [trial.clip for trial in listed if trial.target])

@@ -53,14 +53,18 @@ def _parsed(content: str, crc32: int) -> Calibration:
         raise DamagedRow("the calibration is not what was written") from error
 
 
-def keep_calibration(connection: Connection, found: Calibration | None) -> None:
-    """Put it in the place of the one before; None takes it out."""
+def keep_calibration(connection: Connection, found: Calibration) -> None:
+    """Put it in the place of the one before. Raises: ValueError for one that could not be read again."""
+    content = json.dumps(found.to_json(), ensure_ascii=False)
+    Calibration.parse(json.loads(content))
     connection.execute(delete(CALIBRATION))
-    if found is not None:
-        content = json.dumps(found.to_json(), ensure_ascii=False)
-        crc32 = zlib.crc32(content.encode())
-        values = {"id": 1, "content": content, "content_crc32": crc32, "created": now()}
-        connection.execute(insert(CALIBRATION).values(values))
+    values = {"id": 1, "content": content, "content_crc32": zlib.crc32(content.encode()), "created": now()}
+    connection.execute(insert(CALIBRATION), values)
+
+
+def forget_calibration(connection: Connection) -> bool:
+    """Take the gallery's own out, be it damaged; False where it had none."""
+    return connection.execute(delete(CALIBRATION)).rowcount > 0
 
 
 def keep_feedback(connection: Connection, decision: str, said: list[Said]) -> None:

@@ -1,0 +1,93 @@
+"""What goes to stdout, stderr and score files: all of it, whatever the names, the terminal and the encoding."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from twelve_people import posix
+
+from speakerdb import Gallery
+
+NAME = "José 😀"
+
+
+@pytest.fixture
+def jose(gallery_folder: Path, examples: Path) -> Path:
+    with Gallery.open(gallery_folder) as gallery:
+        gallery.enroll(NAME, examples / "ana_1.wav")
+    return gallery_folder
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1251", "ascii", "utf-8"])
+def test_json_is_json_in_every_encoding(jose: Path, monkeypatch: pytest.MonkeyPatch, run, encoding: str) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done = run("speakers", "--json", text=False, encoding=None)
+    assert [one["speaker"] for one in json.loads(done.stdout.decode(encoding))] == [NAME]
+    failed = run("rename", "nobody 😀", "b", "--json", text=False, encoding=None)
+    assert "nobody" in json.loads(failed.stderr.decode(encoding))["message"]
+
+
+@posix
+def test_without_a_stderr_there_is_an_answer_all_the_same(enrolled: Path, examples: Path, gallery_folder: Path) -> None:
+    command = [sys.executable, "-m", "speakerdb.cli.main", "verify", "ana", str(examples / "ana_4.wav")]
+    line = " ".join(f"'{word}'" for word in command)
+    environment = os.environ | {"SPEAKERDB_GALLERY": str(gallery_folder)}
+    done = subprocess.run(
+        ["sh", "-c", f"{line} 2>&-"], stdout=subprocess.PIPE, text=True, env=environment, timeout=120, check=False
+    )
+    assert done.returncode == 0 and "accepted" in done.stdout
+
+
+def test_every_refusal_is_told_while_others_are_decoded(enrolled: Path, examples: Path, tmp_path: Path, run) -> None:
+    import soundfile
+
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    samples, rate = soundfile.read(examples / "ana_4.wav")
+    for number in range(12):  # libmpg123 writes to stderr by itself, which is shut for it
+        soundfile.write(calls / f"{number:02d}.mp3", samples, rate, format="MP3")
+        (calls / f"{number:02d} broken.wav").write_bytes(b"no sound")
+    done = run("identify", "--manifest", calls)
+    assert (done.returncode, len(done.stdout.splitlines())) == (3, 12)
+    assert sum("not audio that can be read" in line for line in done.stderr.splitlines()) == 12
+
+
+@posix
+def test_a_name_of_undecodable_bytes_stands_in_a_score_file_as_percent_and_digits(
+    enrolled: Path, examples: Path, tmp_path: Path, run
+) -> None:
+    (tmp_path / "calls").mkdir()
+    shutil.copy(examples / "ana_4.wav", os.fsencode(tmp_path / "calls") + b"/caf\xe9.wav")
+    done = run("identify", "--manifest", tmp_path / "calls", "--scores", tmp_path / "scores")
+    assert done.returncode == 0
+    assert {line.split()[1].rsplit("/", 1)[1] for line in (tmp_path / "scores").read_text().splitlines()} == {
+        "caf%E9.wav"
+    }
+
+
+@pytest.mark.parametrize("wrong", [["missing.txt"], ["claims.txt", "--fmr", "2"]])
+def test_a_score_file_is_not_emptied_for_a_list_that_cannot_be_answered(
+    enrolled: Path, examples: Path, tmp_path: Path, run, wrong: list[str]
+) -> None:
+    (tmp_path / "scores").write_text("last month's")
+    (tmp_path / "claims.txt").write_text(f"ana\t{examples / 'ana_4.wav'}\n")
+    done = run("verify", "--trials", tmp_path / wrong[0], *wrong[1:], "--scores", tmp_path / "scores")
+    assert done.returncode == 3
+    assert (tmp_path / "scores").read_text() == "last month's"
+
+
+@posix
+def test_a_picture_may_be_of_any_name(enrolled: Path, examples: Path, tmp_path: Path, run) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra plot)")
+    for name in (b"a$\\foo$.wav", b"caf\xe9.wav"):
+        clip = os.fsencode(tmp_path) + b"/" + name
+        shutil.copy(examples / "ana_4.wav", clip)
+        done = run("verify", "ana", clip, "--plot", tmp_path / "picture.png")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / "picture.png").stat().st_size > 10_000
