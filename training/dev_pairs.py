@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from speakerdb.trials import Pair, write_pairs
+from speakerdb.trials import Pair, read_pairs, write_pairs
+from training.checkpoints import newest
 
 TARGETS, NONTARGETS = 1_000, 4_000
 PER_SPEAKER = 10
@@ -22,17 +23,25 @@ PER_SPEAKER = 10
 def gather_pairs(trials: Path, work: Path, dev: dict[str, list[dict[str, str]]], seed: int) -> Path:
     """The folder with `NAME-pairs.txt` of each dev corpus: copied from `trials`, or drawn where there is none.
 
+    A training that has begun is judged by the lists that it began with.
     Args: dev: the clips' rows (path, speaker) by corpus.
-    Raises: ValueError for a corpus without a list that has no two speakers, or none with two clips.
+    Raises: ValueError for a corpus without a list that has no two speakers, or none with two clips; for a list that
+        names a clip whose features there are not.
     """
     folder = work / "trials"
     folder.mkdir(parents=True, exist_ok=True)
+    begun = newest(work, "checkpoint") is not None
     for name, rows in dev.items():
         given, taken = trials / f"{name}-pairs.txt", folder / f"{name}-pairs.txt"
+        if begun and taken.exists():
+            continue
         if given.exists():
             shutil.copyfile(given, taken)
         else:
             write_pairs(taken, draw_pairs(name, rows, seed))
+        missing = {clip for pair in read_pairs(taken) for clip in (pair.first, pair.second)} - {r["path"] for r in rows}
+        if missing:
+            raise ValueError(f"{given}: no clip {min(missing)} in {name}, or it cannot be read ({len(missing)} such)")
     return folder
 
 

@@ -26,6 +26,7 @@ from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
 from training.front_ends import FrontEnd, KaldiBank, SeedBank
 from training.levelling import level
+from training.loop import changed_since
 from training.material import features
 from training.networks import build
 from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
@@ -35,6 +36,9 @@ from training.simplify import simplified
 from training.spectra import ConvolvedSpectrum, HalvedSpectrum
 
 OUTPUT = "embedding"
+OF_THE_BUNDLE = ("name", "bundle", "limits", "licences", "levelled")
+"""Parts of a recipe that its training does not depend on."""
+
 AGREEMENT = 1e-5
 CHECKED_S = (0.375, 1.0, 1.895, 5.0)
 """Clips on which the graph is checked against Keras; whole numbers of frames and others."""
@@ -151,9 +155,13 @@ def export_bundle(
     Args:
         work: the training's folder; shards and features lie beside it.
         int8: write a bundle with int8 weights beside, `out` with `-int8` at its end, both figures in its card.
-    Raises: ValueError where ONNX and Keras disagree; FileNotFoundError without weights.
+    Raises: ValueError where ONNX and Keras disagree, or the recipe is not what was trained by; FileNotFoundError
+        without weights.
     """
     weights, state = best_weights(work)
+    changed = [part for part in changed_since(state, recipe.to_json()) if part.split(".")[0] not in OF_THE_BUNDLE]
+    if changed:
+        raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); export it by its recipe")
     network = build(recipe.network)
     network.load_weights(weights)
     if recipe.levelled:

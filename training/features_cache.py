@@ -104,13 +104,16 @@ class JoinedFeatures:
 Features = CachedFeatures | JoinedFeatures
 
 
-def load_features(folder: Path, name: str, front_end: FrontEnd) -> CachedFeatures | None:
-    """A cache written before; None where there is none that is whole and of this front end."""
+def load_features(folder: Path, name: str, front_end: FrontEnd, of_set: str) -> CachedFeatures | None:
+    """A cache written before; None where there is none that is whole, of this front end and of this set.
+
+    Args: of_set: the hash of the set's index (`records.set_hash`): a set that was prepared anew has other people.
+    """
     table, array = folder / f"{name}.json", folder / f"{name}.f16"
     if not table.exists() or not array.exists():
         return None
     stored = json.loads(table.read_text(encoding="utf8"))
-    if stored.get("front_end") != _parameters(front_end):
+    if stored.get("front_end") != _parameters(front_end) or stored.get("of_set") != of_set:
         return None
     shape = (stored["starts"][-1], front_end.bins)
     if array.stat().st_size != np.dtype(np.float16).itemsize * shape[0] * shape[1]:
@@ -120,12 +123,18 @@ def load_features(folder: Path, name: str, front_end: FrontEnd) -> CachedFeature
 
 
 def build_features(
-    clips: Iterable[Clip], folder: Path, name: str, front_end: FrontEnd, console: Console, total: int | None = None
+    clips: Iterable[Clip],
+    folder: Path,
+    name: str,
+    front_end: FrontEnd,
+    of_set: str,
+    console: Console,
+    total: int | None = None,
 ) -> CachedFeatures:
     """Decode every clip, on all cores, and write its features.
 
     A clip shorter than a frame, or one that cannot be read, is left out and counted on the console.
-    Args: total: how many clips there are, for the time left.
+    Args: of_set: as `load_features`; total: how many clips there are, for the time left.
     Raises: ValueError where more than 1 % cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,10 +168,16 @@ def build_features(
         raise ValueError(f"{name}: no clip that is long enough")
     partial.replace(folder / f"{name}.f16")
     table = folder / f"{name}.json.partial"
-    stored = {"front_end": _parameters(front_end), "bins": front_end.bins, "starts": starts, "clips": rows}
+    stored = {
+        "front_end": _parameters(front_end),
+        "of_set": of_set,
+        "bins": front_end.bins,
+        "starts": starts,
+        "clips": rows,
+    }
     table.write_text(json.dumps(stored), encoding="utf8")
     table.replace(folder / f"{name}.json")
-    cached = load_features(folder, name, front_end)
+    cached = load_features(folder, name, front_end, of_set)
     assert cached is not None  # written one line above
     return cached
 

@@ -104,12 +104,17 @@ def _restore(
         begin(student)
         return checkpoints.State(0, 0, {}, 0, recipe.optimization.seed, settings)
     state = checkpoints.read_state(folder)
-    changed = _differences(_bound(state.settings), _bound(settings))
+    changed = changed_since(state, settings)
     if changed:
         raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); take another folder")
     student.optimizer.build(student.trainable_variables)
     student.load_weights(folder / checkpoints.WEIGHTS)
     return replace(state, settings=settings)
+
+
+def changed_since(state: checkpoints.State, settings: dict[str, object]) -> list[str]:
+    """Parts of a recipe that are not what was trained by, but for those that may change."""
+    return _differences(_bound(state.settings), _bound(settings))
 
 
 def _after(state: checkpoints.State, step: int, rates: dict[str, float]) -> checkpoints.State:

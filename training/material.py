@@ -16,11 +16,11 @@ from training.batches import CropSampler
 from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
 from training.networks.narrow_campplus import NarrowCampplus
 from training.recipe import Recipe
-from training.records import complete, read_index
+from training.records import complete, read_index, set_hash
 from training.speaker_means import draw_to_means
 from training.teachers import load_targets
 from training.transplant.frames import teacher_frames
-from training.virtual_speakers import clip_count, clips_of
+from training.virtual_speakers import clip_count, clips_of, recorded_set
 
 MEASURED_BATCHES = 20
 
@@ -89,11 +89,12 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
 def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedFeatures:
     """The features of one set, recorded or virtual, from the cache or computed now."""
     front_end, folder, shards = recipe.front_end, work / "features" / recipe.front_end.name, work / "shards"
-    cached = load_features(folder, name, front_end)
+    of_set = set_hash(shards, recorded_set(name))
+    cached = load_features(folder, name, front_end, of_set)
     if cached is None:
         console.print(f"{name}: computing {front_end.name} features", highlight=False, soft_wrap=True)
         clips = clips_of(shards, name, front_end.rate_hz)
-        cached = build_features(clips, folder, name, front_end, console, clip_count(shards, name))
+        cached = build_features(clips, folder, name, front_end, of_set, console, clip_count(shards, name))
     return cached
 
 

@@ -143,19 +143,19 @@ class Recipe:
 
 
 def _parse(name: str, values: dict[str, Any]) -> Recipe:
-    corpora, network = values.pop("corpora"), values.pop("network")
+    corpora, network, front_end = values.pop("corpora"), values.pop("network"), values.pop("front_end")
     bundle = values.pop("bundle")
     size, _ = NETWORKS[network.pop("kind")]
     recipe = Recipe(
         name=name,
         limits=bundle.pop("limits"),
         bundle=bundle,
-        train=corpora["train"],
-        dev=corpora["dev"],
-        noise=corpora.get("noise"),
-        licences=corpora.get("licences", {}),
-        levelled=corpora.get("levelled", []),
-        front_end=FRONT_ENDS[values.pop("front_end")["kind"]],
+        train=corpora.pop("train"),
+        dev=corpora.pop("dev"),
+        noise=corpora.pop("noise", None),
+        licences=corpora.pop("licences", {}),
+        levelled=corpora.pop("levelled", []),
+        front_end=FRONT_ENDS[front_end.pop("kind")],
         teachers=_part(Teachers, values.pop("teachers", {})),
         network=_part(size, network),
         losses=_part(Losses, values.pop("losses")),
@@ -169,6 +169,12 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
     )
     if values:
         raise ValueError(f"unknown part {', '.join(values)}")
+    if corpora or front_end:
+        raise ValueError(f"unknown in corpora or front_end: {', '.join([*corpora, *front_end])}")
+    if recipe.noise and recipe.front_end.name != "kaldi-16k":
+        raise ValueError("noise is added to Kaldi's filter bank alone: recordings and masks are of its bins")
+    if recipe.augmentation != Augmentation() and not recipe.noise:
+        raise ValueError("augmentation wants the corpora's noise")
     if recipe.losses.of_teachers != bool(recipe.teachers.files):
         raise ValueError("the losses cosine and relational want teachers, and teachers want them")
     if recipe.virtual.speeds and recipe.teachers.files and not recipe.teachers.graphs:

@@ -154,9 +154,16 @@ def complete(folder: Path, name: str, fingerprint: str | None = None) -> bool:
     return all((folder / file).exists() for file in files) and fingerprint in (None, found[0])
 
 
+def set_hash(folder: Path, name: str) -> str:
+    """Of a complete set's index, which holds the hashes of all else."""
+    return _sha256(folder / f"{name}.json")
+
+
 def read_index(folder: Path, name: str) -> list[Row]:
     """The rows of a complete set, in the order of its clips. Raises ValueError naming a file that is wrong."""
     table = folder / f"{name}.tsv"
+    if _sha256(table) != _read_index_file(folder / f"{name}.json")[2]:
+        raise ValueError(f"{table}: damaged or cut; delete it and prepare {name} again")
     rows = []
     with table.open(encoding="utf8", newline="") as lines:
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -198,13 +205,13 @@ def whole_records(path: Path) -> Iterator[bytes]:
         raise ValueError(f"{path}: damaged or cut ({str(error).splitlines()[0]})") from error
 
 
-def _read_index_file(index: Path) -> tuple[str, list[Shard]]:
-    """The fingerprint and the shards."""
+def _read_index_file(index: Path) -> tuple[str, list[Shard], str]:
+    """The fingerprint, the shards, and the table's hash."""
     try:
         found = json.loads(index.read_text(encoding="utf8"))
         if found["form"] != FORM:
             raise ValueError(f"form {found['form']}")
-        return found["fingerprint"], [Shard(**shard) for shard in found["shards"]]
+        return found["fingerprint"], [Shard(**shard) for shard in found["shards"]], found["table_sha256"]
     except FileNotFoundError:
         raise ValueError(f"{index}: no such set; python -m training prepare makes it") from None
     except (ValueError, KeyError, TypeError) as error:

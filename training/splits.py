@@ -23,14 +23,16 @@ def parse_shares(text: str) -> tuple[int, int, int]:
 def split_by_speaker(rows: Iterable[Row], shares: tuple[int, int, int]) -> list[Row]:
     """Every clip in the split that its speaker's name falls into, whatever its tables say.
 
-    The name alone decides (SHA-256), so a speaker falls into the same split in every corpus and every run.
+    The name alone decides (SHA-256), without the corpus's before it, so a speaker falls into the same split in every
+    corpus and every run.
     """
     train, dev, _ = shares
     splits = {}
     result = []
     for row in rows:
         if row.speaker not in splits:
-            at = int.from_bytes(hashlib.sha256(row.speaker.encode()).digest()[:8]) % 100
+            name = row.speaker.removeprefix(f"{row.corpus}/")
+            at = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % 100
             splits[row.speaker] = SPLITS[0 if at < train else 1 if at < train + dev else 2]
         result.append(replace(row, split=splits[row.speaker]))
     return result

@@ -103,6 +103,7 @@ def test_the_curves_are_drawn_once_there_is_something_to_see(tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+GIVEN = "1 s0/0.wav s0/40.wav\n0 s0/0.wav s1/1.wav\n"
 ROWS = [{"speaker": f"s{i % 40}", "path": f"s{i % 40}/{i}.wav"} for i in range(200)]
 
 
@@ -120,10 +121,24 @@ def test_drawn_pairs_are_what_they_say_and_the_same_for_the_same_seed():
 
 
 def test_a_given_list_of_pairs_is_taken_and_a_missing_one_drawn(tmp_path):
-    (tmp_path / "given-pairs.txt").write_text("1 a b\n0 a c\n")
+    (tmp_path / "given-pairs.txt").write_text(GIVEN)
     folder = gather_pairs(tmp_path, tmp_path / "work", {"given": ROWS, "own": ROWS}, seed=1)
-    assert (folder / "given-pairs.txt").read_text() == "1 a b\n0 a c\n"
+    assert (folder / "given-pairs.txt").read_text() == GIVEN
     assert read_pairs(folder / "own-pairs.txt") == draw_pairs("own", ROWS, 1)
+
+
+def test_a_training_that_has_begun_keeps_the_list_that_it_began_with(tmp_path):
+    (tmp_path / "given-pairs.txt").write_text(GIVEN)
+    gather_pairs(tmp_path, tmp_path / "work", {"given": ROWS}, seed=1)
+    (tmp_path / "work" / "checkpoint-00000001").mkdir()
+    folder = gather_pairs(tmp_path / "elsewhere", tmp_path / "work", {"given": ROWS}, seed=1)
+    assert (folder / "given-pairs.txt").read_text() == GIVEN
+
+
+def test_a_list_that_names_a_clip_that_cannot_be_heard_is_told_before_the_training(tmp_path):
+    (tmp_path / "given-pairs.txt").write_text(GIVEN + "0 s0/0.wav s0/none.wav\n")
+    with pytest.raises(ValueError, match=r"no clip s0/none\.wav in given"):
+        gather_pairs(tmp_path, tmp_path / "work", {"given": ROWS}, seed=1)
 
 
 @pytest.mark.parametrize("rows", [ROWS[:1], [], ROWS[:40], [{**row, "speaker": "one"} for row in ROWS]])

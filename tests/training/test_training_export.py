@@ -176,6 +176,14 @@ def test_a_training_becomes_a_bundle_with_its_figures_and_its_data(tiny, trained
 
 
 @pytest.mark.slow
+def test_a_recipe_that_is_not_what_was_trained_by_is_not_exported(tiny, trained, tmp_path, quiet):
+    other = replace(RECIPE, network=replace(RECIPE.network, floor_below_peak_db=50.0), limits=["another"])
+    with pytest.raises(ValueError, match=r"other settings \(network\.floor_below_peak_db\)"):
+        export_bundle(other, trained, tiny.corpora, tiny.trials, tmp_path / "bundle", quiet)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.slow
 def test_a_graph_that_disagrees_with_keras_leaves_the_bundle_that_was_there(
     tiny, trained, tmp_path, quiet, monkeypatch
 ):

@@ -28,7 +28,7 @@ def archive(tmp_path):
 
 
 def build(archive, folder, quiet, front_end=KALDI):
-    return build_features(read_clips(archive), folder, archive.stem, front_end, quiet)
+    return build_features(read_clips(archive), folder, archive.stem, front_end, "set", quiet)
 
 
 def test_cached_features_are_the_log_mel_frames_in_half_precision(tmp_path, archive, quiet):
@@ -46,7 +46,7 @@ def test_cached_features_are_the_log_mel_frames_in_half_precision(tmp_path, arch
 
 def test_a_cache_is_read_as_it_was_written(tmp_path, archive, quiet):
     written = build(archive, tmp_path / "features", quiet)
-    found = load_features(tmp_path / "features", "tiny-train", KALDI)
+    found = load_features(tmp_path / "features", "tiny-train", KALDI, "set")
     assert found is not None
     assert np.array_equal(found.frames, written.frames)
     assert found.starts.tolist() == written.starts.tolist()
@@ -65,8 +65,14 @@ def test_clips_keep_their_order_however_many_cores_decode_them(archive):
 
 def test_a_cache_of_another_front_end_is_none(tmp_path, archive, quiet):
     build(archive, tmp_path, quiet)
-    assert load_features(tmp_path, "tiny-train", FRONT_ENDS["seed-16k"]) is None
-    assert load_features(tmp_path, "tiny-train", dataclasses.replace(KALDI, low_hz=60.0)) is None
+    assert load_features(tmp_path, "tiny-train", FRONT_ENDS["seed-16k"], "set") is None
+    assert load_features(tmp_path, "tiny-train", dataclasses.replace(KALDI, low_hz=60.0), "set") is None
+
+
+def test_a_cache_of_a_set_that_was_prepared_anew_is_none(tmp_path, archive, quiet):
+    build(archive, tmp_path, quiet)
+    assert load_features(tmp_path, "tiny-train", KALDI, "set") is not None
+    assert load_features(tmp_path, "tiny-train", KALDI, "another split of it") is None
 
 
 def test_what_a_stopped_build_leaves_is_no_cache(tmp_path, archive, quiet):
@@ -74,10 +80,10 @@ def test_what_a_stopped_build_leaves_is_no_cache(tmp_path, archive, quiet):
         yield next(read_clips(archive))
         raise KeyboardInterrupt
 
-    assert load_features(tmp_path, "tiny-train", KALDI) is None
+    assert load_features(tmp_path, "tiny-train", KALDI, "set") is None
     with pytest.raises(KeyboardInterrupt):
-        build_features(stopped(), tmp_path, "tiny-train", KALDI, quiet)
-    assert load_features(tmp_path, "tiny-train", KALDI) is None
+        build_features(stopped(), tmp_path, "tiny-train", KALDI, "set", quiet)
+    assert load_features(tmp_path, "tiny-train", KALDI, "set") is None
     assert len(build(archive, tmp_path, quiet).clips) == 2
 
 
@@ -87,9 +93,9 @@ def test_a_cache_whose_frames_were_cut_is_no_cache(tmp_path, archive, quiet):
     whole = array.read_bytes()
     for size in (0, 160, len(whole) - 160, len(whole) - 1):
         array.write_bytes(whole[:size])
-        assert load_features(tmp_path, "tiny-train", KALDI) is None
+        assert load_features(tmp_path, "tiny-train", KALDI, "set") is None
     array.write_bytes(whole)
-    assert load_features(tmp_path, "tiny-train", KALDI) is not None
+    assert load_features(tmp_path, "tiny-train", KALDI, "set") is not None
 
 
 def clips_with_damage(archive, sound: int, damaged: int):
@@ -101,14 +107,14 @@ def clips_with_damage(archive, sound: int, damaged: int):
 
 def test_a_few_clips_that_cannot_be_read_are_left_out_and_counted(tmp_path, archive, quiet):
     clips = clips_with_damage(archive, 120, 1)
-    cached = build_features(clips, tmp_path, "x", KALDI, quiet)
+    cached = build_features(clips, tmp_path, "x", KALDI, "set", quiet)
     assert [row["path"] for row in cached.clips] == [f"{i}.wav" for i in range(1, 121)]
     assert "x: 1 of 121 clips cannot be read; the first: 0.wav" in quiet.file.getvalue()
 
 
 def test_many_clips_that_cannot_be_read_are_an_error_that_names_one(tmp_path, archive, quiet):
     with pytest.raises(ValueError, match=r"x: 2 of 12 clips cannot be read; the first: 0\.wav"):
-        build_features(clips_with_damage(archive, 10, 2), tmp_path, "x", KALDI, quiet)
+        build_features(clips_with_damage(archive, 10, 2), tmp_path, "x", KALDI, "set", quiet)
     assert not (tmp_path / "x.json").exists()
 
 
@@ -118,13 +124,13 @@ def test_a_damaged_shard_stops_the_build_and_is_not_taken_for_the_end(tmp_path, 
         raise ValueError("shard 7: damaged or cut")
 
     with pytest.raises(ValueError, match="shard 7"):
-        build_features(damaged(), tmp_path, "x", KALDI, quiet)
-    assert load_features(tmp_path, "x", KALDI) is None
+        build_features(damaged(), tmp_path, "x", KALDI, "set", quiet)
+    assert load_features(tmp_path, "x", KALDI, "set") is None
 
 
 def test_a_set_without_a_clip_is_an_error(tmp_path, quiet):
     with pytest.raises(ValueError, match="no clip that is long enough"):
-        build_features(iter(()), tmp_path, "x", KALDI, quiet)
+        build_features(iter(()), tmp_path, "x", KALDI, "set", quiet)
 
 
 def test_joined_caches_hold_the_clips_one_after_the_other(tmp_path, archive, quiet):

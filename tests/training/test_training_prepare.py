@@ -31,6 +31,15 @@ def test_a_speaker_falls_into_one_split_the_same_in_every_corpus(speakers):
     assert [found.split for found in rows] == [alone[speaker] for speaker in speakers]
 
 
+def test_a_person_of_two_corpora_falls_into_one_split():
+    names = [f"id{number:05d}" for number in range(300)]
+    one, two = (
+        [Row(f"{name}/1.wav", f"{corpus}/{name}", corpus, "", "", "") for name in names] for corpus in ("voxA", "voxB")
+    )
+    found = [[row.split for row in split_by_speaker(rows, (60, 20, 20))] for rows in (one, two)]
+    assert found[0] == found[1]
+
+
 def test_shares_are_kept_for_many_speakers():
     splits = [found.split for found in split_by_speaker([row(f"s{i}") for i in range(5_000)], (80, 15, 5))]
     assert [round(splits.count(split) / 50) for split in ("train", "dev", "test")] == pytest.approx([80, 15, 5], abs=2)

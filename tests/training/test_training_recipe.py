@@ -41,6 +41,10 @@ def test_every_shipped_recipe_holds_what_its_file_says(path):
         ("steps = 6000", "steps = ", "first.toml"),
         ("[corpora]", '[corpora]\nlevelled = ["common_voice-train", "x"]', "levelled are two of the train sets"),
         ("[corpora]", '[corpora]\nlevelled = ["common_voice-train"]', "levelled are two of the train sets"),
+        ("[corpora]", '[corpora]\nnoises = "noise"', "unknown in corpora or front_end: noises"),
+        ('kind = "kaldi-16k"', 'kind = "kaldi-16k"\nbins = 60', "unknown in corpora or front_end: bins"),
+        ('kind = "kaldi-16k"', 'kind = "seed-48k"', "Kaldi's filter bank alone"),
+        ('noise = "noise"', "", "wants the corpora's noise"),
         ("crops = 72", "crops = 72\nclips_per_speaker = 5", "72 crops are not whole speakers of 5 clips"),
     ],
 )

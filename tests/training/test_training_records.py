@@ -158,6 +158,14 @@ def test_a_shard_cut_or_changed_anywhere_is_an_error_that_names_it(written):
                 list(read_shards(written, "x-train"))
 
 
+def test_a_table_cut_at_the_end_of_a_line_is_an_error_that_names_it(written):
+    table = written / "x-train.tsv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"x-train\.tsv: damaged or cut"):
+        read_index(written, "x-train")
+
+
 @pytest.mark.parametrize("file", ["x-train.json", "x-train.tsv", "x-train-00000.tfrecords.gzip"])
 def test_a_set_of_which_a_file_is_gone_is_not_complete(written, file):
     assert complete(written, "x-train")

@@ -15,7 +15,7 @@ from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from training.speech.learn import features_of
 from training.speech.mixtures import FRAMES, Mixtures, coloured, hum, tones
 from training.speech.network import build, write_onnx
-from training.speech.teacher import SILERO, Silero, labelled
+from training.speech.teacher import SILERO, Noise, Silero, labelled, source_of
 
 
 def clip(seconds: float = 3.0, hz: float = 300.0) -> tuple[np.ndarray, np.ndarray]:
@@ -83,3 +83,11 @@ def test_labels_are_kept_and_read_again(tmp_path: Path, quiet) -> None:
     for (samples, speech), (kept, kept_speech) in zip(first, again, strict=True):
         assert len(samples) == len(speech) * FRAME_SAMPLES
         assert np.array_equal(samples, kept) and np.array_equal(speech, kept_speech)
+
+
+def test_what_is_cut_from_one_recording_of_noise_is_held_out_together_or_not_at_all() -> None:
+    paths = [f"noise/rain/{fold}-{source}-{take}.ogg" for fold in (1, 2) for source in (17, 23, 99) for take in "AB"]
+    assert {source_of(path) for path in paths} == {"17", "23", "99"}
+    assert source_of("kitchen/fan.wav") == "kitchen/fan.wav"
+    noises = [Noise(str(number), np.zeros(1, np.float32)) for number in range(1000)]
+    assert 150 < sum(noise.held_out for noise in noises) < 250

@@ -86,10 +86,12 @@ def conditions(
 ) -> list[Condition]:
     """Trials of one set: sentences with every length of probe, words as they are."""
     enrolled = heard(archive, bundle, WHOLE, work, console)
+    most = int(np.unique(enrolled.speakers, return_counts=True)[1].max())
     found: list[Condition] = []
     for kind in (WHOLE,) if is_words(enrolled) else SENTENCE_PROBES:
         probes = heard(archive, bundle, kind, work, console)
-        drawn = [condition(archive.stem, enrolled, probes, count, kind, cohort, seed) for count in ENROLLED]
+        counts = [count for count in ENROLLED if count <= most]
+        drawn = [condition(archive.stem, enrolled, probes, count, kind, cohort, seed) for count in counts]
         found += [one for one in drawn if one.trials.target.any()]  # with eight clips enrolled, two may not be left
     return found
 
@@ -127,8 +129,9 @@ def is_words(whole: Heard) -> bool:
 def choose_cohort(
     voices: dict[str, Vectors], speakers: int = COHORT_SPEAKERS, seed: int = 0
 ) -> tuple[Cohort, dict[str, Vectors]]:
-    """So many of the sets' voiceprints, drawn from all of them; and those that were not drawn, by set."""
-    drawn = np.random.default_rng(seed).permutation(sum(map(len, voices.values())))[:speakers]
+    """So many of the sets' voiceprints, half of all at most, drawn from all of them; and those not drawn, by set."""
+    known = sum(map(len, voices.values()))
+    drawn = np.random.default_rng(seed).permutation(known)[: min(speakers, known // 2)]
     chosen, others, start = [], {}, 0
     for name, prints in voices.items():
         own = np.isin(np.arange(start, start + len(prints)), drawn)

@@ -65,7 +65,8 @@ def heard(archive: Path, bundle: Bundle, kind: str, folder: Path, console: Conso
     if not file.exists():
         rows = corpus.rows()
         clips: Iterator[Clip] = watched(corpus.clips(rows), len(rows), f"{archive.stem}, {kind}", console)
-        found = _joined(clips) if kind == JOINED else _cut(clips, kind)
+        rate_hz = bundle.card.rate_hz
+        found = _joined(clips, rate_hz) if kind == JOINED else _cut(clips, kind, rate_hz)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = file.with_suffix(".part.npz")
         np.savez(part, **vars(_hear_all(found, Runtime(bundle, threads=1))))
@@ -77,16 +78,16 @@ def heard(archive: Path, bundle: Bundle, kind: str, folder: Path, console: Conso
 Piece = tuple[str, Clip, Samples]
 
 
-def _cut(clips: Iterator[Clip], kind: str) -> Iterator[Piece]:
+def _cut(clips: Iterator[Clip], kind: str, rate_hz: int) -> Iterator[Piece]:
     for clip in clips:
-        samples = read(clip.audio, 16_000).samples
-        yield clip.path, clip, samples if kind == WHOLE else middle(samples, round(float(kind) * 16_000))
+        samples = read(clip.audio, rate_hz).samples
+        yield clip.path, clip, samples if kind == WHOLE else middle(samples, round(float(kind) * rate_hz))
 
 
-def _joined(clips: Iterator[Clip]) -> Iterator[Piece]:
+def _joined(clips: Iterator[Clip], rate_hz: int) -> Iterator[Piece]:
     waiting: dict[str, tuple[Clip, Samples]] = {}
     for clip in clips:
-        samples = read(clip.audio, 16_000).samples
+        samples = read(clip.audio, rate_hz).samples
         if clip.speaker in waiting:
             first, before = waiting.pop(clip.speaker)
             yield f"{first.path}\t{clip.path}", clip, np.concatenate([before, samples])
@@ -118,7 +119,7 @@ def _hear_all(pieces: Iterator[Piece], runtime: Runtime) -> Heard:
 
 def _hear(runtime: Runtime, samples: Samples) -> tuple[Vectors, float] | None:
     try:
-        utterance = hear(runtime, samples, 0.0, "compare", 16_000)
+        utterance = hear(runtime, samples, 0.0, "compare", runtime.card.rate_hz)
     except InputError:  # no speech in it: nobody would get an answer
         return None
     return utterance.vector, utterance.quality.net_speech_s

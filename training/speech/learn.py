@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
+from queue import Empty
 
 import keras
 import numpy as np
@@ -18,9 +20,7 @@ from training.speech.teacher import SILERO, Silero, labelled, noises
 
 BATCH = 32
 RATE = 2e-3
-HELD_OUT = 5
-"""Every fifth noise of a kind is kept for measuring."""
-
+WAIT_S = 10.0
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
@@ -28,7 +28,9 @@ def learn(corpora: Path, train: tuple[str, ...], work: Path, out: Path, steps: i
     """Train and write the graph; returns the mean loss of the last tenth of the steps."""
     console, teacher = Console(stderr=True), Silero(SILERO)
     clips = [clip for name in train for clip in labelled(corpora / f"{name}.tar", teacher, work / "speech", console)]
-    kept = [noise for found in noises(corpora / "noise.tar").values() for i, noise in enumerate(found) if i % HELD_OUT]
+    heard = [noise for found in noises(corpora / "noise.tar").values() for noise in found]
+    kept = [noise.samples for noise in heard if not noise.held_out]
+    keras.utils.set_random_seed(0)
     network = build()
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - 200, warmup_target=RATE, warmup_steps=200)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=1.0)
@@ -40,8 +42,10 @@ def learn(corpora: Path, train: tuple[str, ...], work: Path, out: Path, steps: i
         losses.append(float(network.train_on_batch(features, speech)))
         if step % 100 == 99:
             console.print(f"step {step + 1} of {steps}: loss {np.mean(losses[-100:]):.4f}")
-            write_onnx(network, out)
-    write_onnx(network, out)
+    beside = out.with_name(f"{out.name}.partial")
+    write_onnx(network, beside)
+    beside.replace(out)  # whole, and trained to the end: the program refuses any other than the one it names
+    console.print(f"{out}: MODEL_SHA256 of speakerdb/speech_detector.py is {sha256(out.read_bytes()).hexdigest()}")
     return float(np.mean(losses[-max(1, steps // 10) :]))
 
 
@@ -64,6 +68,10 @@ def _batches(mixtures: Mixtures) -> Iterator[Batch]:
     worker.start()
     try:
         while True:
-            yield queue.get()
+            try:
+                yield queue.get(timeout=WAIT_S)
+            except Empty:
+                if not worker.is_alive():
+                    raise RuntimeError("the process that draws mixtures is gone") from None
     finally:
         worker.terminate()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from speakerdb.audio import read
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from training.corpora import open_corpus
 from training.evaluation.embed import watched
+
+HELD_OUT = 5
+"""One recording of noise in so many is kept for measuring."""
 
 CONTEXT_SAMPLES = 64
 STATE_SHAPE = (1, 1, 128)
@@ -73,11 +77,30 @@ def labelled(archive: Path, silero: Silero, folder: Path, console: Console) -> l
     ]
 
 
-def noises(archive: Path) -> dict[str, list[Samples]]:
-    """Clips of noise at 16 kHz by kind."""
-    found: dict[str, list[Samples]] = {}
+@dataclass(frozen=True)
+class Noise:
+    """A clip of noise at 16 kHz; source: the recording that it was cut from, of which there may be others."""
+
+    source: str
+    samples: Samples
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it is kept for measuring: a recording in so many, with all that was cut from it."""
+        return int.from_bytes(hashlib.sha256(self.source.encode()).digest()[:8]) % HELD_OUT == 0
+
+
+def noises(archive: Path) -> dict[str, list[Noise]]:
+    """Clips of noise by kind."""
+    found: dict[str, list[Noise]] = {}
     corpus = open_corpus(str(archive))
     for clip in corpus.clips(corpus.rows()):
         kind = clip.path.split("/")[1] if clip.path.count("/") > 1 else clip.path.split("/")[0]
-        found.setdefault(kind, []).append(read(clip.audio, SAMPLE_RATE_HZ).samples)
+        found.setdefault(kind, []).append(Noise(source_of(clip.path), read(clip.audio, SAMPLE_RATE_HZ).samples))
     return found
+
+
+def source_of(path: str) -> str:
+    """The recording that a clip was cut from: ESC-10 names clips FOLD-SOURCE-TAKE; another one is a source itself."""
+    parts = PurePosixPath(path).stem.split("-")
+    return parts[1] if len(parts) >= 3 and parts[1].isdecimal() else path
