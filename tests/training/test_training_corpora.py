@@ -10,6 +10,9 @@ import pytest
 from tiny_corpus import EXAMPLES, write_archive, write_noise, write_voices
 
 from training.corpora import Clip, open_corpus, read_clips
+from training.corpora.folders import SpeakerFolders
+from training.corpora.kaldi import KaldiFolder
+from training.evaluation.clips import OfFiles
 
 ANA = "a" * 128
 BEN = "b" * 120 + "0" * 8
@@ -232,3 +235,20 @@ def test_what_is_no_corpus_is_told_with_what_could_be_one(tmp_path, name, messag
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=message):
         clips_of(tmp_path / name)
+
+
+def test_another_recording_under_the_same_name_is_another_source(tmp_path):
+    (tmp_path / "voices" / "ana").mkdir(parents=True)
+    (tmp_path / "voices" / "ana" / "1.wav").write_bytes(b"one")
+    (tmp_path / "kaldi").mkdir()
+    (tmp_path / "kaldi" / "wav.scp").write_text(f"u1 {tmp_path}/voices/ana/1.wav\n")
+    (tmp_path / "kaldi" / "utt2spk").write_text("u1 ana\n")
+    sources = [
+        SpeakerFolders(tmp_path / "voices", "voices"),
+        KaldiFolder(tmp_path / "kaldi", "kaldi"),
+        OfFiles(tmp_path / "voices"),
+    ]
+    before = [one.fingerprint() for one in sources]
+    assert [one.fingerprint() for one in sources] == before
+    (tmp_path / "voices" / "ana" / "1.wav").write_bytes(b"another")
+    assert not any(one.fingerprint() == was for one, was in zip(sources, before, strict=True))

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from training.corpora.clip import SPLITS, Clip, Row, by_path, check_all_there
 from training.corpora.tables import read_table, sex_of
-from training.corpora.tar_members import fingerprint_of, members, stem_of_tar
+from training.corpora.tar_members import fingerprint_of, fingerprint_of_all, members, stem_of_tar
 
 VALIDATED = "validated"
 TABLES = tuple(f"{name}.tsv" for name in (*SPLITS, VALIDATED))
@@ -99,9 +99,9 @@ class ReleaseFolder:
             yield Clip.of(row, files[_file(row)].read_bytes())
 
     def fingerprint(self) -> str:
-        """Of the tables; a clip's own change is not seen."""
+        """Of the tables and the clips."""
         tables = [folder / name for folder in self.languages(self.path) for name in TABLES]
-        return " ".join(fingerprint_of(table) for table in tables if table.exists())
+        return fingerprint_of_all([*(table for table in tables if table.exists()), *self._files().values()])
 
     def _files(self) -> dict[str, Path]:
         return {clip.name: clip for folder in self.languages(self.path) for clip in (folder / "clips").iterdir()}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from training.corpora.clip import AUDIO_ENDINGS, SPLITS, Clip, Row
 from training.corpora.tables import read_table, sex_of
+from training.corpora.tar_members import fingerprint_of_all
 
 VOXCELEB_TABLE = "vox1_meta.csv"
 
@@ -50,8 +51,8 @@ class SpeakerFolders:
             yield Clip.of(row, (self.path / row.path).read_bytes())
 
     def fingerprint(self) -> str:
-        """The folder's own time; what changes further down is told by the rows."""
-        return str(self.path.stat().st_mtime_ns)
+        """Of all that lies in it."""
+        return fingerprint_of_all(path for path in self.path.rglob("*") if path.is_file())
 
     def _roots(self) -> list[tuple[str, Path]]:
         names = {entry.name for entry in self.path.iterdir() if entry.is_dir()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from training.corpora.clip import Clip, Row, check_all_there
 from training.corpora.tables import sex_of
-from training.corpora.tar_members import fingerprint_of
+from training.corpora.tar_members import fingerprint_of_all
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class KaldiFolder:
             yield Clip.of(row, files[row.path].read_bytes())
 
     def fingerprint(self) -> str:
-        """Of wav.scp and utt2spk."""
-        return f"{fingerprint_of(self.path / 'wav.scp')} {fingerprint_of(self.path / 'utt2spk')}"
+        """Of wav.scp, utt2spk and the recordings."""
+        files = [self.path / "wav.scp", self.path / "utt2spk", *self._files().values()]
+        return fingerprint_of_all(file for file in files if file.is_file())
 
     def _files(self) -> dict[str, Path]:
         table = self.path / "wav.scp"

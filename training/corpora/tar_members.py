@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -67,3 +68,11 @@ def fingerprint_of(path: Path) -> str:
     """A file's size and time."""
     found = path.stat()
     return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def fingerprint_of_all(files: Iterable[Path]) -> str:
+    """Of files, by their paths, sizes and times: another recording under the same name is another source."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file} {fingerprint_of(file)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

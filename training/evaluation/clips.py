@@ -9,7 +9,7 @@ from typing import Protocol
 
 from speakerdb.errors import InputError, printable
 from training.corpora import Corpus, open_corpus
-from training.corpora.tar_members import TAR_ENDINGS
+from training.corpora.tar_members import TAR_ENDINGS, fingerprint_of_all
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,9 @@ class OfFiles:
         self._folder = folder
 
     def fingerprint(self) -> str:
-        """The folder's place."""
-        return str(self._folder.resolve())
+        """Of all that lies in it, and where."""
+        found = fingerprint_of_all(path for path in self._folder.rglob("*") if path.is_file())
+        return f"{self._folder.resolve()} {found}"
 
     def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
         """The speaker alone."""
