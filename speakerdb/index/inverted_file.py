@@ -25,7 +25,7 @@ TRAINED_ON = 64
 ROUNDS = 10
 """Of k-means; more find no more neighbours (measured at a million)."""
 
-FIRST, FURTHER = 3, 10
+FIRST, FURTHER = 3, 15
 """Lists that are searched, times the root of their number, so that a query's cost grows with the root of the gallery:
 at first, and where nobody stood out (docs/LOG.md)."""
 
