@@ -28,7 +28,6 @@ from speakerdb.errors import (
     StorageError,
     printable,
 )
-from speakerdb.forks import lock_across_forks
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import binding, database, decisions, records
 from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
@@ -170,13 +169,14 @@ class OpenGallery:
         return identity
 
 
-_known = lock_across_forks()
+_known = threading.Lock()
 _galleries: weakref.WeakSet[OpenGallery] = weakref.WeakSet()
 _held: list[OpenGallery] = []
 
 
 def _before_fork() -> None:
     """No thread is in the middle of anything when a child is made of this process."""
+    _known.acquire()  # until the child is made, no other gallery is opened
     _held.extend(sorted(_galleries, key=id))
     for gallery in _held:
         gallery._lock.acquire()
@@ -185,6 +185,7 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     while _held:
         _held.pop()._lock.release()
+    _known.release()
 
 
 if hasattr(os, "register_at_fork"):
