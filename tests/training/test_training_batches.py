@@ -24,7 +24,7 @@ def speech() -> CachedFeatures:
     for clip, length in enumerate(LENGTHS_OF_CLIPS):
         frames[starts[clip] : starts[clip + 1], 0] = clip
         frames[starts[clip] : starts[clip + 1], 1] = np.arange(length)
-    rows = [{"speaker": s, "corpus": c} for s, c in zip(SPEAKERS, CORPORA, strict=True)]
+    rows = [{"speaker": s, "corpus": c, "path": str(i)} for i, (s, c) in enumerate(zip(SPEAKERS, CORPORA, strict=True))]
     return CachedFeatures(frames, starts, rows)
 
 
