@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import twelve_people
 from galleries import PEOPLE
+from hypothesis import settings
 from known_voices import KnownVoices
 
 from speakerdb import Encoder, Gallery
 
 PROJECT = Path(__file__).parents[1]
+settings.register_profile("speakerdb", deadline=None)  # a busy disk is no fault of what is tested
+settings.load_profile("speakerdb")
 ENROLLED = {"ana": ["ana_1", "ana_2"], "ben": ["ben_1"]}
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
