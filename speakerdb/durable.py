@@ -111,8 +111,15 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def take_lock(descriptor: int) -> bool:
-    """Lock a file until its descriptor is closed; False where another process, or descriptor, holds it."""
+def take_lock(descriptor: int, wait_s: float = 0.0) -> bool:
+    """Lock a file until its descriptor is closed; False where another process, or descriptor, holds it for longer."""
+    give_up = time.monotonic() + wait_s
+    while not (held := _lock_now(descriptor)) and time.monotonic() < give_up:
+        time.sleep(POLL_S)
+    return held
+
+
+def _lock_now(descriptor: int) -> bool:
     try:
         if os.name == "nt":
             import msvcrt
@@ -162,9 +169,7 @@ def _rename(draft: Path, file: Path) -> None:
     """As `hardlink_to`, one process at a time: between looking and renaming another one could give that name."""
     lock = _opened(file.absolute().parent / NAMING, os.O_CREAT)
     try:
-        give_up = time.monotonic() + NAMING_S
-        while not take_lock(lock) and time.monotonic() < give_up:
-            time.sleep(POLL_S)
+        take_lock(lock, NAMING_S)  # one that is held for longer is a hung process's: naming takes no time
         if file.exists():
             raise FileExistsError(file)
         draft.rename(file)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from speakerdb import settings
+from speakerdb.durable import fsync_folder
 from speakerdb.encoder.bundle import COHORT, FORMAT, Bundle, Card, open_bundle, parse_card, read_bounded, read_model
 from speakerdb.encoder.registry import added_folder, shipped_names
 from speakerdb.encoder.runtime import Runtime
@@ -225,10 +226,7 @@ def _write(name: str, bundle: Bundle, cohort: bytes) -> Bundle:
                 os.fsync(out.fileno())
         written = open_bundle(beside)
         beside.rename(home / name)
-        if os.name != "nt":
-            descriptor = os.open(home, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+        fsync_folder(home)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return replace(written, folder=home / name)

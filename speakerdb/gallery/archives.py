@@ -58,11 +58,11 @@ class Archives(OpenGallery):
                     raise _mismatch(there.encoder, bound)
                 first = not records.anybody(connection)
                 done = importing.take_in(connection, opened, policy)
-                calibrated = calibration is not None and first
-                if calibration is not None and first:
-                    decisions.keep_calibration(connection, calibration)
+                taken = calibration if first else None
+                if taken is not None:
+                    decisions.keep_calibration(connection, taken)
         return Imported(
-            done.speakers, done.recordings, done.merged, done.renamed, done.skipped, done.already, calibrated
+            done.speakers, done.recordings, done.merged, done.renamed, done.skipped, done.already, taken is not None
         )
 
     def _encoder_for(self, wanted: EncoderIdentity) -> EncoderIdentity:

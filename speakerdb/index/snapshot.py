@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +29,6 @@ FILE = "voiceprints.index"
 PARTIAL = "voiceprints.index.partial"
 LOCK = "lock"
 MAX_HEADER_BYTES = 4096
-LOCK_POLL_S = 0.02
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
 """What reading a file of any content can raise."""
 
@@ -170,9 +168,6 @@ def _lock(folder: Path, wait_s: float) -> Iterator[bool]:
     how = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for a pipe
     descriptor = os.open(folder / LOCK, how, 0o600)
     try:
-        give_up = time.monotonic() + wait_s
-        while not (held := take_lock(descriptor)) and time.monotonic() < give_up:
-            time.sleep(LOCK_POLL_S)
-        yield held
+        yield take_lock(descriptor, wait_s)
     finally:
         os.close(descriptor)

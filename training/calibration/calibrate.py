@@ -17,9 +17,10 @@ from speakerdb.calibration import Calibration, Cohort
 from speakerdb.calibration.cohort import Norms, normalised
 from speakerdb.calibration.fit import fit
 from speakerdb.calibration.tail import Tail
+from speakerdb.decision.judging import Judge
 from speakerdb.embedding import Vectors
 from speakerdb.encoder.bundle import Bundle, parse_card, read_model
-from training.calibration.conditions import Condition, condition, norms_of
+from training.calibration.conditions import Condition, condition
 from training.calibration.heard import JOINED, WHOLE, Heard, heard
 
 COHORT_SPEAKERS = 600
@@ -116,7 +117,8 @@ def strangers(
 
 def all_scores(voices: Vectors, probes: Vectors, cohort: Cohort | None) -> npt.NDArray[np.float64]:
     """[voices, probes]."""
-    first, second = norms_of(voices, cohort), norms_of(probes, cohort)
+    judge = Judge(cohort, None)
+    first, second = judge.norms(voices), judge.norms(probes)
     by_voice = Norms(first.mean[:, None], first.spread[:, None])
     return normalised(voices.astype(np.float64) @ probes.T.astype(np.float64), by_voice, second)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.calibration import Basis, Cohort, Norms, normalised, unnormalised
+from speakerdb.calibration import Basis, Cohort
 from speakerdb.calibration.fit import Trials
-from speakerdb.embedding import Vectors, average
+from speakerdb.decision.judging import Judge
+from speakerdb.embedding import average
 from training.calibration.heard import Heard
 
 DRAWS = 40
@@ -71,32 +72,11 @@ def condition(
             enrolled_s.append(enrolled.speech_s[chosen].sum())
     if not prints:
         raise ValueError(f"{name}: nobody has {count} recordings")
-    scores = scores_of(np.stack(prints), probes.vectors, cohort, np.array(print_of), np.array(probe_of))
+    judge = Judge(cohort, None)
+    scores = judge.scores_of_pairs(np.stack(prints), np.array(print_of), probes.vectors, np.array(probe_of))
     basis = Basis(probes.speech_s[probe_of], np.array(enrolled_s)[print_of], np.full(len(scores), count))
     trials = Trials(scores, basis, np.array(target))
     return Condition(name, count, probe, trials, np.array(owners), probes.speakers[probe_of])
-
-
-def scores_of(
-    prints: Vectors,
-    probes: Vectors,
-    cohort: Cohort | None,
-    print_of: npt.NDArray[np.int64],
-    probe_of: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float64]:
-    """Scores of pairs: rows of voiceprints, rows of probes."""
-    first, second = norms_of(prints, cohort), norms_of(probes, cohort)
-    cosines = np.einsum("nd,nd->n", prints[print_of].astype(np.float64), probes[probe_of].astype(np.float64))
-    return normalised(
-        cosines,
-        Norms(first.mean[print_of], first.spread[print_of]),
-        Norms(second.mean[probe_of], second.spread[probe_of]),
-    )
-
-
-def norms_of(voices: Vectors, cohort: Cohort | None) -> Norms:
-    """By the cohort, or none."""
-    return cohort.norms(voices) if cohort else unnormalised(len(voices))
 
 
 def _rows(clips: npt.NDArray[np.str_], row_of: dict[str, int]) -> list[int]:
