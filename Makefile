@@ -52,7 +52,7 @@ test-tfio: $(TFIO_ENV)/made  ## both ways of decoding give the same samples
 
 $(TFIO_ENV)/made: pyproject.toml
 	$(PYTHON) -m venv $(TFIO_ENV)
-	$(TFIO_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tfio]' pytest pytest-timeout
+	$(TFIO_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tfio,test]'
 	@touch $@
 
 test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same network
@@ -60,7 +60,7 @@ test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same
 
 $(BACKENDS_ENV)/made: pyproject.toml
 	$(PYTHON) -m venv $(BACKENDS_ENV)
-	$(BACKENDS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[train,$(BACKENDS)]' pytest pytest-timeout
+	$(BACKENDS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[train,$(BACKENDS),test]'
 	@touch $@
 
 clean:
