@@ -163,3 +163,22 @@ def twelve_once(known_voices, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def twelve(twelve_once: Path, tmp_path: Path) -> Path:
     """The gallery of twelve, the test's own."""
     return shutil.copytree(twelve_once, tmp_path / "people")
+
+
+@pytest.fixture(scope="session")
+def exported(twelve_once: Path, known_voices, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of the gallery of twelve; not to be changed."""
+    file = tmp_path_factory.mktemp("archive") / "people.speakerdb"
+    with Gallery.open(twelve_once, encoder=known_voices, index="numpy") as gallery:
+        done = gallery.export(file)
+    assert (done.speakers, done.recordings, done.size_bytes) == (12, 24, file.stat().st_size)
+    return file
+
+
+@pytest.fixture
+def conflicting(known_voices, tmp_path: Path) -> Path:
+    """A gallery with another person of a name among the twelve, and one of their recordings under another name."""
+    with Gallery.open(tmp_path / "conflicting", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("person a", ["z1"])
+        gallery.enroll("person x", ["c1"])
+    return tmp_path / "conflicting"
