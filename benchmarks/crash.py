@@ -2,19 +2,17 @@
 
     python -m benchmarks.crash --kills 500 --seed 1
 
-A process enrolls, removes, renames, imports, rebuilds, closes and opens; it is killed (SIGKILL) at a random moment, or
-at the n-th time that it comes to a named step. It says what it begins and what was acknowledged; after each kill the
-gallery must be sound and be just that, with or without the one order that was under way, whole; of voices that were
-removed no file may hold a piece. The last lines say how often each step was hit. Exit code 1 where anything was lost.
+A process (`benchmarks.crash_worker`) enrolls, removes, renames, exports, imports, rebuilds, closes and opens; it is
+killed (SIGKILL) at a random moment, or at the n-th time that it comes to a named step. It says what it begins and what
+was acknowledged; after each kill the gallery must be sound and be just that, with or without the one order that was
+under way, whole; of voices that were removed no file may hold a piece. The last lines say how often each step was hit.
+Exit code 1 where anything was lost.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -24,194 +22,22 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speakerdb import Encoder, Gallery
-from speakerdb.embedding import Vector, average, normalize
-from speakerdb.encoder.parallel import in_order
-from speakerdb.encoder.utterance import Utterance
-from speakerdb.speech import Quality
-from speakerdb.store import binding, fields, importing, records, upgrade, voiceprints
-from speakerdb.store.database import FILE, Database
+from benchmarks.crash_worker import ARCHIVE, NAMED, MadeUpVoices, voice
+from speakerdb import Gallery
+from speakerdb.embedding import average
+from speakerdb.store import fields, upgrade
+from speakerdb.store.database import FILE
 
-OLD_GALLERY = Path(__file__).parent.parent / "tests" / "data" / "gallery-0002"
-QUALITY = Quality(3.0, 2.5, 30.0, 0.0, -3.0, 7000.0)
 PIECE_BYTES = 32
 CUT_OFF = "is left from a"
 """How `check` speaks of a file that a kill left behind, and how to be rid of it."""
 People = dict[str, set[str]]
-
-
-class MadeUpVoices(Encoder):
-    """The shipped encoder's card, and a vector for each name of a recording: nothing is heard."""
-
-    def __init__(self) -> None:
-        bundle = Encoder.load()._bundle
-        super().__init__(replace(bundle, card=replace(bundle.card, calibration=None)))
-
-    def probe(self, source: Any, *_: Any, **__: Any) -> Utterance:
-        """A source is a text."""
-        vector = voice(source)
-        return Utterance(source, hashlib.sha256(vector.tobytes()).hexdigest(), vector, QUALITY)
-
-    enrollment = probe
-
-    def enrollments(self, sources: Any, *_: Any, **__: Any) -> Iterator[Any]:
-        """In the order of the sources."""
-        return in_order(lambda source, go_on: self.probe(source), sources)
-
-
-def voice(name: str) -> Vector:
-    """A unit vector that the name alone decides."""
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-    return normalize(np.random.default_rng(seed).normal(size=192))
-
-
-# The process that is killed
-
-STEPS: dict[str, tuple[Any, str]] = {
-    "index write": (os, "fdopen"),
-    "fsync": (os, "fsync"),
-    "rename": (Path, "replace"),
-    "link": (Path, "hardlink_to"),
-    "delete": (Path, "unlink"),
-    "rewrite": (Database, "_rewrite"),
-    "cut of the log": (Database, "truncate_wal"),
-    "new speaker": (records, "add_speaker"),
-    "voiceprint": (voiceprints, "refresh"),
-    "note of a change": (binding, "record_change"),
-    "imported rows": (importing, "write_all"),
-    "migration": (upgrade, "run_migrations"),
-}
-NAMED = [f"{when} {step}" for step in (*STEPS, "commit") for when in ("before", "after")]
-
-
-def die_at(named: str, countdown: int) -> None:
-    """See to it that this process is killed at the n-th time that it comes to a step."""
-    when, step = named.split(" ", 1)
-    left = countdown
-
-    def here(now: str) -> None:
-        nonlocal left
-        if now != when:
-            return
-        left -= 1
-        if left == 0:
-            os.write(1, json.dumps(["died", named]).encode() + b"\n")
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    if step == "commit":
-        for name in ("writing", "migrating"):
-            setattr(Database, name, _around(getattr(Database, name), here))
-        return
-    owner, name = STEPS[step]
-    call = getattr(owner, name)
-
-    def hooked(*arguments: Any, **options: Any) -> Any:
-        here("before")
-        done = call(*arguments, **options)
-        here("after")
-        return done
-
-    setattr(owner, name, hooked)
-
-
-def _around(transaction: Callable[..., Any], here: Callable[[str], None]) -> Callable[..., Any]:
-    @contextmanager
-    def hooked(self: Database) -> Iterator[Any]:
-        with transaction(self) as connection:
-            yield connection
-            here("before")
-        here("after")
-
-    return hooked
-
-
-def work(folder: Path, archive: Path, seed: str, named: str, countdown: int) -> None:
-    """Give orders for ever, each announced and acknowledged."""
-    rng, encoder, number = random.Random(seed), MadeUpVoices(), 0
-    gallery = Gallery.open(folder, encoder=encoder, index="faiss-flat")
-    names = [one.speaker for one in gallery.speakers()]
-    if named:
-        die_at(named, countdown)
-    tell("ready")
-    while True:
-        number += 1
-        what = rng.choice(
-            (
-                "enroll",
-                "enroll",
-                "more",
-                "remove",
-                "remove",
-                "rename",
-                "export",
-                "rebuild",
-                "reopen",
-                "import",
-                "upgrade",
-            )
-        )
-        if what in ("more", "remove", "rename") and not names:
-            continue
-        if what in ("enroll", "more"):
-            name = f"person {seed} {number}" if what == "enroll" else rng.choice(names)
-            sources = [f"{seed} {number} {part}" for part in range(rng.randint(1, 3))]
-            tell("begin", "enroll", name, sources)
-            gallery.enroll(name, sources)
-            names += [name] if what == "enroll" else []
-        elif what == "remove":
-            name = names.pop(rng.randrange(len(names)))
-            tell("begin", "remove", name, [])
-            gallery.remove(name)
-        elif what == "rename":
-            place = rng.randrange(len(names))
-            tell("begin", "rename", names[place], [f"{names[place]}'"])
-            gallery.rename(names[place], f"{names[place]}'")
-            names[place] += "'"
-        elif what == "import":
-            tell("begin", "import", "", [])
-            gallery.import_archive(archive, on_conflict="merge")
-            names = [one.speaker for one in gallery.speakers()]
-        elif what == "export":
-            tell("begin", "nothing", "", [])
-            if names:
-                gallery.export(folder.parent / f"{seed} {number}.speakerdb")
-                (folder.parent / f"{seed} {number}.speakerdb").unlink()
-        elif what == "upgrade":
-            tell("begin", "nothing", "", [])
-            old, gone = folder.parent / "old", folder.parent / "gone"
-            shutil.rmtree(gone, ignore_errors=True)
-            with contextlib.suppress(FileNotFoundError):
-                old.rename(gone)  # a kill amid deleting leaves none that is looked at
-            draft = shutil.copytree(OLD_GALLERY, folder.parent / "draft", dirs_exist_ok=True)
-            draft.chmod(0o700)
-            (draft / FILE).chmod(0o600)
-            draft.rename(old)  # a kill before leaves no gallery that others may read, which would be a finding
-            upgrade.upgrade(old / FILE)
-        else:
-            tell("begin", "nothing", "", [])
-            if what == "rebuild" and names:
-                gallery.rebuild()
-            if names:
-                gallery.nearest(voice("somebody"))
-            gallery.close()
-            gallery = Gallery.open(folder, encoder=encoder, index="faiss-flat")
-        tell("done")
-
-
-def tell(*words: Any) -> None:
-    """A line on stdout, at once."""
-    os.write(1, json.dumps(words).encode() + b"\n")
-
-
-# The process that kills and looks
 
 
 @dataclass
@@ -226,17 +52,8 @@ class Seen:
 
 def killed(folder: Path, archive: Path, seed: str, named: str, countdown: int, delay_s: float) -> list[list[Any]]:
     """Run the worker until it has died at its step, or at a random moment; what it said."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.crash",
-        "--work",
-        str(folder),
-        str(archive),
-        seed,
-        named,
-        str(countdown),
-    ]
+    given = [str(folder), str(archive), seed, named, str(countdown)]
+    command = [sys.executable, "-m", "benchmarks.crash_worker", *given]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -283,6 +100,8 @@ def followed(people: People, said: list[list[Any]], imported: People, seen: Seen
 
 def look(folder: Path, possible: list[People], ever: set[str], seen: Seen, where: str) -> People:
     """Hold the gallery against what may be there; what is."""
+    for named in folder.glob(f"*{ARCHIVE}"):
+        named.unlink()  # an archive that has its name is its owner's, and no part of the gallery
     with Gallery.open(folder, encoder=MadeUpVoices(), index="faiss-flat") as gallery:
         found = {one.speaker: {row.source for row in one.recordings} for one in gallery.speakers(enrollments=True)}
         if found not in possible:
@@ -331,11 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        folder, archive, seed, named, countdown = options.work
-        work(Path(folder), Path(archive), seed, named, int(countdown))
     rng, seen, people, ever = random.Random(options.seed), Seen(), People(), set[str]()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
