@@ -213,8 +213,9 @@ class TooFewTrials(StateError):
         what = f"an FMR of {100 * fmr:g} %" if fmr else "a calibration"
         more = "enroll more people" if fmr else "enroll more recordings of each speaker"
         less = f", ask for --fmr {possible:.2g}" if possible else ""
+        here = "1 is" if found == 1 else f"{found:,} are"
         super().__init__(
-            f"{what} needs {needed:,} trials of {kind}, and {found:,} are here (the rule of 30: 30 errors to count); "
+            f"{what} needs {needed:,} trials of {kind}, and {here} here (the rule of 30: 30 errors to count); "
             f"{more}{less}, or give --trials FILE",
             trials=found,
             needed=needed,

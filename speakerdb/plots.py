@@ -6,6 +6,7 @@ colour-blind people tell apart; targets and nontargets differ in place or line s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,8 +190,9 @@ def draw_decision(
 
 
 def _plain(text: str) -> str:
-    """A name of a file or a person, in which matplotlib would look for formulas and letters of no font."""
-    return printable(text).replace("$", r"\$")
+    """A name of a file or a person, in which matplotlib would look for formulas, and which it hides after a `_`."""
+    shown = printable(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
@@ -206,4 +208,6 @@ def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    figure.savefig(file, dpi=120)
+    with warnings.catch_warnings():  # of letters that are in no font: they are boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, dpi=120)

@@ -84,12 +84,12 @@ def everyone(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def provide_people(gallery_folder: Path, here: Path) -> None:
-    """As many as a calibration needs, and a list of trials of some of them by one recording."""
+    """As many as a calibration needs, and a list of trials of all of them by all recordings."""
     from known_voices import QUALITY
 
     shutil.rmtree(gallery_folder)
     rng, near = np.random.default_rng(0), Encoder.load()
-    voices = normalize(rng.normal(size=(40, near.dimension)))
+    voices = normalize(rng.normal(size=(130, near.dimension)))
     with Gallery.open(gallery_folder, encoder=near) as gallery, gallery._writable().writing() as connection:
         card = near.card
         binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
@@ -101,7 +101,8 @@ def provide_people(gallery_folder: Path, here: Path) -> None:
                 records.add_enrollment(connection, speaker, new)
             voiceprints.refresh(connection, speaker, added=3)
             binding.record_change(connection, [speaker])
-    lines = [f"{int(turn < 30)} voice{turn % 40} clip.wav" for turn in range(3040)]
+    clips = sorted({path.resolve(): path.name for path in here.glob("*_[1234].wav")}.values())[:24]
+    lines = [f"{int(turn < 30)} voice{turn % 130} {clips[turn // 130]}" for turn in range(130 * len(clips))]
     (here / "last_month.txt").write_text("\n".join(lines))
 
 

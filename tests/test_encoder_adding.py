@@ -38,6 +38,14 @@ def test_a_graph_is_added_and_found_by_name_and_by_hash(tmp_path, encoders_folde
     assert [folder.name for folder, _ in cards()] == ["speakerdb-16k", "mine"]
 
 
+def test_a_graph_that_is_here_with_other_features_is_refused_since_galleries_know_it_by_its_hash(tmp_path):
+    add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), FBANK)
+    with pytest.raises(StateError, match="is here as mine, with another card"):
+        add_encoder("other", tmp_path / "a.onnx", {**FBANK, "window": "hamming"})
+    add_encoder("twin", tmp_path / "a.onnx", FBANK)  # under two names it is the same encoder
+    assert [folder.name for folder, _ in cards()] == ["speakerdb-16k", "mine", "twin"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 def test_nobody_else_may_read_what_was_added(tmp_path, encoders_folder):
     add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), FBANK)

@@ -20,7 +20,7 @@ from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials, printable
 from speakerdb.gallery import calibrating
 from speakerdb.gallery.calibrating import left_out
-from speakerdb.gallery.feedback import Compared, Decision
+from speakerdb.gallery.feedback import Compared, Decision, said
 from speakerdb.store import binding, decisions, records, voiceprints
 from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
 from speakerdb.store.recordings import recordings
@@ -112,14 +112,43 @@ def test_what_an_answer_says_depends_on_what_was_answered(people, examples) -> N
     assert sorted(kept(people)) == [(ana, False), (ana, True)]
     named = people.identify(examples / "ana_4.wav").decision
     done = people.feedback(named, "correct")
-    assert (done.targets, done.nontargets, done.all_targets, done.all_nontargets) == (1, 2, 2, 3)
-    assert people.feedback(named, "wrong").nontargets == 1  # it was not ana; who else is not said
-    assert people.feedback(named, "wrong", stranger=True).nontargets == 3
+    assert (done.targets, done.nontargets, done.all_targets, done.all_nontargets) == (1, 0, 2, 1)
     assert people.feedback(named, "wrong", speaker="ben").targets == 1
     unknown = people.identify(examples / "stranger_1.wav").decision
-    assert people.feedback(unknown, "correct").nontargets == 3
     assert people.feedback(unknown, "wrong", speaker="kal").targets == 1
-    assert {speaker for speaker, _ in kept(people)} == {ana, ben, kal}
+    assert sorted(kept(people)) == [(ana, False), (ana, True), (ben, True), (kal, True)]
+
+
+def test_whom_a_search_puts_beside_a_stranger_is_not_kept_as_one(people, examples) -> None:
+    named, unknown = (people.identify(examples / f"{clip}.wav").decision for clip in ("ana_4", "stranger_1"))
+    for decision, answer, more in (
+        (named, "wrong", {}),
+        (named, "wrong", {"stranger": True}),
+        (unknown, "correct", {}),
+    ):
+        people.feedback(named, "correct")
+        done = people.feedback(decision, answer, **more)
+        assert (done.targets, done.nontargets) == (0, 0)
+        assert kept(people) == ([(1, True)] if decision == unknown else [])  # the last word counts
+
+
+def test_llrs_that_are_true_stay_true_however_many_answers_of_searches_were_called_correct() -> None:
+    basis, rng = Basis(3.0, 8.0, 3), np.random.default_rng(5)
+    tail = Tail((0.0, 4.0), (0.1, 1e-4))
+    quantiles = {"target": (0.0, 1.0), "nontarget": (-1.0, 0.0)}
+    base = Calibration(LlrMap((-8.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0)), tail, tail, "true", quantiles)
+    target = np.arange(60_600) < 600
+    own = Trials(np.where(target, 4.0, 0.0) + rng.normal(size=60_600), basis, target)  # the true LLR is 4·score − 8
+    told = []
+    for number in range(3000):
+        scores = np.concatenate([[4.0 + rng.normal()], np.sort(rng.normal(size=300))[-2:]])
+        compared = tuple(Compared(i + 1, float(score), 8.0, 3) for i, score in enumerate(scores))
+        told += said(Decision("identify", "accepted", 3.0, compared), "correct", None, False, [1, 2, 3])
+        stranger = Decision("verify", "rejected", 3.0, (Compared(2, float(rng.normal()), 8.0, 3),))
+        told += said(stranger, "correct", None, False, [1, 2, 3]) if number % 10 == 0 else []
+    found = refit(base, own, calibrating.said_trials(told), "own")
+    assert len(told) == 3300
+    assert found.llr([1.0, 2.0, 3.0], basis) == pytest.approx([-4.0, 0.0, 4.0], abs=0.4)
 
 
 def test_an_answer_that_leaves_open_who_it_was_or_agrees_with_what_it_calls_wrong_is_refused(people, examples) -> None:
@@ -257,27 +286,27 @@ def test_moving_to_another_encoder_forgets_what_was_found_out_about_the_other(ga
             assert decisions.calibration(connection) is None
 
 
-def test_a_list_of_trials_calibrates_and_names_what_is_wrong_with_it(people, examples, tmp_path) -> None:
-    from speakerdb.errors import SpeakerdbError
-
-    lines = [
-        f"{int(turn % 101 == 0)} {name} {other}_4.wav"
-        for turn in range(3700)
-        for name, other in [(("ana", "ana") if turn % 101 == 0 else ("ana", ("ben", "kal", "eva", "slt")[turn % 4]))]
-    ]
-    for name in ("ana", "ben", "kal", "eva", "slt"):
-        (tmp_path / f"{name}_4.wav").symlink_to(examples / f"{name}_4.wav")
-    (tmp_path / "list.txt").write_text("\n".join(lines))
-    with pytest.raises(SpeakerdbError):  # four distances alone make no tail
-        people.calibrate(trials=tmp_path / "list.txt")
-    (tmp_path / "gone.txt").write_text("1 ana nothing.wav")
-    with pytest.raises(InputError, match="no such file"):
-        people.calibrate(trials=tmp_path / "gone.txt")
-    (tmp_path / "who.txt").write_text("1 nobody ana_4.wav")
-    with pytest.raises(NoSuchSpeaker):
-        people.calibrate(trials=tmp_path / "who.txt")
+def test_a_list_of_trials_names_what_is_wrong_with_it(people, examples, tmp_path) -> None:
+    for content, error, told in (
+        ("1 ana nothing.wav", InputError, "no such file"),
+        (f"1 nobody {examples / 'ana_4.wav'}", NoSuchSpeaker, "nobody"),
+        (f"1 ana {examples / 'ana_1.wav'}", InputError, "ana_1.wav of 'ana' is enrolled"),
+        (f"1 ana {examples / 'ana_4.wav'}\n0 ana {examples / 'ana_4.wav'}", InputError, "as the speaker's and as an"),
+    ):
+        (tmp_path / "list.txt").write_text(content)
+        with pytest.raises(error, match=told):
+            people.calibrate(trials=tmp_path / "list.txt")
     with pytest.raises(InputError):
         people.calibrate(trials=str(tmp_path / "missing.txt"))
+
+
+def test_a_trial_counts_once_however_often_and_under_whatever_name_it_is_listed(people, examples, tmp_path) -> None:
+    (tmp_path / "again.wav").write_bytes((examples / "ana_4.wav").read_bytes())
+    own = [f"1 ana {examples / 'ana_4.wav'}", "1 ana again.wav"] * 20
+    others = [f"0 ana {examples / f'{name}_4.wav'}" for name in ("ben", "kal", "eva", "slt")] * 1000
+    (tmp_path / "list.txt").write_text("\n".join(own + others))
+    with pytest.raises(TooFewTrials, match="needs 30 trials of one speaker, and 1 is here"):
+        people.calibrate(trials=tmp_path / "list.txt")
 
 
 def test_answers_count_once_there_are_thirty_of_either_kind(gallery_folder) -> None:
@@ -323,6 +352,15 @@ def test_a_list_of_any_name_makes_a_calibration_that_can_be_read_again(gallery_f
         with gallery._existing().writing() as connection, pytest.raises(ValueError, match="origin"):
             decisions.keep_calibration(connection, replace(found, origin="a\u00a0b"))
         assert own.targets == 120
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--trials", "list.txt"]])
+def test_a_reset_that_is_said_to_change_nothing_changes_nothing(gallery_folder, run, more: list[str]) -> None:
+    with many_people(gallery_folder) as gallery:
+        own = gallery.calibrate().origin
+    assert run("calibrate", "--reset", *more).returncode == 2
+    with Gallery.open(gallery_folder) as gallery:
+        assert gallery.calibration.origin == own
 
 
 def test_a_damaged_calibration_can_be_taken_out(gallery_folder, run) -> None:

@@ -43,6 +43,19 @@ def test_a_det_has_a_line_of_its_own_for_every_system(tmp_path: Path) -> None:
     assert all(ink(tmp_path / "det.png", color) > 100 for color in plots.LINES[:2])
 
 
+@pytest.mark.parametrize("name", ["_ana", "王芳", "$x_$"])
+def test_a_voice_of_any_name_stands_in_the_legend_and_nothing_is_said_of_its_letters(
+    tmp_path: Path, recwarn, monkeypatch, name: str
+) -> None:
+    save, drawn = plots._save, []
+    monkeypatch.setattr(plots, "_save", lambda figure, file: drawn.append(figure) or save(figure, file))
+    quantiles = {"target": [4.0, 6.0, 8.0], "nontarget": [-8.0, -6.0, -4.0]}
+    plots.draw_decision(tmp_path / "a.png", name, quantiles, {name: 5.0}, None)
+    assert not recwarn.list
+    legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    assert f"{name.replace('$', chr(92) + '$')}, LLR +5.0" in [text.strip() for text in legend]
+
+
 def test_importing_pictures_imports_no_matplotlib() -> None:
     import subprocess
     import sys

@@ -83,6 +83,64 @@ def test_a_score_file_is_not_emptied_for_a_list_that_cannot_be_answered(
 
 
 @posix
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["identify", "nothing.wav"], 3),
+        (["verify", "--bogus"], 2),
+        (["enroll", "--keep-going", "eva", "eva_1.wav", "nothing.wav"], 3),
+        (["identify", "--manifest", "calls.txt"], 3),
+    ],
+)
+def test_a_stderr_that_takes_nothing_changes_no_exit_code_and_stops_no_list(
+    enrolled: Path, examples: Path, tmp_path: Path, run, words: list[str], code: int
+) -> None:
+    (tmp_path / "calls.txt").write_text(f"{tmp_path / 'nothing.wav'}\n{examples / 'ana_4.wav'}\n")
+    shutil.copy(examples / "eva_1.wav", tmp_path)
+    done = run(*words, cwd=tmp_path, before=["sh", "-c", '"$@" 2>/dev/full', "sh"])
+    assert done.returncode == code
+    assert len(done.stdout.splitlines()) == (words[0] == "enroll" or "calls.txt" in words)
+
+
+@posix
+@pytest.mark.parametrize("words", [["--help"], ["identify", "--help"], ["--version"]])
+def test_help_that_cannot_be_written_is_one_line_and_exit_code_5(run, words: list[str]) -> None:
+    done = run(*words, before=["sh", "-c", '"$@" >/dev/full', "sh"])
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
+    assert "stdout: No space left on device" in done.stderr
+
+
+@posix
+def test_a_list_is_answered_without_a_stdout_on_a_terminal_too(
+    enrolled: Path, examples: Path, tmp_path: Path, gallery_folder: Path
+) -> None:
+    import pty
+
+    (tmp_path / "calls.txt").write_text(f"{examples / 'ana_4.wav'}\n")
+    terminal, other_end = pty.openpty()
+    words = f"-m speakerdb.cli.main identify --manifest '{tmp_path}/calls.txt' --scores '{tmp_path}/scores'"
+    done = subprocess.run(
+        ["sh", "-c", f"'{sys.executable}' {words} >&-"],
+        stderr=other_end,
+        env=os.environ | {"SPEAKERDB_GALLERY": str(gallery_folder)},
+        timeout=120,
+        check=False,
+    )
+    os.close(terminal)
+    assert done.returncode == 0
+    assert (tmp_path / "scores").read_text()
+
+
+def test_scores_are_not_written_over_the_list_that_is_read(enrolled: Path, examples: Path, tmp_path: Path, run) -> None:
+    claims = tmp_path / "claims.txt"
+    claims.write_text(f"ana\t{examples / 'ana_4.wav'}\n")
+    for command, option in (("verify", "--trials"), ("identify", "--manifest")):
+        done = run(command, option, claims, "--scores", claims)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert claims.read_text() == f"ana\t{examples / 'ana_4.wav'}\n"
+
+
+@posix
 def test_a_picture_may_be_of_any_name(enrolled: Path, examples: Path, tmp_path: Path, run) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra plot)")
     for name in (b"a$\\foo$.wav", b"caf\xe9.wav"):

@@ -68,8 +68,8 @@ def refit(base: Calibration, own: Trials, said: Trials | None, origin: str) -> C
 
     Its LLRs are stretched and shifted, less the fewer trials there are (`DOUBT`); its tails give way to those of the
     gallery's own trials as far as these go, and follow shifted beyond.
-    Args: said: of answers that users judged. They say nothing about tails: strangers in a search's answer are the
-        nearest of all, and are no stranger's score in one comparison.
+    Args: said: of answers that users judged. They say nothing about tails: who asks, and about whom, is not drawn
+        by chance.
     Raises: ValueError as `fit`.
     """
     conditions = [own] if said is None else [own, said]

@@ -35,10 +35,6 @@ class Tail:
         """The score that strangers reach at this rate, 0 < rate < 1."""
         return _line(-math.log(max(rate, LEAST_RATE)), self._depths, self.scores)
 
-    def rate_at(self, score: float) -> float:
-        """How often strangers reach this score, 0 to 1."""
-        return math.exp(min(0.0, -_line(score, self.scores, self._depths)))
-
     @cached_property
     def _depths(self) -> tuple[float, ...]:
         """−ln(rate): rising, as the scores."""
@@ -64,7 +60,7 @@ class Tail:
         """The tail of strangers' scores under several conditions, each of which counts the same.
 
         Args: nontarget: scores of each condition, [n], 300 or more in the mean.
-        Raises: ValueError where no two of `RATES` have 30 errors in the mean of the conditions.
+        Raises: ValueError where no two of `RATES` have 30 errors in the mean of the conditions, or two scores.
         """
         ordered = [np.sort(scores) for scores in nontarget]
         trials = int(np.mean([len(scores) for scores in ordered]))
@@ -77,6 +73,8 @@ class Tail:
         known = first < len(every)  # so many may share the highest score that no score has the rate
         scores = every[first[known]]
         rising = np.diff(scores, prepend=-np.inf) > 0.0  # ties may give one score two rates
+        if rising.sum() < 2:
+            raise ValueError("too many of the strangers' scores are the same")
         return Tail.parse({"scores": scores[rising], "rates": np.array(rates)[known][rising]})
 
     def followed_by(self, other: Tail) -> Tail:

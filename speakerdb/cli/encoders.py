@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +157,7 @@ def remove(name: str, as_json: bool) -> None:
         from speakerdb.encoder.adding import remove_encoder
 
         remove_encoder(name)
-        print_line(json.dumps({"removed": name}) if as_json else f"Removed   {name}")
+        print_line(json_text({"removed": name}) if as_json else f"Removed   {name}")
     sys.exit(YES)
 
 

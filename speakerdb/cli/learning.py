@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from speakerdb import settings
-from speakerdb.cli.options import YES, GivenPath, counted, percent, print_line, progress_bar, shared_options, show
+from speakerdb.cli.options import (
+    YES,
+    GivenPath,
+    counted,
+    json_text,
+    percent,
+    print_line,
+    progress_bar,
+    shared_options,
+    show,
+)
 
 if TYPE_CHECKING:
     from speakerdb.gallery.answers import Calibrated, ChangedAnswer, FeedbackKept
@@ -68,9 +78,11 @@ def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, 
       speakerdb calibrate --trials last_month.txt
     """
     if reset:
+        if dry_run or trials:
+            raise click.UsageError("--reset goes alone; it calibrates nothing.")
         had = gallery.forget_calibration()
         text = "Reset     the encoder's calibration decides" + ("" if had else ", as it did before")
-        print_line('{"reset": true}' if as_json else text)
+        print_line(json_text({"reset": True}) if as_json else text)
         return YES
     with progress_bar("calibrate") as progress:
         done = gallery.calibrate(trials=trials, fmr=fmr, dry_run=dry_run, progress=progress)
@@ -89,13 +101,12 @@ def _changed_lines(changed: list[ChangedAnswer]) -> list[str]:
 
 
 def _kept_line(done: FeedbackKept) -> str:
+    kept = counted(done.targets + done.nontargets, "comparison") if done.targets + done.nontargets else "nothing"
+    why = "" if done.targets or done.nontargets else ": whom a search finds near a stranger is no stranger by chance"
     enough = min(done.all_targets, done.all_nontargets) >= settings.LEAST_ERRORS
-    after = (
-        "`speakerdb calibrate` uses them"
-        if enough
-        else f"`calibrate` uses them from {settings.LEAST_ERRORS} of either kind on"
-    )
-    return f"Kept      {counted(done.all_targets, 'answer')} of one speaker, {done.all_nontargets} of two; {after}"
+    after = "uses them" if enough else f"uses them from {settings.LEAST_ERRORS} of either kind on"
+    total = f"{done.all_targets} of one speaker and {done.all_nontargets} of two"
+    return f"Kept      {kept}{why}; {total} so far, `speakerdb calibrate` {after}"
 
 
 def _calibrated_lines(done: Calibrated) -> list[str]:
@@ -110,7 +121,8 @@ def _calibrated_lines(done: Calibrated) -> list[str]:
     lines += _changed_lines(done.changed)
     if done.feedback_waiting:
         lines.append(
-            f"  {counted(done.feedback_waiting, 'answer')} kept: {settings.LEAST_ERRORS} of either kind are needed"
+            f"  {counted(done.feedback_waiting, 'comparison')} kept by feedback: "
+            f"{settings.LEAST_ERRORS} of either kind are needed"
         )
     if not done.applied:
         lines.append("  nothing was changed; leave --dry-run out to decide by it")

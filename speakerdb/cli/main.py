@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import inspect
 import io
-import json
 import keyword
 import signal
 import sys
 
 import click
 
+from speakerdb.cli.options import YES, refuse, tell, unwritten
 from speakerdb.errors import printable
 
 COMMANDS = {
@@ -109,23 +109,24 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         sys.exit(_refused(error))
+    except BrokenPipeError:  # of help, which click itself writes
+        sys.exit(YES)
+    except OSError as error:
+        found = unwritten(error)
+        refuse(found.to_json(), "--json" in sys.argv)
+        sys.exit(found.exit_code)
     finally:
         gc.freeze()  # nor is it looked through at the end, for a tenth of a second
 
 
 def _refused(error: click.ClickException) -> int:
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # `speakerdb` alone
-        error.show()
+        tell(error.format_message())
         return error.exit_code
     context = getattr(error, "ctx", None)
     message = printable(" ".join(error.format_message().split()), 300)
     message = message.rstrip(".") + f". See `{context.command_path if context else 'speakerdb'} --help`"
-    if "--json" in sys.argv:
-        fields = {"error": "UsageError", "message": message, "exit_code": error.exit_code}
-        message = json.dumps(fields)
-    else:
-        message = f"speakerdb: {message}"
-    click.echo(message, err=True)
+    refuse({"error": "UsageError", "message": message, "exit_code": error.exit_code}, "--json" in sys.argv)
     return error.exit_code
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -103,23 +103,30 @@ def errors_as_exit_codes(as_json: bool) -> Iterator[None]:
         sys.exit(_report(StorageError(f"{name}: {error.strerror or error}", path=name), as_json))
     except KeyboardInterrupt:
         text = "interrupted; what was finished until then stays, and nothing is half there"
-        _tell({"error": "Interrupted", "message": text, "exit_code": INTERRUPTED}, as_json)
+        refuse({"error": "Interrupted", "message": text, "exit_code": INTERRUPTED}, as_json)
         sys.exit(INTERRUPTED)
 
 
 def _report(error: SpeakerdbError, as_json: bool) -> int:
-    _tell(error.to_json(), as_json)
+    refuse(error.to_json(), as_json)
     return error.exit_code
 
 
-def _tell(error: dict[str, Any], as_json: bool) -> None:
+def refuse(error: dict[str, Any], as_json: bool) -> None:
+    """An error on stderr: its fields, or its message in one line."""
     tell(json_text(error, sys.stderr) if as_json else f"speakerdb: {error['message']}")
 
 
 def tell(line: str) -> None:
-    """A line on stderr, which is shut for moments while other threads decode."""
+    """A line on stderr, which is shut for moments while other threads decode.
+
+    Where it cannot be written (a full disk, a reader that went away) the exit code still says what was found.
+    """
     with stderr_open():
-        click.echo(line, err=True)
+        try:
+            click.echo(line, err=True)
+        except OSError:
+            _to_nowhere(sys.stderr)
 
 
 def json_text(value: Any, stream: Any = None) -> str:
@@ -174,12 +181,13 @@ def missing(argument: str, instead: str) -> click.UsageError:
 
 def show(result: Result | list[Any], as_json: bool, text: str) -> None:
     """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr."""
-    for line in [] if as_json else getattr(result, "warnings", []):
-        tell(f"speakerdb: warning: {line}")
     if as_json:
         value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
         print_line(json_text(value))
-    elif text:
+        return
+    for line in getattr(result, "warnings", []):
+        tell(f"speakerdb: warning: {line}")
+    if text:
         print_line(text)
 
 
@@ -205,10 +213,23 @@ def print_line(line: str) -> None:
     """
     try:
         click.echo(line)
+    except BrokenPipeError:
+        _to_nowhere(sys.stdout)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again at its end
-        if not isinstance(error, BrokenPipeError):
-            raise StorageError(f"stdout: {error.strerror}; the command itself was carried out") from error
+        raise unwritten(error) from error
+
+
+def unwritten(error: OSError) -> StorageError:
+    """What stdout cannot take, as an error of ours; stdout takes nothing more."""
+    _to_nowhere(sys.stdout)
+    return StorageError(f"stdout: {error.strerror}; what was done until then stays")
+
+
+def _to_nowhere(stream: IO[str]) -> None:
+    """What is written from now on is lost, and is no error; Python flushes what is left in it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 @contextlib.contextmanager
@@ -217,7 +238,8 @@ def progress_bar(label: str, lines: bool = False) -> Iterator[Progress | None]:
 
     Args: lines: whether answers come meanwhile, which tell enough themselves where they go to a terminal, too.
     """
-    if sys.stderr is None or not sys.stderr.isatty() or (lines and sys.stdout.isatty()):
+    told = lines and sys.stdout is not None and sys.stdout.isatty()
+    if told or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -234,7 +256,8 @@ def progress_bar(label: str, lines: bool = False) -> Iterator[Progress | None]:
             if passed_s < 1.0:
                 return
             if recordings > 1:
-                done, total, unit = recording + min(1.0, done_s / (total_s or done_s)), float(recordings), "recordings"
+                share = min(1.0, done_s / (total_s or done_s or 1.0))
+                done, total, unit = recording + share, float(recordings), "recordings"
             else:
                 done, total, unit = done_s, total_s or done_s, "s of audio"
             count = f"{done:.0f} of {total:.0f} {unit}, {done / passed_s:.1f}/s"

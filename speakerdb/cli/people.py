@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, counted, shared_options, show
+from speakerdb.cli.options import YES, counted, shared_options, show, tell
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
@@ -30,7 +30,7 @@ def speakers(gallery: Gallery, as_json: bool, enrollments: bool) -> int:
     listed = gallery.speakers(enrollments=enrollments)
     show(listed, as_json, "\n".join(_line(speaker) for speaker in listed))
     if not listed and not as_json:
-        click.echo("nobody is enrolled yet; begin with `speakerdb enroll NAME FILE`", err=True)
+        tell("nobody is enrolled yet; begin with `speakerdb enroll NAME FILE`")
     return YES
 
 

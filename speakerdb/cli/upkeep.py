@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from speakerdb.cli.options import (
     errors_as_exit_codes,
     gallery_option,
     json_option,
+    json_text,
     print_line,
     shared_options,
     show,
@@ -134,5 +134,5 @@ def upgrade(folder: Path | None, as_json: bool) -> None:
             raise NoSuchGallery(str(path.parent))
         before, after = run(path)
         text = f"Upgraded  from {before} to {after}" if before != after else f"Schema    {after}: nothing to do"
-        print_line(json.dumps({"before": before, "after": after}) if as_json else text)
+        print_line(json_text({"before": before, "after": after}) if as_json else text)
     sys.exit(YES)

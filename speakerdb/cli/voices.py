@@ -29,6 +29,7 @@ from speakerdb.cli.options import (
     progress_bar,
     shared_options,
     show,
+    tell,
     threshold_option,
     why_options,
 )
@@ -156,6 +157,7 @@ def identify(
     if manifest is not None:
         if file is not None or explain or plot:
             raise click.UsageError("a manifest names its files; give no other, nor --explain or --plot")
+        _require_other(scores, manifest)
         with progress_bar("identify", lines=True) as progress:
             answered = gallery.identify_many(
                 manifest, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
@@ -211,6 +213,7 @@ def verify(
     if trials is not None:
         if name is not None or explain or plot:
             raise click.UsageError("a list names its speakers and files; give no others, nor --explain or --plot")
+        _require_other(scores, trials)
         with progress_bar("verify", lines=True) as progress:
             claimed = gallery.verify_many(trials, threshold=threshold, fmr=fmr, margin=margin, progress=progress)
             return print_verifications(claimed, scores, as_json)
@@ -252,6 +255,12 @@ def _is_given(option: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
+def _require_other(scores: Path | None, listed: Path) -> None:
+    """Raise UsageError where scores would be written over the very list that is read."""
+    if scores is not None and scores.exists() and listed.exists() and scores.samefile(listed):
+        raise click.UsageError("--scores names the list itself, which it would overwrite")
+
+
 def _source(file: str) -> Source:
     if not file:
         raise InputError("the path of a recording is empty")
@@ -266,7 +275,7 @@ def _refusals(refused: list[RefusedRecording], as_json: bool) -> int:
     """A line each on stderr; the first one's exit code."""
     if not as_json:
         for one in refused:
-            click.echo(f"speakerdb: refused {one.error['message']}", err=True)
+            tell(f"speakerdb: refused {one.error['message']}")
     return YES if not refused else int(refused[0].error["exit_code"])
 
 

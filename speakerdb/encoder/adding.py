@@ -20,7 +20,7 @@ import numpy as np
 from speakerdb import settings
 from speakerdb.durable import fsync_folder
 from speakerdb.encoder.bundle import COHORT, FORMAT, Bundle, Card, open_bundle, parse_card, read_bounded, read_model
-from speakerdb.encoder.registry import added_folder, shipped_names
+from speakerdb.encoder.registry import added_folder, cards, shipped_names
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import EncoderDamaged, InputError, StateError, printable
 
@@ -62,8 +62,8 @@ def add_encoder(
         features: `kind` with parameters, as cards have them; left out, what the graph's metadata say.
         rate_hz: of the samples; left out, the metadata's or 16,000. threshold: a distance and where it was chosen.
     Raises: InputError for a name that is none, or where it is not known what the graph takes; StateError where the
-        name is taken; EncoderDamaged where the graph does not load, run, or tell two sounds apart. What is wrong with
-        an argument is an InputError, too.
+        name is taken, or the graph is here with another card; EncoderDamaged where the graph does not load, run, or
+        tell two sounds apart. What is wrong with an argument is an InputError, too.
     """
     if not NAME.fullmatch(name):
         raise InputError(f"{printable(name)!r}: an encoder's name has letters, digits, '.', '_' and '-', at most 64")
@@ -90,6 +90,7 @@ def add_encoder(
         if raw.get("calibration"):
             raise InputError("a calibrated encoder decides by rates; a threshold of its own would never be looked at")
         raw["threshold"] = {"distance": threshold[0], "origin": threshold[1]}
+    _require_only(raw)
     return _write(name, tried(raw, content, model), cohort)
 
 
@@ -101,11 +102,13 @@ def read_form(content: bytes, model: Path) -> GraphForm:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        shape = tuple(size if isinstance(size, int) else None for size in session.get_inputs()[0].shape)
-        found = session.get_modelmeta().custom_metadata_map
+        inputs, found = session.get_inputs(), session.get_modelmeta().custom_metadata_map
     except Exception as error:  # onnxruntime raises its own types, none of them public
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
         raise EncoderDamaged(str(model), f"onnxruntime cannot load it ({reason})") from error
+    if not inputs:
+        raise EncoderDamaged(str(model), "takes no input")
+    shape = tuple(size if isinstance(size, int) else None for size in inputs[0].shape)
     return GraphForm(shape, {printable(key, 100): printable(value, 300) for key, value in found.items()})
 
 
@@ -145,7 +148,22 @@ def _require_usable(raw: dict[str, Any]) -> None:
         parse_card({**raw, "dimension": 1}, Path(raw["name"]))
     except EncoderDamaged as error:
         reason = str(error.fields["reason"]).removeprefix("card.json: ").removeprefix("ValueError: ")
-        raise InputError(f"the features that were given cannot be: {reason}") from error
+        raise InputError(f"what the graph is said to take cannot be: {reason}") from error
+
+
+def _require_only(raw: dict[str, Any]) -> None:
+    """Raise StateError where the graph is here with another card: a gallery finds its encoder by the graph's hash."""
+    for folder, card in cards():
+        if isinstance(card, Card) and card.sha256 == raw["sha256"] and _what_counts(card.raw) != _what_counts(raw):
+            raise StateError(
+                f"the same graph is here as {folder.name}, with another card, and a gallery knows its encoder by the "
+                f"graph alone; `speakerdb encoder remove {folder.name}` first, where it is one that was added"
+            )
+
+
+def _what_counts(raw: dict[str, Any]) -> dict[str, Any]:
+    """A card without what changes no vector and no decision; the dimension is the graph's own."""
+    return {key: value for key, value in raw.items() if key not in ("name", "origin", "dimension")}
 
 
 def _require_threshold(distance: float, origin: str) -> None:

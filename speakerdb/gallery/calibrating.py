@@ -114,7 +114,7 @@ def said_trials(said: Sequence[Said]) -> Trials:
 
 
 def enough(said: Trials) -> bool:
-    """Whether what users said counts: thirty answers of either kind."""
+    """Whether what users said counts: thirty comparisons of either kind."""
     targets = int(said.target.sum())
     return min(targets, len(said.target) - targets) >= settings.LEAST_ERRORS
 

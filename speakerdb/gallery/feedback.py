@@ -91,8 +91,10 @@ class Decision:
 
 
 def said(decision: Decision, answer: Answer, speaker: int | None, stranger: bool, known: Sequence[int]) -> list[Said]:
-    """Which of the comparisons were of one speaker, as far as the answer tells.
+    """Which of the comparisons were of one speaker, and of `verify` which was of two, as far as the answer tells.
 
+    Whom a search puts beside a stranger are the nearest of all enrolled: their scores are no stranger's score in one
+    comparison, and LLRs that were fitted to them would all shrink.
     Args: speaker: who it really was; stranger: that it was nobody enrolled; known: speakers who still are.
     Raises: InputError where the answer leaves open who it was.
     """
@@ -109,14 +111,12 @@ def said(decision: Decision, answer: Answer, speaker: int | None, stranger: bool
         _require_other(decision, same)
     elif decision.outcome == "rejected":
         same = first
-    elif decision.outcome == "accepted":  # not this one; of the others nothing is said
-        return [_said(decision, 0, False)] if first in known else []
-    else:
+    elif decision.outcome != "accepted":
         raise InputError("who should it have been? say --speaker NAME, or --stranger")
     return [
         _said(decision, place, one.speaker == same)
         for place, one in enumerate(decision.compared)
-        if one.speaker in known
+        if one.speaker in known and (one.speaker == same or decision.purpose == "verify")
     ]
 
 

@@ -15,6 +15,7 @@ from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
+from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, InputError, StateError, printable
 from speakerdb.gallery.answers import Calibrated, FeedbackKept
 from speakerdb.gallery.feedback import Answer, Decision, key, said
@@ -25,6 +26,7 @@ from speakerdb.store.recordings import recordings
 
 if TYPE_CHECKING:
     from speakerdb.gallery.calibrating import OwnTrials
+    from speakerdb.trials import ModelTrial
 
 
 class Learning(OpenGallery):
@@ -35,7 +37,8 @@ class Learning(OpenGallery):
     ) -> FeedbackKept:
         """Remember whether an answer of `identify` or `verify` was right; no audio, and nothing changes by it.
 
-        `calibrate` uses what was said once there are thirty trials of either kind.
+        `calibrate` uses what was said once there are thirty comparisons of either kind: of one speaker from both
+        verbs, of two from `verify` alone.
         Args: decision: the answer's id; speaker: who it really was; stranger: that it was nobody enrolled.
         Raises: InputError for what is no id, or an answer that leaves open who it was; NoSuchSpeaker; StateError for
             a decision of another gallery or encoder, or about people who are gone.
@@ -47,9 +50,9 @@ class Learning(OpenGallery):
             found = Decision.parse(decision, identity)
             who = None if speaker is None else require_speaker(connection, usable_name(speaker))
             known = records.names_of(connection, [one.speaker for one in found.compared])
-            told = said(found, answer, who, stranger, list(known))
-            if not told:
+            if not known:
                 raise StateError("the people of this decision are not enrolled any more; nothing was kept")
+            told = said(found, answer, who, stranger, list(known))
             decisions.keep_feedback(connection, key(decision), told)
             everything = decisions.feedback(connection)
         targets, all_targets = sum(one.target for one in told), sum(one.target for one in everything)
@@ -66,8 +69,9 @@ class Learning(OpenGallery):
         """Find out what distances mean among this gallery's people, and decide by that from now on.
 
         Args:
-            trials: lines of `1 NAME FILE` (the speaker NAME says FILE) and `0 NAME FILE`, files beside the list;
-                left out, each enrolled recording is held to its speaker's others and to everybody else.
+            trials: lines of `1 NAME FILE` (the speaker NAME says FILE) and `0 NAME FILE`, files beside the list and
+                not enrolled for NAME; left out, each enrolled recording is held to its speaker's others and to
+                everybody else.
             fmr: the false match rate that shall be known. dry_run: change nothing.
         Raises: TooFewTrials by the rule of 30; EmptyGallery; EncoderMismatch; InputError for a list or a recording.
         """
@@ -126,25 +130,47 @@ class Learning(OpenGallery):
         listed = read_model_trials(file)
         with self._existing().reading() as connection:
             rows = {name: require_speaker(connection, usable_name(name)) for name in {trial.model for trial in listed}}
+        heard: dict[str, Utterance] = {}
+        names = list(dict.fromkeys(trial.clip for trial in listed))
+        for number, name in enumerate(names):
+            heard[name] = encoder.probe(str(file.parent / name))
+            if progress:
+                progress(number, len(names), 1.0, 1.0)
+        with self._existing().reading() as connection:
             prints = voiceprints.of_speakers(connection, list(rows.values()))
             enrolled = records.enrolled_speech(connection, list(rows.values()))
-        files = {clip: row for row, clip in enumerate(dict.fromkeys(trial.clip for trial in listed))}
+            owners = {one.sha256: records.enrolled_for(connection, one.sha256) for one in heard.values()}
+        listed = _distinct(listed, {name: one.sha256 for name, one in heard.items()}, owners)
+        place = {name: row for row, name in enumerate(heard)}
         people = {name: row for row, name in enumerate(rows)}
-        heard = []
-        for number, name in enumerate(files):
-            heard.append(encoder.probe(str(file.parent / name)))
-            if progress:
-                progress(number, len(files), 1.0, 1.0)
         of_voice = np.array([people[trial.model] for trial in listed])
-        of_probe = np.array([files[trial.clip] for trial in listed])
+        of_probe = np.array([place[trial.clip] for trial in listed])
         has = [enrolled[row] for row in rows.values()]
         basis = Basis(
-            np.array([one.quality.net_speech_s for one in heard])[of_probe],
+            np.array([one.quality.net_speech_s for one in heard.values()])[of_probe],
             np.array([one.net_speech_s for one in has])[of_voice],
             np.array([one.recordings for one in has])[of_voice],
         )
-        voices, probes = np.stack([prints[row] for row in rows.values()]), np.stack([one.vector for one in heard])
+        voices = np.stack([prints[row] for row in rows.values()])
+        probes = np.stack([one.vector for one in heard.values()])
         scores = judge.scores_of_pairs(voices, of_voice, probes, of_probe)
         found = Trials(scores, basis, np.array([trial.target for trial in listed]))
         named: Sequence[str] = [trial.model for trial in listed if trial.target]
         return OwnTrials(found, named, [trial.clip for trial in listed if trial.target])
+
+
+def _distinct(listed: list[ModelTrial], sounds: dict[str, str], owners: dict[str, str | None]) -> list[ModelTrial]:
+    """Every comparison once, however often it is listed: rates are worth as much as there are different ones.
+
+    Args: sounds: hash of each clip; owners: of each hash, the name for whom that sound is enrolled.
+    Raises: InputError for a sound that is enrolled for whom it is held to, or one that is and is not the speaker's.
+    """
+    once: dict[tuple[str, str], ModelTrial] = {}
+    for trial in listed:
+        shown = f"{printable(trial.clip, 200)} of {printable(trial.model)!r}"
+        if owners[sounds[trial.clip]] == usable_name(trial.model):
+            raise InputError(f"{shown} is enrolled; a list wants recordings that the voiceprints were not made of")
+        first = once.setdefault((usable_name(trial.model), sounds[trial.clip]), trial)
+        if first.target != trial.target:
+            raise InputError(f"{shown} stands in the list as the speaker's and as another's")
+    return list(once.values())
