@@ -21,6 +21,8 @@ MAKING = ".speakerdb-making-"
 
 LOCK, NAMING = "lock", ".speakerdb-naming"
 NAMING_S, POLL_S = 10.0, 0.02
+LOOKED_AT_S = 0.2
+"""Who looks whether a draft's maker lives holds its lock for a moment."""
 NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
 """What file systems say that do not take a folder's fsync: there is nothing else that could be done for its names."""
 
@@ -37,33 +39,51 @@ def making(folder: Path) -> Iterator[Path]:
 
 
 def clear(folder: Path) -> bool:
-    """Delete what processes that are gone were making here; False where something of that is left."""
+    """Delete what processes that are gone were making here; False where a draft is left, be its maker alive."""
     done = True
-    for left in folder.glob(f"{MAKING}*"):
+    for left in _drafts(folder):
         try:
-            lock = _opened(left / LOCK, os.O_CREAT)
-            if take_lock(lock):
-                _delete(left, lock)
-                done = done and not left.exists()
-            else:
-                os.close(lock)
+            lock = _opened(left / LOCK, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             continue  # made whole, or cleared by somebody else, by now
         except OSError:  # somebody else's
             done = False
+            continue
+        if _taken(lock):
+            _delete(left, lock)
+        else:
+            os.close(lock)
+        done = done and not left.exists()
     return done
 
 
 def left_over(folder: Path) -> list[Path]:
     """What processes that are gone were making here, as far as it can be seen."""
     found = []
-    for left in folder.glob(f"{MAKING}*"):
-        with contextlib.suppress(OSError):
-            lock = _opened(left / LOCK, 0)
-            if take_lock(lock):
-                found.append(left)
-            os.close(lock)
+    for left in _drafts(folder):
+        try:
+            lock = _opened(left / LOCK, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        except FileNotFoundError:  # killed while it deleted, unless it has gone by now
+            found += [left] if left.exists() else []
+            continue
+        except OSError:
+            continue
+        found += [left] if _taken(lock) else []
+        os.close(lock)
     return found
+
+
+def _drafts(folder: Path) -> list[Path]:
+    """Folders alone: a link may lead anywhere."""
+    return [left for left in folder.glob(f"{MAKING}*") if left.is_dir() and not left.is_symlink()]
+
+
+def _taken(lock: int) -> bool:
+    """Whether nobody held it. Where there are no locks somebody may."""
+    try:
+        return take_lock(lock)
+    except OSError:
+        return False
 
 
 def give_name(draft: Path, file: Path) -> None:
@@ -74,7 +94,7 @@ def give_name(draft: Path, file: Path) -> None:
     try:
         file.hardlink_to(draft)  # renaming would replace what came meanwhile
     except FileExistsError:
-        if not file.samefile(draft):  # NFS says so, too, of a link that it has just made
+        if not (file.exists() and file.samefile(draft)):  # NFS says so, too, of a link that it has just made
             raise
     except OSError:  # no hard links here
         _rename(draft, file)
@@ -143,17 +163,17 @@ def _draft(folder: Path) -> tuple[Path, int]:
     while True:
         made = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder))
         with contextlib.suppress(FileNotFoundError, FileExistsError):  # cleared before it was locked
-            lock = _opened(made / LOCK, os.O_CREAT | os.O_EXCL)
+            lock = _opened(made / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             with contextlib.suppress(OSError):  # no locks here: nothing is cleared, either
-                if not take_lock(lock) or not (made / LOCK).exists():
-                    os.close(lock)
+                if not take_lock(lock, LOOKED_AT_S) or not (made / LOCK).exists():
+                    _delete(made, lock)
                     continue
             return made, lock
 
 
 def _opened(lock: Path, how: int) -> int:
     nothing_else = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    return os.open(lock, os.O_RDWR | how | nothing_else, 0o600)
+    return os.open(lock, how | nothing_else, 0o600)
 
 
 def _delete(made: Path, lock: int) -> None:
@@ -167,10 +187,10 @@ def _delete(made: Path, lock: int) -> None:
 
 def _rename(draft: Path, file: Path) -> None:
     """As `hardlink_to`, one process at a time: between looking and renaming another one could give that name."""
-    lock = _opened(file.absolute().parent / NAMING, os.O_CREAT)
+    lock = _opened(file.absolute().parent / NAMING, os.O_RDWR | os.O_CREAT)
     try:
         take_lock(lock, NAMING_S)  # one that is held for longer is a hung process's: naming takes no time
-        if file.exists():
+        if os.path.lexists(file):
             raise FileExistsError(file)
         draft.rename(file)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sqlite3
@@ -16,7 +17,7 @@ from archives import enrolled, opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from known_voices import voice
-from twelve_people import PEOPLE, posix, rows
+from twelve_people import PEOPLE, change, posix, rows
 
 from speakerdb import Gallery
 from speakerdb.errors import EmptyGallery, InputError, NoSuchGallery, StateError
@@ -55,6 +56,17 @@ def test_vectors_quality_and_times_are_the_very_same(exported, twelve_once, know
     columns = "name, source, audio_sha256, net_speech_s, quality, vector, enrollment.created, speaker.created"
     statement = f"SELECT {columns} FROM enrollment JOIN speaker ON speaker.id = speaker_id ORDER BY enrollment.id"
     assert rows(tmp_path / "new" / FILE, statement) == rows(twelve_once / FILE, statement)
+
+
+def test_a_recording_without_a_name_is_exported_under_one_and_comes_in(examples: Path, tmp_path: Path):
+    nameless = io.BytesIO((examples / "ana_1.wav").read_bytes())
+    nameless.name = ""
+    with Gallery.open(tmp_path / "old") as gallery:
+        assert gallery.enroll("ana", [nameless]).enrolled[0].source == "<BytesIO>"
+        change(tmp_path / "old" / FILE, "UPDATE enrollment SET source = ''")  # as galleries had it
+        gallery.export(tmp_path / "a.speakerdb")
+    with Gallery.open(tmp_path / "new") as gallery:
+        assert gallery.import_archive(tmp_path / "a.speakerdb").recordings == 1
 
 
 def test_a_gallerys_own_calibration_goes_with_it_to_a_new_gallery_alone(twelve, known_voices, tmp_path):
@@ -96,6 +108,11 @@ def test_any_gallery_survives_and_a_second_import_changes_nothing(known_voices, 
         for name in people:
             assert gallery.nearest(voice(f"{name} 0"), top=1)[0].speaker == name
         assert gallery.check().findings == []
+
+
+def test_a_name_that_is_too_long_for_a_file_is_none(tmp_path: Path, known_voices):
+    with opened(tmp_path / "new", known_voices) as gallery, pytest.raises(InputError, match="too long"):
+        gallery.import_archive("x" * 300)
 
 
 # Conflicts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ from archives import Edit, edited, enrolled, opened
 from known_voices import voice
 from twelve_people import PEOPLE
 
-from speakerdb import Gallery
+from speakerdb import Encoder, Gallery
 from speakerdb.errors import EncoderMismatch, InputError, StateError
 from speakerdb.store import archive
 
@@ -56,6 +57,16 @@ def foreign_sound(members: dict[str, bytes]) -> None:
     members[archive.AUDIO.format(1)] = sound
 
 
+def calibration(**changes: object) -> Edit:
+    """The shipped encoder's, changed."""
+
+    def edit(members: dict[str, bytes]) -> None:
+        members[archive.CALIBRATION] = json.dumps({**Encoder.load().card.raw["calibration"], **changes}).encode()
+        head(lambda content: content["members"].update({archive.CALIBRATION: {}}))(members)
+
+    return edit
+
+
 EDITS: dict[str, tuple[Edit, str]] = {
     "another member": (lambda members: members.update({"more": b"x"}), "'more' does not belong"),
     "a member that climbs out": (lambda members: members.update({"../x": b"x"}), "'../x' does not belong"),
@@ -86,6 +97,11 @@ EDITS: dict[str, tuple[Edit, str]] = {
         "audio/000000001",
     ),
     "a sound of nobody": (lambda m: m.update({"audio/000000002": b"fLaC"}), "1 sounds are in the file, 0 of them"),
+    "LLRs that rise by less than is kept": (calibration(llr_weights=[0, 1e-7, 0, 0, 0, 0, 0]), "must rise"),
+    "a tail whose scores are kept as one": (
+        calibration(tail={"scores": [1.00001, 1.00002], "rates": [0.1, 0.01]}),
+        "a tail's scores rise",
+    ),
     "a sound in another form": (foreign_sound, "not a sound as a gallery keeps it"),
 }
 
@@ -135,6 +151,22 @@ def test_a_file_that_unpacks_to_more_than_it_says_is_not_unpacked(exported, know
 
     with opened(tmp_path / "new", known_voices) as gallery, pytest.raises(InputError, match="too large"):
         gallery.import_archive(edited(exported, tmp_path / "bomb.speakerdb", edit))
+
+
+def test_members_that_lie_over_one_another_are_not_read(exported, known_voices, tmp_path):
+    sound = b"fLaC" + bytes(10_000)
+    with zipfile.ZipFile(exported) as source, zipfile.ZipFile(tmp_path / "over", "w") as out:
+        for name in source.namelist():
+            out.writestr(name, source.read(name), compress_type=archive.method_of(name))
+        out.writestr(archive.AUDIO.format(1), sound)
+        first = out.getinfo(archive.AUDIO.format(1))
+        for number in range(2, 25):  # all of them the one sound
+            again = zipfile.ZipInfo(archive.AUDIO.format(number), archive.EPOCH)
+            again.CRC, again.header_offset = first.CRC, first.header_offset
+            again.file_size = again.compress_size = len(sound)
+            out.filelist.append(again)
+    with opened(tmp_path / "new", known_voices) as gallery, pytest.raises(InputError, match="lie over one another"):
+        gallery.import_archive(tmp_path / "over")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK", b"no archive at all" * 100])

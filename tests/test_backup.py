@@ -13,7 +13,7 @@ from test_store import posix, rows
 
 from speakerdb import Gallery, durable
 from speakerdb.durable import MAKING
-from speakerdb.errors import GalleryDamaged, NoSuchGallery, StateError
+from speakerdb.errors import GalleryDamaged, NoSuchGallery, StateError, StorageError
 from speakerdb.store.database import FILE
 
 TABLES = (
@@ -116,6 +116,20 @@ def test_a_killed_copy_in_a_gallerys_folder_is_gone_with_the_next_who_is_removed
             gallery.remove("ana")
             assert under_way.exists()
     assert not left.exists() and not under_way.exists()
+
+
+def test_what_was_deleted_or_replaced_is_not_copied(known_voices: KnownVoices, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        for path in (tmp_path / "people").glob("gallery.sqlite*"):
+            path.unlink()
+        with pytest.raises(StorageError):
+            gallery.backup(tmp_path / "copy of nothing")
+        with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as other:
+            other.enroll("ben", ["ben 0"])
+        with pytest.raises(StorageError, match="replaced while it was open"):
+            gallery.backup(tmp_path / "copy of another")
+    assert not list(tmp_path.rglob("copy of */gallery.sqlite"))
 
 
 def test_a_damaged_gallery_is_told_and_leaves_no_copy(known_voices: KnownVoices, tmp_path: Path) -> None:

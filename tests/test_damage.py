@@ -114,6 +114,41 @@ def test_a_row_that_is_not_what_was_written_is_damage(twelve, known_voices, stat
         use(gallery)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("quality", f'{{"snr_db": 1{"0" * 400}}}'),
+        ("quality", '{"snr_db": "x"}'),
+        ("quality", '{"snr_db": 1e999}'),
+        ("quality", '{"snr db": 1.0}'),
+        ("quality", "[" * 100_000),
+        ("quality", "[]"),
+        ("audio_sha256", "Z" * 64),
+        ("created", "yesterday"),
+        ("net_speech_s", -1.0),
+        ("source", "a\nb"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_known_of_a_recording_and_is_not_what_was_written_is_damage_to_all_who_read_it(
+    twelve, known_voices, tmp_path, column, value
+):
+    import contextlib
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(twelve / FILE)) as connection, connection:
+        connection.execute(f"UPDATE enrollment SET {column} = ? WHERE id = 1", (value,))
+    with Gallery.open(twelve, encoder=known_voices) as gallery:
+        with pytest.raises(GalleryDamaged):
+            gallery.speakers(enrollments=True)
+        with pytest.raises(GalleryDamaged):
+            gallery.export(tmp_path / "archive")
+        [finding] = gallery.check().findings
+        assert "recording 1 is not what was written" in finding and "\n" not in finding
+        gallery.remove_enrollment(1)
+        assert gallery.check().findings == []
+
+
 def expected(probe: str) -> dict[str, float]:
     """Exact distances by name."""
     vector = voice(probe).astype(float)

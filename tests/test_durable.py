@@ -16,6 +16,7 @@ from twelve_people import posix
 
 from speakerdb import Gallery, durable
 from speakerdb.durable import MAKING
+from speakerdb.errors import StateError
 from speakerdb.store import backup as backups
 from speakerdb.store.database import FILE
 
@@ -30,7 +31,8 @@ def test_what_is_being_made_stays_and_what_a_killed_process_left_goes(tmp_path: 
     (left / "voices").write_bytes(b"voices")
     with durable.making(tmp_path) as made:
         assert left_in(tmp_path) == [made.name]
-        assert durable.clear(tmp_path) and durable.left_over(tmp_path) == []
+        assert not durable.clear(tmp_path)  # there are voices in it
+        assert durable.left_over(tmp_path) == []
         assert made.exists()
     assert left_in(tmp_path) == []
 
@@ -41,7 +43,65 @@ def test_a_link_in_a_drafts_place_is_not_gone_into(tmp_path: Path) -> None:
     (tmp_path / "mine" / "file").write_text("mine")
     (tmp_path / f"{MAKING}link").symlink_to(tmp_path / "mine")
     durable.clear(tmp_path)
-    assert (tmp_path / "mine" / "file").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
+
+
+@posix
+def test_a_draft_without_its_lock_is_left_over_too(tmp_path: Path) -> None:
+    (tmp_path / f"{MAKING}left").mkdir()
+    assert durable.left_over(tmp_path) == [tmp_path / f"{MAKING}left"]
+    assert durable.clear(tmp_path) and left_in(tmp_path) == []
+
+
+@posix
+def test_a_draft_that_somebody_looks_at_for_a_moment_is_made_all_the_same(tmp_path, monkeypatch) -> None:
+    import fcntl
+    import threading
+
+    opened, held = durable._opened, []
+
+    def looked_at(lock: Path, how: int) -> int:
+        descriptor = opened(lock, how)
+        if how & os.O_EXCL and not held:
+            held.append(opened(lock, os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+            threading.Timer(0.05, os.close, held).start()
+        return descriptor
+
+    monkeypatch.setattr(durable, "_opened", looked_at)
+    with durable.making(tmp_path) as made:
+        assert left_in(tmp_path) == [made.name]
+    assert held and left_in(tmp_path) == []
+
+
+@posix
+def test_where_locks_are_refused_no_descriptor_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> bool:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    (tmp_path / f"{MAKING}left").mkdir()
+    monkeypatch.setattr(durable, "take_lock", no_locks)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(5):
+        durable.clear(tmp_path)
+        durable.left_over(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@posix
+def test_a_link_to_nothing_keeps_its_name(tmp_path: Path, known_voices, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        (tmp_path / "link").symlink_to(tmp_path / "nothing")
+        with pytest.raises(StateError, match="there already"):
+            gallery.export(tmp_path / "link")
+    for links in (True, False):
+        if not links:
+            monkeypatch.setattr(Path, "hardlink_to", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no")))
+        (tmp_path / "draft").write_text("draft")
+        with pytest.raises(FileExistsError):
+            durable.give_name(tmp_path / "draft", tmp_path / "link")
+        assert (tmp_path / "link").is_symlink() and not (tmp_path / "nothing").exists()
 
 
 def test_where_nothing_can_be_locked_nothing_is_cleared_and_a_removal_says_so(

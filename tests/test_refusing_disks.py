@@ -165,6 +165,41 @@ def test_a_gallery_cannot_be_begun_on_a_full_disk_and_can_once_there_is_room(sma
     assert [speaker.speaker for speaker in listing(small_disk)] == ["zoe"]
 
 
+def test_a_removal_on_a_disk_with_no_room_to_write_the_file_anew_leaves_the_room_and_no_voice(
+    enrolled_once: Path, small_disk: Path, known_voices
+) -> None:
+    from known_voices import voice as known_voice
+
+    with Gallery.open(small_disk, encoder=known_voices, index="numpy") as gallery:
+        for name in ("ana", "ben"):
+            gallery.enroll(name, [f"{name} {number}" for number in range(120)])
+        gallery._existing().truncate_wal()
+        fill(small_disk, 200 << 10)
+        assert not gallery.remove("ana").log_erased  # the file could not be written anew
+        free = os.statvfs(small_disk)
+        assert free.f_bavail * free.f_frsize >= 150 << 10
+        pieces = [known_voice(f"ana {number}").astype("<f4").tobytes() for number in range(120)]
+        for path in small_disk.iterdir():
+            content = path.read_bytes() if path.is_file() else b""
+            assert not any(piece in content for piece in pieces), path.name
+        (small_disk / "filler").unlink()
+        assert gallery.check().findings == []
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["copied", "in use"])
+def test_a_read_only_gallery_with_an_empty_log_is_read(
+    enrolled_once: Path, small_disk: Path, run: Run, memory: bool
+) -> None:
+    shutil.copytree(enrolled_once, small_disk, dirs_exist_ok=True)
+    for suffix in ("-wal", "-shm") if memory else ("-wal",):
+        (small_disk / f"gallery.sqlite{suffix}").touch(0o600)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for arguments in (["identify", EXAMPLES / "ana_4.wav"], ["speakers"], ["check"]):
+        done = run(*arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+
+
 def test_a_disk_that_is_mounted_read_only_is_told_and_its_gallery_answers(
     enrolled_once: Path, small_disk: Path, run: Run
 ) -> None:

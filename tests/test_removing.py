@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from galleries import ALL, left_in, listed, pieces, ready, recording_of
-from known_voices import voice
+from known_voices import QUALITY, voice
 from sqlalchemy import text
 
 from speakerdb import Gallery, settings
@@ -16,9 +16,11 @@ from speakerdb.errors import (
     EmptyGallery,
     NoSuchEnrollment,
     NoSuchSpeaker,
+    StateError,
 )
 from speakerdb.index import snapshot
 from speakerdb.store import binding, database, fields, records, voiceprints
+from speakerdb.store.records import NewEnrollment
 
 
 def test_a_removed_speaker_is_found_no_more_and_may_come_back(people, clips):
@@ -44,6 +46,20 @@ def test_a_speaker_of_whom_a_row_is_damaged_can_still_be_removed(people):
         connection.execute(text("UPDATE enrollment SET quality = 'x'"))
     assert people.remove("ana").enrollments == 2
     assert "ana" not in listed(people)
+
+
+def test_two_whose_voices_cancel_out_are_not_made_one(gallery_folder, known_voices):
+    with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["a"])
+        with gallery._writable().writing() as connection:
+            new = NewEnrollment("b", "0" * 64, 2.5, QUALITY.to_json(), -voice("a"))
+            speaker = records.add_speaker(connection, "ben")
+            records.add_enrollment(connection, speaker, new)
+            voiceprints.refresh(connection, speaker, added=1)
+            binding.record_change(connection, [speaker])
+        with pytest.raises(StateError, match="nobody's"):
+            gallery.merge("ben", "ana")
+        assert listed(gallery) == {"ana": 1, "ben": 1}
 
 
 def test_a_removed_recording_is_taken_out_of_the_average(people, clips, exact):

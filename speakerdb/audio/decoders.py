@@ -221,7 +221,7 @@ def name_of(source: Source) -> str:
     if isinstance(source, np.ndarray):
         return "<array>"
     named = getattr(source, "name", None)
-    return named if isinstance(named, str) else f"<{type(source).__name__}>"
+    return named if isinstance(named, str) and named else f"<{type(source).__name__}>"
 
 
 def open_decoder(source: Source, name: str, rate_hz: int | None) -> Decoder:

@@ -126,6 +126,10 @@ class Calibration:
             "llr_quantiles": {name: [round(value, 2) for value in values] for name, values in self.quantiles.items()},
         }
 
+    def kept(self) -> Calibration:
+        """With the digits of its JSON, by which it will decide. Raises: ValueError where those make none."""
+        return Calibration.parse(self.to_json())
+
     @staticmethod
     def parse(raw: Any) -> Calibration:
         """A calibration of its JSON. Raises: ValueError, TypeError or KeyError for anything else."""

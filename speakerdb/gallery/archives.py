@@ -7,7 +7,7 @@ import os
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, StateError, printable
-from speakerdb.gallery.naming import usable_name, usable_path
+from speakerdb.gallery.naming import lasting_path, usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, require_identity, require_same
 from speakerdb.gallery.reports import Exported, Imported
 from speakerdb.store import binding, decisions, records
@@ -30,7 +30,7 @@ class Archives(OpenGallery):
             identity = require_identity(connection)
             if not records.anybody(connection):
                 raise EmptyGallery
-            return Exported(str(file), *archive.write(connection, identity, usable_path(file).absolute()))
+            return Exported(str(file), *archive.write(connection, identity, lasting_path(file)))
 
     def import_archive(self, file: str | os.PathLike[str], *, on_conflict: str = "fail") -> Imported:
         """Take in everybody of an archive, in one transaction: all or, where anything is wrong, nobody.

@@ -29,6 +29,9 @@ MOST_RECORDINGS, MOST_PEOPLE = 3000, 3000
 MOST_TRIALS = 1e15
 """More are as far away."""
 
+ROUNDING = 1e-9
+"""What dividing by a rate of decimal digits may be wrong by."""
+
 LEAST_STRANGERS = round(settings.LEAST_ERRORS / RATES[1])
 """Trials of two speakers that a tail is measured by, at least."""
 
@@ -130,11 +133,11 @@ def fitted(base: Calibration | None, own: Trials, said: Trials | None, fmr: floa
     strangers = len(own.target) - targets
     if targets < settings.LEAST_ERRORS:
         raise TooFewTrials("one speaker", targets, settings.LEAST_ERRORS)
-    needed = max(math.ceil(min(settings.LEAST_ERRORS / fmr, MOST_TRIALS)), LEAST_STRANGERS)
+    needed = max(math.ceil(min(settings.LEAST_ERRORS / fmr, MOST_TRIALS) - ROUNDING), LEAST_STRANGERS)
     if strangers < needed:
         raise TooFewTrials("two speakers", strangers, needed, fmr, _rarest(strangers))
     try:
-        return fit([own], origin) if base is None else refit(base, own, said, origin)
+        return (fit([own], origin) if base is None else refit(base, own, said, origin)).kept()
     except ValueError as error:
         raise StateError(f"these trials calibrate nothing: {error}; are the names in the gallery right?") from error
 
@@ -145,7 +148,7 @@ def _rarest(strangers: int) -> float | None:
         return None
     rate = settings.LEAST_ERRORS / strangers
     step = 10.0 ** (math.floor(math.log10(rate)) - 1)
-    return math.ceil(rate / step - 1e-9) * step
+    return math.ceil(rate / step - ROUNDING) * step
 
 
 def rates(own: OwnTrials, before: Calibration | None, after: Calibration, fmr: float) -> list[CalibratedRate]:

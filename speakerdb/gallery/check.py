@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 
 from speakerdb.durable import left_over
 from speakerdb.embedding import average
-from speakerdb.errors import printable
+from speakerdb.errors import GalleryReadOnly, printable
 from speakerdb.gallery.opened import require_identity
 from speakerdb.gallery.reports import CheckReport
 from speakerdb.gallery.view import IndexView
@@ -41,11 +42,12 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
     Raises: EmptyGallery before the first enrollment.
     """
     findings = []
-    if not store.truncate_wal():
-        findings.append(
-            "the log could not be cut, another process is reading: who was removed may still be in the file; "
-            "run `speakerdb check` again"
-        )
+    with contextlib.suppress(GalleryReadOnly):  # where nothing can be written nobody was removed, either
+        if not store.truncate_wal():
+            findings.append(
+                "the log could not be cut, another process is reading: who was removed may still be in the file; "
+                "run `speakerdb check` again"
+            )
     with store.reading() as connection:
         identity = require_identity(connection)
         findings += integrity.faults(connection)

@@ -21,7 +21,7 @@ from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.asking import Asking, require_some
 from speakerdb.gallery.enrollment import Enrollment
 from speakerdb.gallery.learning import Learning
-from speakerdb.gallery.naming import usable_name, usable_path
+from speakerdb.gallery.naming import lasting_path, usable_name, usable_path
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.gallery.upkeep import Upkeep
@@ -48,7 +48,7 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
         Raises: StorageError where the folder is a file, or the database damaged or newer than the program;
             EncoderDamaged where there is no such bundle; InputError for what is no path; ValueError for another index.
         """
-        path = settings.gallery_folder() if folder is None else usable_path(folder)
+        path = lasting_path(settings.gallery_folder() if folder is None else folder)
         if encoder is not None and not isinstance(encoder, Encoder):
             encoder = Encoder.load(encoder)
         if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where a name is too long)
@@ -56,7 +56,7 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
                 f"{printable(path, 200)}: a file, and a gallery is a folder; choose another folder with --gallery",
                 path=str(path),
             )
-        return Gallery(path.absolute(), encoder, index)  # wherever this process goes meanwhile
+        return Gallery(path, encoder, index)
 
     def identify_many(
         self,

@@ -26,7 +26,7 @@ Person = tuple[str, list[Archived]]
 
 @dataclass
 class Tally:
-    """What an import has done so far."""
+    """What an import has done so far; given: names that are not free, those of the archive and those made of them."""
 
     speakers: int = 0
     recordings: int = 0
@@ -35,6 +35,7 @@ class Tally:
     skipped: list[str] = field(default_factory=list)
     already: int = 0
     changed: list[int] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)
 
 
 def take_in(connection: Connection, archive: Archive, on_conflict: OnConflict) -> Tally:
@@ -42,7 +43,7 @@ def take_in(connection: Connection, archive: Archive, on_conflict: OnConflict) -
 
     Raises: StateError, with `fail`, for a name or a sound that is enrolled already; InputError for the archive.
     """
-    tally = Tally()
+    tally = Tally(given=set(archive.names))
     for batch in _batches(archive):
         taken = importing.ids_by_name(connection, [name for name, _ in batch])
         hashes = [archived.line.audio_sha256 for _, recordings in batch for archived in recordings]
@@ -57,7 +58,7 @@ def take_in(connection: Connection, archive: Archive, on_conflict: OnConflict) -
                 continue
             tally.already += len(recordings) - len(new)
             if new:
-                newcomers.append(_newcomer(connection, name, new, taken.get(name), on_conflict, tally, archive.names))
+                newcomers.append(_newcomer(connection, name, new, taken.get(name), on_conflict, tally))
         _write(connection, newcomers, tally)
     binding.record_change(connection, tally.changed)
     return tally
@@ -70,15 +71,14 @@ def _newcomer(
     known: int | None,
     on_conflict: OnConflict,
     tally: Tally,
-    archived: set[str],
 ) -> Newcomer:
-    """Args: archived: names of the archive, which are not free."""
     if known is None:
         return Newcomer(name, None, new)
     if on_conflict == "merge":
         tally.merged.append(name)
         return Newcomer(name, known, new)
-    tally.renamed[name] = _free_name(connection, name, archived | set(tally.renamed.values()))
+    tally.renamed[name] = _free_name(connection, name, tally.given)
+    tally.given.add(tally.renamed[name])
     return Newcomer(tally.renamed[name], None, new)
 
 

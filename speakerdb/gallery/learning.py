@@ -137,7 +137,7 @@ class Learning(OpenGallery):
             if progress:
                 progress(number, len(names), 1.0, 1.0)
         with self._existing().reading() as connection:
-            prints = voiceprints.of_speakers(connection, list(rows.values()))
+            prints = {row: voiceprints.of_speaker(connection, row) for row in rows.values()}
             enrolled = records.enrolled_speech(connection, list(rows.values()))
             owners = {one.sha256: records.enrolled_for(connection, one.sha256) for one in heard.values()}
         listed = _distinct(listed, {name: one.sha256 for name, one in heard.items()}, owners)

@@ -24,6 +24,14 @@ def usable_path(path: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
+def lasting_path(path: str | os.PathLike[str]) -> Path:
+    """The place that a path names now, wherever this process goes meanwhile. Raises: InputError as `usable_path`."""
+    try:
+        return usable_path(path).absolute()
+    except FileNotFoundError as error:
+        raise InputError(f"{printable(path, 200)}: the folder that this process stands in is gone") from error
+
+
 def usable_name(name: str) -> str:
     """The name in Unicode's composed form (NFC) without spaces around it.
 

@@ -46,11 +46,13 @@ class OpenGallery:
         self._asked_encoder = encoder
         self._encoder: Encoder | None = None
         self._view = IndexView(folder, index, self._existing)
-        self._database = self._opened()
+        self._database: Database | None = None
         self._closed = False
         self._lock = threading.RLock()
         with _known:
             _galleries.add(self)
+        with self._lock:  # a child that is made meanwhile would inherit the index's lock
+            self._database = self._opened()
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from speakerdb import durable, settings
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery, printable
-from speakerdb.gallery.naming import usable_name, usable_path
+from speakerdb.gallery.naming import lasting_path, usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
@@ -156,7 +156,7 @@ class Upkeep(OpenGallery):
         """
         from speakerdb.store.backup import backup
 
-        target = usable_path(folder).absolute()  # wherever this process goes meanwhile
+        target = lasting_path(folder)
         size = backup(self._existing(), target)
         copy = database.open_existing(target / database.FILE)
         if copy is None:

@@ -23,7 +23,7 @@ from speakerdb.errors import StateError, printable
 from speakerdb.store import decisions
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.failures import written
-from speakerdb.store.fields import checked_name, duration, from_blob, now, sound_hash, stored_quality, typed
+from speakerdb.store.fields import checked_name, described, from_blob, now, time_of
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.reembedding import audio_of
 from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
@@ -57,7 +57,7 @@ def write(connection: Connection, identity: GalleryIdentity, file: Path) -> tupl
     Raises: StateError where there is a file of that name; DamagedRow; StorageError where the file cannot be written.
     """
     with written(file):
-        if file.exists():
+        if os.path.lexists(file):
             raise StateError(f"{printable(file, 200)} is there already; name a new file")
         with making(file.absolute().parent) as beside:
             draft = beside / DRAFT
@@ -152,16 +152,9 @@ def _line(connection: Connection, row: Any, speakers: set[int]) -> bytes:
     if row.kept is not None:
         content = audio_of(connection, row.id)
         audio = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    line = Line(
-        checked_name(row.owner, row.name, row.name_crc32),
-        typed(row.speaker_created, str),
-        typed(row.source, str),
-        sound_hash(row.audio_sha256),
-        duration(row.net_speech_s),
-        stored_quality(row.quality),
-        typed(row.created, str),
-        audio,
-    )
+    name = checked_name(row.owner, row.name, row.name_crc32)
+    known = described(row.source, row.audio_sha256, row.net_speech_s, row.quality, row.created)
+    line = Line(name, time_of(row.speaker_created), **vars(known), audio=audio)
     return json.dumps(asdict(line), ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from speakerdb.errors import InputError, printable
 from speakerdb.kept_audio import KEPT_BEGIN
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
 from speakerdb.store.binding import EncoderIdentity
-from speakerdb.store.fields import HEX, MOST_S, STORED, no_number
+from speakerdb.store.fields import HEX, STORED, DamagedRow, described, no_number, time_of
 
 MAX_HEAD_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16
@@ -30,7 +29,6 @@ MAX_SOUND_BYTES = 512 << 20
 """Of one recording: five minutes at 192 kHz as floats are 230 MB."""
 MAX_RECORDINGS = 100_000_000
 MAX_DIMENSION = 1 << 16
-LONGEST_MEASURE = 50
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -44,6 +42,7 @@ UNREADABLE = (
     RecursionError,
     NotImplementedError,
     RuntimeError,
+    DamagedRow,
 )
 """What reading a file of any content can raise."""
 
@@ -66,7 +65,7 @@ class Archive:
     def __init__(self, file: Path, usable_name: Callable[[str], str]) -> None:
         self._file, self._usable_name = file, usable_name
         self.names = set[str]()
-        if file.exists() and not file.is_file():  # a pipe would be waited for
+        if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 (Path raises where a name is too long)
             raise InputError(f"{printable(file, 200)}: not a file", path=str(file))
         try:
             self._zip = zipfile.ZipFile(file)
@@ -124,7 +123,7 @@ class Archive:
         if CALIBRATION not in self._members:
             return None
         with self._hashed(CALIBRATION) as member, self._translated(CALIBRATION):
-            return Calibration.parse(json.loads(member.read(member.size), parse_constant=no_number))
+            return Calibration.parse(json.loads(member.read(member.size), parse_constant=no_number)).kept()
 
     def _read_head(self) -> None:
         for one in self._zip.infolist():
@@ -179,6 +178,8 @@ class Archive:
                 raise ValueError(f"member {info.filename} is too large")
             seen.add(info.filename)
             self._sounds += sound
+        if sum(info.compress_size for info in self._zip.infolist()) > self._file.stat().st_size:
+            raise ValueError("its members lie over one another")
         if not sizes.keys() <= seen:
             raise ValueError("a member is missing")
 
@@ -258,18 +259,12 @@ def _line(raw: bytes, usable_name: Callable[[str], str]) -> Line:
     line = Line(**content)
     if usable_name(line.speaker) != line.speaker:
         raise ValueError(f"the name {printable(line.speaker)!r} is not in its composed form")
-    _text(line.source, 1000)
-    for time in (line.created, line.speaker_created):
-        datetime.fromisoformat(_text(time, 32))
-    if not HEX.fullmatch(_text(line.audio_sha256, 64)):
-        raise ValueError("audio_sha256 is no SHA-256")
-    if type(line.net_speech_s) not in (int, float) or not 0.0 <= line.net_speech_s < MOST_S:
-        raise ValueError("net_speech_s is no duration")
-    if not isinstance(line.quality, dict) or not all(_measured(*one) for one in line.quality.items()):
-        raise ValueError("quality holds something else than numbers")
+    seconds = float(line.net_speech_s) if type(line.net_speech_s) is int else line.net_speech_s
+    described(line.source, line.audio_sha256, seconds, line.quality, line.created)
+    time_of(line.speaker_created)
     if line.audio is not None and (type(line.audio["size"]) is not int or not HEX.fullmatch(line.audio["sha256"])):
         raise ValueError("audio is no size and SHA-256")
-    return replace(line, net_speech_s=float(line.net_speech_s))
+    return replace(line, net_speech_s=seconds)
 
 
 def _vector(raw: bytes) -> Vector:
@@ -277,11 +272,6 @@ def _vector(raw: bytes) -> Vector:
     if not is_unit(vector):
         raise ValueError("a vector that is not of unit length")
     return vector
-
-
-def _measured(name: str, value: Any) -> bool:
-    named = name.isascii() and name.isidentifier() and len(name) <= LONGEST_MEASURE
-    return named and (value is None or (type(value) in (int, float) and math.isfinite(value)))
 
 
 def _text(value: Any, longest: int) -> str:

@@ -21,7 +21,7 @@ def backup(database: Database, folder: Path) -> int:
     """
     target = folder / FILE
     with translated(target):
-        if target.exists():
+        if os.path.lexists(target):
             raise StateError(f"{printable(folder, 200)} holds a gallery already; name a new folder")
         make_folder(folder)
         with making(folder) as beside:

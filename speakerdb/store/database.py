@@ -51,10 +51,16 @@ class Database:
         GATE.watch(self)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database throughout."""
+    def _session(self) -> Iterator[Connection]:
+        """A connection to the file that was opened, and to none that has come into its place."""
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             self._require_the_same()
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database throughout."""
+        with self._session() as connection:
             driver(connection).execute("BEGIN")  # closing ends it: the pool rolls back what it is given back
             yield connection
 
@@ -64,8 +70,7 @@ class Database:
 
         On leaving without an error the commit has been fsynced.
         """
-        with translated(self.path), GATE.passed(), self._engine.connect() as connection, connection.begin():
-            self._require_the_same()
+        with self._session() as connection, connection.begin():
             _begin_writing(driver(connection))
             yield connection
 
@@ -75,7 +80,7 @@ class Database:
 
         A migration that makes a table anew drops the old one, which would delete all rows that refer to it.
         """
-        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
+        with self._session() as connection:
             raw = driver(connection)
             raw.execute("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
             try:
@@ -93,7 +98,7 @@ class Database:
         found = self.path.stat()
         file: tuple[int, ...] = found.st_dev, found.st_ino
         if self.fixed:
-            file += found.st_size, found.st_mtime_ns, _log(self.path).exists()
+            file += found.st_size, found.st_mtime_ns, _size(_log(self.path))
         if self._file is None:
             self._file = file
         elif self._file != file:
@@ -107,28 +112,30 @@ class Database:
         `secure_delete` zeroes a row where it lies, but not the copies that stay behind where SQLite moved rows
         between pages (measured: 1 name in 300 removals). Writing the file anew leaves those out.
         """
-        try:
+        rewritten = truncated = False
+        with contextlib.suppress(StorageError, OSError):  # locked, or no space: the rows are gone all the same
             if self.path.stat().st_size <= settings.REWRITE_BELOW_BYTES:
                 self._rewrite()
-            return self.truncate_wal()
-        except (StorageError, OSError):  # locked, or no space: the rows are gone all the same
-            return False
+            rewritten = True
+        with contextlib.suppress(StorageError):  # and what a rewriting that failed has left in the log
+            truncated = self.truncate_wal()
+        return rewritten and truncated
 
     def _rewrite(self) -> None:
-        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
+        with self._session() as connection:
             raw = driver(connection)
             raw.execute("PRAGMA temp_store = MEMORY")  # no copy of the voices in the system's temporary folder
             raw.execute("VACUUM")
 
     def keep_wal(self) -> None:
         """See to it that the file is in WAL mode; not before it is known to be a gallery, since that writes to it."""
-        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
+        with self._session() as connection:
             raw = driver(connection)
             raw.execute("PRAGMA journal_mode = WAL")
 
     def truncate_wal(self) -> bool:
         """Move the log into the database and cut it to nothing; False where a reader elsewhere needs it still."""
-        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
+        with self._session() as connection:
             raw = driver(connection)
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
@@ -138,12 +145,13 @@ class Database:
 
         Args: file: where the target lies; an error names the one of the two whose disk it is.
         """
-        with translated(self.path), GATE.passed(), self._engine.connect() as connection:
+        with self._session() as connection:
             raw = driver(connection)
             try:
                 raw.backup(target)
             except sqlite3.Error as error:
                 raise meaning(file if of_writing(error) else self.path, error) from error
+            self._require_the_same()
 
     def close(self) -> None:
         """Close all connections; the last process to do so folds the log into the database."""
@@ -220,17 +228,23 @@ def open_existing(path: Path) -> Database | None:
 
 def _cannot_change(path: Path) -> bool:
     """Whether a gallery lies on a medium that this machine cannot write, and no log tells that another one does: then
-    SQLite needs neither lock nor log to read it, and would have no place for them.
+    SQLite needs neither lock nor log to read it, and would have no place for them. An empty log without the memory that
+    those who use it share is one that was copied.
 
     In a folder that only this user may not write others can, and SQLite would not see that they do.
     """
     if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & getattr(os, "ST_RDONLY", 1):
         return False
-    return not _log(path).exists()
+    log = _log(path)
+    return not log.exists() or (not _size(log) and not path.with_name(f"{path.name}-shm").exists())
 
 
 def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def read_revision(database: Database) -> str | None:

@@ -55,8 +55,7 @@ def _parsed(content: str, crc32: int) -> Calibration:
 
 def keep_calibration(connection: Connection, found: Calibration) -> None:
     """Put it in the place of the one before. Raises: ValueError for one that could not be read again."""
-    content = json.dumps(found.to_json(), ensure_ascii=False)
-    Calibration.parse(json.loads(content))
+    content = json.dumps(found.kept().to_json(), ensure_ascii=False)
     connection.execute(delete(CALIBRATION))
     values = {"id": 1, "content": content, "content_crc32": zlib.crc32(content.encode()), "created": now()}
     connection.execute(insert(CALIBRATION), values)

@@ -80,8 +80,7 @@ def _meaning_of_os(path: Path, error: OSError) -> StorageError:
         return GalleryFull(str(path))
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return GalleryReadOnly(str(path))
-    reason = f"{error.strerror or error}; choose another folder with --gallery"
-    return StorageError(f"{printable(path, 200)}: {reason}", path=str(path))
+    return StorageError(f"{printable(path, 200)}: {error.strerror or error}", path=str(path))
 
 
 def _is_full(path: Path) -> bool:

@@ -7,6 +7,7 @@ import math
 import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ from speakerdb.embedding import Vector, Vectors, is_unit
 
 STORED = np.dtype("<f4")
 MOST_S = 1e7
+MOST_SOURCE, LONGEST_MEASURE = 1000, 50
+"""Characters of a recording's source, and of a name in its quality."""
+
 HEX = re.compile(r"[0-9a-f]{64}")
 Value = TypeVar("Value")
 
@@ -34,15 +38,8 @@ def typed(value: Value, kind: type) -> Value:
 def duration(seconds: float) -> float:
     """Seconds of speech as they were written. Raises: DamagedRow."""
     if not 0.0 <= typed(seconds, float) < MOST_S:
-        raise DamagedRow(f"{seconds} stands where seconds of speech belong")
+        raise DamagedRow("net_speech_s is no duration")
     return seconds
-
-
-def sound_hash(text: str) -> str:
-    """A SHA-256 as it was written. Raises: DamagedRow."""
-    if not HEX.fullmatch(typed(text, str)):
-        raise DamagedRow("a sound's hash is none")
-    return text
 
 
 def to_blob(vector: Vector) -> bytes:
@@ -97,15 +94,52 @@ def checked_name(speaker: int, name: str, crc32: int) -> str:
     return name
 
 
-def stored_quality(text: str) -> dict[str, Any]:
-    """A recording's quality as it was written. Raises: DamagedRow."""
+@dataclass(frozen=True)
+class Description:
+    """What is known of a recording beside its vector and its sound."""
+
+    source: str
+    audio_sha256: str
+    net_speech_s: float
+    quality: dict[str, Any]
+    created: str
+
+
+def described(source: str, audio_sha256: str, net_speech_s: float, quality: Any, created: str) -> Description:
+    """What a row, or an archive's line, says of a recording: one rule for all who read it.
+
+    Args: quality: an object of JSON's, parsed or not.
+    Raises: DamagedRow where it is not what is written.
+    """
+    if not isinstance(source, str) or len(source) > MOST_SOURCE or not source.isprintable():
+        raise DamagedRow("a source is missing, too long, or holds what cannot be shown")
+    if not HEX.fullmatch(typed(audio_sha256, str)):
+        raise DamagedRow("audio_sha256 is no SHA-256")
+    return Description(source, audio_sha256, duration(net_speech_s), _measures(quality), time_of(created))
+
+
+def time_of(text: str) -> str:
+    """A time in ISO 8601. Raises: DamagedRow."""
     try:
-        quality = dict(json.loads(text, parse_constant=no_number))
-        if not all(value is None or math.isfinite(value) for value in quality.values()):
-            raise ValueError("it holds what is no number")
-        return quality
-    except (ValueError, TypeError) as error:
-        raise DamagedRow("a recording's quality is not what was written") from error
+        datetime.fromisoformat(typed(text, str))
+    except ValueError as error:
+        raise DamagedRow("a time is none") from error
+    return text
+
+
+def _measures(quality: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(quality, parse_constant=no_number) if isinstance(quality, str) else quality
+        if isinstance(found, dict) and all(_measured(*one) for one in found.items()):
+            return found
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise DamagedRow("quality is not what was written") from error
+    raise DamagedRow("quality holds something else than numbers")
+
+
+def _measured(name: str, value: Any) -> bool:
+    named = name.isascii() and name.isidentifier() and len(name) <= LONGEST_MEASURE
+    return named and (value is None or (type(value) in (int, float) and math.isfinite(value)))
 
 
 def no_number(text: str) -> float:

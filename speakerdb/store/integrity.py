@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from speakerdb.errors import printable
-from speakerdb.store.schema import METADATA
+from speakerdb.store.fields import DamagedRow, described
+from speakerdb.store.records import BATCH_ROWS
+from speakerdb.store.schema import ENROLLMENT, METADATA
 
 OBJECTS = text("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
-ODD = text("""
-    SELECT id FROM enrollment
-    WHERE typeof(net_speech_s) <> 'real' OR net_speech_s NOT BETWEEN 0.0 AND 1e7
-       OR typeof(source) <> 'text' OR typeof(created) <> 'text' OR typeof(audio_sha256) <> 'text'
-       OR length(audio_sha256) <> 64 OR typeof(quality) <> 'text' OR NOT json_valid(quality)
-    LIMIT 20
-""")
-"""SQLite keeps in a column whatever another program writes there."""
+MOST_ODD = 20
+"""Recordings of which is told."""
 
 
 def faults(connection: Connection) -> Iterator[str]:
@@ -32,5 +29,16 @@ def faults(connection: Connection) -> Iterator[str]:
     for kind, name in connection.execute(OBJECTS):
         if (kind, name) not in known:
             yield f"{kind} {printable(str(name))!r} is not of speakerdb; it may change what is written"
-    for [enrollment] in connection.execute(ODD):
-        yield f"recording {enrollment} is not what was written; `speakerdb remove-enrollment {enrollment}` takes it out"
+    yield from itertools.islice(_odd_recordings(connection), MOST_ODD)
+
+
+def _odd_recordings(connection: Connection) -> Iterator[str]:
+    """SQLite keeps in a column whatever another program writes there."""
+    columns = (ENROLLMENT.c[name] for name in ("source", "audio_sha256", "net_speech_s", "quality", "created"))
+    statement = select(ENROLLMENT.c.id, *columns).execution_options(yield_per=BATCH_ROWS)
+    for enrollment, *known in connection.execute(statement):
+        try:
+            described(*known)
+        except DamagedRow as error:
+            out = f"`speakerdb remove-enrollment {enrollment}` takes it out"
+            yield f"recording {enrollment} is not what was written ({error}); {out}"

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector
 from speakerdb.store.binding import inserted
-from speakerdb.store.fields import blob_crc32, checked_name, name_crc32, now, stored_quality, to_blob, typed
+from speakerdb.store.fields import blob_crc32, checked_name, described, name_crc32, now, to_blob, typed
 from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
 
 BATCH_ROWS = 4096
@@ -151,17 +151,12 @@ def enrollments_of(connection: Connection, speaker: int) -> list[StoredEnrollmen
         .where(ENROLLMENT.c.speaker_id == speaker)
         .order_by(ENROLLMENT.c.id)
     )
-    return [
-        StoredEnrollment(
-            row.id,
-            typed(row.source, str),
-            typed(row.net_speech_s, float),
-            stored_quality(row.quality),
-            typed(row.created, str),
-            row.kept is not None,
-        )
-        for row in connection.execute(statement)
-    ]
+    found = []
+    for row in connection.execute(statement):
+        one = described(row.source, row.audio_sha256, row.net_speech_s, row.quality, row.created)
+        kept = row.kept is not None
+        found.append(StoredEnrollment(row.id, one.source, one.net_speech_s, one.quality, one.created, kept))
+    return found
 
 
 def speakers(connection: Connection) -> list[tuple[int, str, str, int, float]]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector, Vectors, average
+from speakerdb.errors import StateError
 from speakerdb.store.fields import DamagedRow, blob_crc32, checked_blob, from_blob, to_blob, typed, vectors_of
 from speakerdb.store.records import BATCH_ROWS
 from speakerdb.store.schema import ENROLLMENT, VOICEPRINT
@@ -30,7 +31,8 @@ def refresh(connection: Connection, speaker: int, added: int) -> int:
     """Average a speaker's enrollments into the voiceprint; how many there are (0: no voiceprint any more).
 
     Args: added: enrollments since the voiceprint was made, negative where they were removed.
-    Raises: DamagedRow where there are not as many as there must be: a damaged index of SQLite's hides rows.
+    Raises: DamagedRow where there are not as many as there must be: a damaged index of SQLite's hides rows; StateError
+        where they have no average.
     """
     vectors = [from_blob(*found, speaker) for found in connection.execute(OWN, {"speaker": speaker})]
     averaged = connection.scalar(AVERAGED, {"speaker": speaker})
@@ -39,7 +41,10 @@ def refresh(connection: Connection, speaker: int, added: int) -> int:
     if not vectors:
         connection.execute(delete(VOICEPRINT).where(VOICEPRINT.c.speaker_id == speaker))
         return 0
-    blob = to_blob(average(np.stack(vectors)))
+    try:
+        blob = to_blob(average(np.stack(vectors)))
+    except ValueError as error:
+        raise StateError(f"recordings that would be one speaker's are nobody's: {error}") from error
     values = {"vector": blob, "vector_crc32": blob_crc32(blob, speaker), "count": len(vectors)}
     connection.execute(WRITE, {"speaker_id": speaker, **values})
     return len(vectors)
