@@ -74,7 +74,10 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     frames = None
     if recipe.transplant:
         graph, folder = teachers / recipe.transplant.graph, work / "teacher-frames"
-        taught = {name: teacher_frames(found[name], name, graph, folder, console) for name in dict.fromkeys(sets)}
+        taught = {}
+        for name in dict.fromkeys(sets):
+            of_set = set_hash(shards, recorded_set(name))
+            taught[name] = teacher_frames(found[name], name, of_set, graph, folder, console)
         frames = JoinedFeatures([taught[name] for name in sets])
     seed = recipe.optimization.seed
     size = recipe.network

@@ -22,6 +22,7 @@ from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.store import decisions, records, voiceprints
+from speakerdb.store.fields import DamagedRow
 from speakerdb.store.recordings import recordings
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class Learning(OpenGallery):
         with self._existing().reading() as connection:
             prints = {row: voiceprints.of_speaker(connection, row) for row in rows.values()}
             enrolled = records.enrolled_speech(connection, list(rows.values()))
+            if enrolled.keys() != set(prints):
+                raise DamagedRow("a speaker has no enrollment")
             owners = {one.sha256: records.enrolled_for(connection, one.sha256) for one in heard.values()}
         listed = _distinct(listed, {name: one.sha256 for name, one in heard.items()}, owners)
         place = {name: row for row, name in enumerate(heard)}

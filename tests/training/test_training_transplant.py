@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,17 +89,19 @@ def test_a_file_that_is_not_campplus_is_an_error_that_names_it(tmp_path):
 
 def test_frames_are_the_teachers_every_second_one_and_computed_once(graph, tmp_path, quiet, monkeypatch):
     cached = features([21, 8, 40, 11])
-    found = teacher_frames(cached, "tiny", graph, tmp_path, quiet)
+    found = teacher_frames(cached, "tiny", "set", graph, tmp_path, quiet)
     assert [found.length(clip) for clip in range(4)] == [6, 2, 10, 3]
     heard = cached.of(2) - cached.of(2).mean(axis=0)
     [expected] = open_flushing(lower_graph(graph)).run([TENSOR], {"feats": heard[None]})
     assert np.abs(found.of(2) - expected[0].T[::2]).max() <= 1e-2  # kept as float16
     monkeypatch.setattr(frames_of, "_computed", None)
-    again = teacher_frames(cached, "tiny", graph, tmp_path, quiet)
+    again = teacher_frames(cached, "tiny", "set", graph, tmp_path, quiet)
     assert np.array_equal(again.frames, found.frames)
 
 
-def test_frames_of_a_stopped_set_or_of_another_teacher_are_not_taken(graph, tmp_path, quiet, monkeypatch):
+def test_frames_of_a_stopped_set_of_another_set_or_of_another_teacher_are_not_taken(
+    graph, tmp_path, quiet, monkeypatch
+):
     cached, computed = features([21, 8]), frames_of._computed
 
     def stopped(*given):
@@ -107,12 +110,15 @@ def test_frames_of_a_stopped_set_or_of_another_teacher_are_not_taken(graph, tmp_
 
     monkeypatch.setattr(frames_of, "_computed", stopped)
     with pytest.raises(KeyboardInterrupt):
-        teacher_frames(cached, "tiny", graph, tmp_path, quiet)
+        teacher_frames(cached, "tiny", "set", graph, tmp_path, quiet)
     assert not (tmp_path / "tiny.json").exists()
     monkeypatch.setattr(frames_of, "_computed", computed)
-    first = np.array(teacher_frames(cached, "tiny", graph, tmp_path, quiet).frames)
+    first = np.array(teacher_frames(cached, "tiny", "set", graph, tmp_path, quiet).frames)
     other = write_teacher(tmp_path / "campplus_other.onnx", seed=9)
-    assert not np.array_equal(teacher_frames(cached, "tiny", other, tmp_path, quiet).frames, first)
+    assert not np.array_equal(teacher_frames(cached, "tiny", "set", other, tmp_path, quiet).frames, first)
+    people = replace(cached, frames=cached.frames[::-1].copy())  # as long as those before, as words are
+    anew = teacher_frames(people, "tiny", "prepared anew", other, tmp_path, quiet)
+    assert not np.array_equal(anew.frames, teacher_frames(cached, "tiny", "set", other, tmp_path, quiet).frames)
 
 
 def penalised(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:

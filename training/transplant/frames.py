@@ -1,8 +1,8 @@
 """What CAM++ says of each clip after its first block, every second of its frames, kept on disk.
 
 The front of a narrow network learns to give these, and its upper blocks are fitted on them. `NAME.f16` holds the frames
-of a set, `NAME.json` the table with the teacher's hash; it is written last, so that a stopped set is begun anew and a
-finished one kept.
+of a set, `NAME.json` the table with the teacher's hash and the set's; it is written last, so that a stopped set is
+begun anew and a finished one kept.
 """
 
 from __future__ import annotations
@@ -35,30 +35,33 @@ AHEAD = 8
 """Clips waiting for a core."""
 
 
-def teacher_frames(features: CachedFeatures, name: str, graph: Path, folder: Path, console: Console) -> CachedFeatures:
+def teacher_frames(
+    features: CachedFeatures, name: str, of_set: str, graph: Path, folder: Path, console: Console
+) -> CachedFeatures:
     """The frames of a set from the cache, or computed now on all cores.
 
-    Args: features: log mel frames of the set. graph: CAM++ as ONNX. folder: of the cache.
+    Args: features: log mel frames of the set. of_set: the hash of its index (`records.set_hash`). graph: CAM++ as ONNX.
+        folder: of the cache.
     Returns: float16 frames [all frames, channels]; of a clip of n feature frames ⌈n / 4⌉, each beginning at the
         feature frame of its number times four.
     """
-    teacher = hashlib.sha256(graph.read_bytes()).hexdigest()
-    stored = _load(features, name, teacher, folder)
+    made_of = {"teacher": hashlib.sha256(graph.read_bytes()).hexdigest(), "of_set": of_set}
+    stored = _load(features, name, made_of, folder)
     if stored is None:
         console.print(f"{name}: computing {graph.stem}'s frames", highlight=False, soft_wrap=True)
-        _write(features, name, graph, teacher, folder, console)
-        stored = _load(features, name, teacher, folder)
+        _write(features, name, graph, made_of, folder, console)
+        stored = _load(features, name, made_of, folder)
         assert stored is not None  # written one line above
     return stored
 
 
-def _load(features: CachedFeatures, name: str, teacher: str, folder: Path) -> CachedFeatures | None:
+def _load(features: CachedFeatures, name: str, made_of: dict[str, str], folder: Path) -> CachedFeatures | None:
     table, array = folder / f"{name}.json", folder / f"{name}.f16"
     if not table.exists() or not array.exists():
         return None
     stored = json.loads(table.read_text(encoding="utf8"))
     starts = _starts(features)
-    if stored["teacher"] != teacher or stored["starts"] != starts.tolist():
+    if {key: stored.get(key) for key in made_of} != made_of or stored["starts"] != starts.tolist():
         return None
     shape = (int(starts[-1]), int(stored["channels"]))
     return CachedFeatures(np.memmap(array, dtype=np.float16, mode="r", shape=shape), starts, features.clips)
@@ -69,7 +72,9 @@ def _starts(features: CachedFeatures) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _write(features: CachedFeatures, name: str, graph: Path, teacher: str, folder: Path, console: Console) -> None:
+def _write(
+    features: CachedFeatures, name: str, graph: Path, made_of: dict[str, str], folder: Path, console: Console
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial, channels = folder / f"{name}.f16.partial", 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -83,7 +88,7 @@ def _write(features: CachedFeatures, name: str, graph: Path, teacher: str, folde
         os.fsync(file.fileno())
     partial.replace(folder / f"{name}.f16")
     table = folder / f"{name}.json.partial"
-    stored = {"teacher": teacher, "channels": channels, "starts": _starts(features).tolist()}
+    stored = {**made_of, "channels": channels, "starts": _starts(features).tolist()}
     table.write_text(json.dumps(stored), encoding="utf8")
     table.replace(folder / f"{name}.json")
 
