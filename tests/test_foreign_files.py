@@ -202,7 +202,8 @@ def test_check_names_what_another_program_put_into_the_file(tmp_path, known_voic
     assert [finding for finding in findings if "is not of speakerdb" in finding] == [
         f"{kind} is not of speakerdb; it may change what is written" for kind in ("trigger 'more'", "view 'everybody'")
     ]
-    assert "recording 2 is not what was written; `speakerdb remove-enrollment 2` takes it out" in findings
+    why = "a str stands where a float belongs"
+    assert f"recording 2 is not what was written ({why}); `speakerdb remove-enrollment 2` takes it out" in findings
 
 
 def bundle_with(tmp_path: Path, cohort: bytes) -> Path:
