@@ -8,6 +8,7 @@ Lines of JSON on stdout: `["ready"]`, then `["begin", verb, name, words]` before
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -15,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -211,10 +211,13 @@ def tell(*words: Any) -> None:
 
 def main() -> None:
     """See the module's first lines."""
-    folder, archive, seed, step, countdown = sys.argv[1:]
-    worker = Worker(Path(folder), Path(archive), seed)
-    if step:
-        die_at(step, int(countdown))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, kind in (("folder", Path), ("archive", Path), ("seed", str), ("step", str), ("countdown", int)):
+        parser.add_argument(name, type=kind)
+    given = parser.parse_args()
+    worker = Worker(given.folder, given.archive, given.seed)
+    if given.step:
+        die_at(given.step, given.countdown)
     tell("ready")
     worker.run()
 
