@@ -131,7 +131,7 @@ class Worker:
 
     def run(self) -> None:
         """Until somebody kills this process."""
-        every = (self._enroll_new, self._rebuild, self._reopen, self._take_in, self._upgrade)
+        every = (self._enroll_new, self._enroll_new, self._rebuild, self._reopen, self._take_in, self._upgrade)
         of_somebody = (self._enroll_more, self._remove, self._remove, self._rename, self._export)
         while True:
             self._number += 1

@@ -101,12 +101,13 @@ def _changed_lines(changed: list[ChangedAnswer]) -> list[str]:
 
 
 def _kept_line(done: FeedbackKept) -> str:
-    kept = counted(done.targets + done.nontargets, "comparison") if done.targets + done.nontargets else "nothing"
-    why = "" if done.targets or done.nontargets else ": whom a search finds near a stranger is no stranger by chance"
+    told = done.targets + done.nontargets
+    nothing = "nothing: whom a search finds near a stranger is no stranger by chance"
+    kept = counted(told, "comparison") if told else nothing
     enough = min(done.all_targets, done.all_nontargets) >= settings.LEAST_ERRORS
     after = "uses them" if enough else f"uses them from {settings.LEAST_ERRORS} of either kind on"
     total = f"{done.all_targets} of one speaker and {done.all_nontargets} of two"
-    return f"Kept      {kept}{why}; {total} so far, `speakerdb calibrate` {after}"
+    return f"Kept      {kept}; {total} so far, `speakerdb calibrate` {after}"
 
 
 def _calibrated_lines(done: Calibrated) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from speakerdb.cli.options import YES, refuse, tell, unwritten
+from speakerdb.cli.options import refuse, tell, unwritten
 from speakerdb.errors import printable
 
 COMMANDS = {
@@ -109,9 +109,7 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         sys.exit(_refused(error))
-    except BrokenPipeError:  # of help, which click itself writes
-        sys.exit(YES)
-    except OSError as error:
+    except OSError as error:  # of help, which click itself writes
         found = unwritten(error)
         refuse(found.to_json(), "--json" in sys.argv)
         sys.exit(found.exit_code)

@@ -66,10 +66,10 @@ def listed_claims(source: Path) -> list[Claim]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if lines and "\t" not in lines[0][1] and len(lines[0][1].split()) < 3:
-        form = "NAME<tab>PATH, or 1|0 NAME PATH, is wanted"
-        raise InputError(f"{printable(source, 200)}, line {lines[0][0]}: {form}", line=lines[0][0])
     if not any("\t" in line for _, line in lines[:1]):
+        if lines and len(lines[0][1].split()) < 3:
+            form = "NAME<tab>PATH, or 1|0 NAME PATH, is wanted"
+            raise InputError(f"{printable(source, 200)}, line {lines[0][0]}: {form}", line=lines[0][0])
         trials = read_model_trials(source)
         return [Claim(one.model, one.clip, str(source.parent / one.clip), one.target) for one in trials]
     claims = []
