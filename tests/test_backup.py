@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -14,6 +15,8 @@ from test_store import posix, rows
 from speakerdb import Gallery, durable
 from speakerdb.durable import MAKING
 from speakerdb.errors import GalleryDamaged, NoSuchGallery, StateError, StorageError
+from speakerdb.gallery.view import FOLDER as snapshot_folder
+from speakerdb.index import snapshot
 from speakerdb.store.database import FILE
 
 TABLES = (
@@ -145,3 +148,63 @@ def test_a_damaged_gallery_is_told_and_leaves_no_copy(known_voices: KnownVoices,
         with pytest.raises(GalleryDamaged):
             gallery.backup(tmp_path / "copy")
     assert not (tmp_path / "copy" / FILE).exists()
+
+
+def test_a_backup_that_went_on_by_itself_is_not_answered_from_the_index_of_the_gallery(known_voices, tmp_path) -> None:
+    people, copy = tmp_path / "people", tmp_path / "copy"
+    with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 1"])
+        gallery.backup(copy)
+        gallery.enroll("ben", ["ben 1"])
+        gallery.rebuild()  # an index of the same generation as the copy's
+    with Gallery.open(copy, encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("eva", ["eva 1"])
+    shutil.copy(copy / FILE, people / FILE)
+    with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
+        assert not (people / snapshot_folder / snapshot.FILE).exists()
+        assert [gallery.identify(f"{name} 1").candidates[0].speaker for name in ("ana", "eva")] == ["ana", "eva"]
+        assert gallery.check().findings == []
+
+
+def test_an_older_state_that_went_on_is_not_answered_from_a_later_index(known_voices, tmp_path) -> None:
+    people = tmp_path / "people"
+    with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 1"])
+    shutil.copy(people / FILE, tmp_path / FILE)
+    with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ben", ["ben 1"])
+        gallery.rebuild()
+    later = (people / snapshot_folder / snapshot.FILE).read_bytes()
+    shutil.copy(tmp_path / FILE, people / FILE)
+    with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
+        for name in ("eva", "ida", "kim"):
+            gallery.enroll(name, [f"{name} 1"])
+    (people / snapshot_folder).mkdir(exist_ok=True)
+    (people / snapshot_folder / snapshot.FILE).write_bytes(later)  # of an earlier generation by now
+    with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
+        assert gallery.identify("eva 1").candidates[0].speaker == "eva"
+        assert gallery.check().findings == []
+
+
+def test_beside_a_log_whose_gallery_is_gone_there_is_neither_a_new_gallery_nor_a_copy(known_voices, tmp_path) -> None:
+    left, away = tmp_path / "left", tmp_path / "away"
+    with child(f"{FIRST}die()\n", left) as process:  # so that the log is not moved into the file
+        lines_of(process)
+    (left / FILE).rename(away)
+    (left / f"{FILE}-shm").unlink()
+    log = (left / f"{FILE}-wal").read_bytes()
+    with Gallery.open(tmp_path / "other", encoder=known_voices, index="numpy") as other:
+        other.enroll("zoe", ["zoe 1"])
+        with pytest.raises(StorageError, match=r"is the log of a gallery whose gallery.sqlite is gone; put that file"):
+            other.backup(left)
+    with (
+        Gallery.open(left, encoder=known_voices, index="numpy") as gallery,
+        pytest.raises(StorageError, match=r"or delete its log"),
+    ):
+        gallery.enroll("zoe", ["zoe 1"])
+    assert [path.name for path in left.glob(f"{FILE}*")] == [f"{FILE}-wal"]
+    assert (left / f"{FILE}-wal").read_bytes() == log
+    away.rename(left / FILE)
+    with Gallery.open(left, encoder=known_voices, index="numpy") as gallery:
+        assert [one.speaker for one in gallery.speakers()] == ["person 0", "person 1"]
+        assert gallery.check().findings == []

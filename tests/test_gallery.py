@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from galleries import ready, recording_of
 from known_voices import KnownVoices, voice
 
 from speakerdb import Gallery
-from speakerdb.embedding import normalize
+from speakerdb.embedding import Vector, normalize
 from speakerdb.errors import (
     GalleryDamaged,
     StorageError,
@@ -112,11 +113,7 @@ def test_check_sees_an_index_that_holds_other_voices(gallery_folder, known_voice
         gallery.enroll("ana", "ana 1")
         gallery.enroll("ben", "ben 1")
         gallery.rebuild()
-    loaded = snapshot.load(gallery_folder / "index", bound_to(gallery_folder))
-    assert loaded is not None
-    index, generation = loaded
-    index.add(np.array([2]), voice("somebody else")[None])
-    snapshot.save(gallery_folder / "index", index, bound_to(gallery_folder), generation, lambda: generation)
+    put_into_the_index(gallery_folder, 2, voice("somebody else"))
     with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
         assert gallery.check().findings == [
             "the index does not find speaker 2 by its voiceprint; run `speakerdb rebuild`"
@@ -125,12 +122,17 @@ def test_check_sees_an_index_that_holds_other_voices(gallery_folder, known_voice
         assert gallery.check().findings == []
 
 
-def bound_to(folder: Path) -> snapshot.Binding:
+def put_into_the_index(folder: Path, speaker: int, vector: Vector) -> None:
+    """Of the NumPy kind, as a gallery would save it."""
     store = database.open_existing(folder / database.FILE)
-    with store.reading() as connection:
-        identity = binding.identity(connection)
+    with store.writing() as connection:
+        found = binding.identity(connection)
+        bound = snapshot.Binding(found.uuid, found.encoder.sha256, found.encoder.dimension, "numpy")
+        index, generation = snapshot.load(folder / "index", bound, found.snapshot)
+        index.add(np.array([speaker]), vector[None])
+        own = partial(binding.own_snapshot, connection)
+        assert snapshot.save(folder / "index", index, bound, generation, lambda: generation, own)
     store.close()
-    return snapshot.Binding(identity.uuid, identity.encoder.sha256, identity.encoder.dimension, "numpy")
 
 
 @pytest.fixture

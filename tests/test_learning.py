@@ -26,7 +26,7 @@ from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
 from speakerdb.store.recordings import recordings
 from speakerdb.store.records import NewEnrollment
 
-GALLERY = GalleryIdentity("a" * 32, 1, "2026-11-24", EncoderIdentity("e", "1", "b" * 64, 192))
+GALLERY = GalleryIdentity("a" * 32, 1, "2026-11-24", EncoderIdentity("e", "1", "b" * 64, 192), 0)
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_what_is_no_id_is_refused_in_one_line(text: str) -> None:
 def test_an_id_of_another_gallery_or_encoder_is_refused() -> None:
     token = Decision("verify", "accepted", 2.0, (Compared(1, 3.0, 5.0, 2),)).id(GALLERY)
     for other in (
-        GalleryIdentity("c" * 32, 1, "", GALLERY.encoder),
-        GalleryIdentity(GALLERY.uuid, 1, "", EncoderIdentity("e", "2", "d" * 64, 192)),
+        GalleryIdentity("c" * 32, 1, "", GALLERY.encoder, 0),
+        GalleryIdentity(GALLERY.uuid, 1, "", EncoderIdentity("e", "2", "d" * 64, 192), 0),
     ):
         with pytest.raises(StateError, match="another gallery's, or its encoder has changed"):
             Decision.parse(token, other)

@@ -68,7 +68,7 @@ class OpenGallery:
             try:
                 if self._database is not None:
                     self._settle()
-                    self._view.save(self._generation)
+                    self._view.save()
             finally:
                 self._closed = True
                 self._view.forget()
@@ -132,10 +132,8 @@ class OpenGallery:
         found = database.open_existing(self._path)
         if found is not None:
             try:
-                with found.reading() as connection:
-                    generation = binding.generation(connection)
-                if not found.fixed:  # it would not be loaded, either
-                    self._view.drop_later(generation)
+                if not found.fixed:
+                    self._view.drop_foreign(found)
             except BaseException:
                 found.close()
                 raise
@@ -159,10 +157,6 @@ class OpenGallery:
             return None
         with found.reading() as connection:
             return binding.identity(connection)
-
-    def _generation(self) -> int:
-        with self._existing().reading() as connection:
-            return binding.generation(connection)
 
     def _bound(self, connection: Connection, encoder: Encoder) -> GalleryIdentity:
         """The gallery's row, where its vectors are this encoder's. Raises: EmptyGallery; EncoderMismatch."""

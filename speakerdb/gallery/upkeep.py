@@ -206,7 +206,7 @@ class Upkeep(OpenGallery):
                 identity = require_identity(connection)
                 self._view.forget()
                 index = self._view.caught_up(connection, identity)
-            self._view.save(self._generation)
+            self._view.save()
             return Rebuilt(len(index), index.kind)
 
 

@@ -77,8 +77,8 @@ class IndexView:
         binding = _binding(identity)
         if self._index is None or self._binding != binding or self._generation > identity.generation:
             self._binding, self._successor = binding, None
-            loaded = self._loaded(binding)
-            if loaded is None or loaded[1] > identity.generation:
+            loaded = self._loaded(identity)
+            if loaded is None:
                 return self.rebuild(connection, identity)
             self._index, self._generation = loaded
             self._changed_since_saved = 0
@@ -94,7 +94,7 @@ class IndexView:
         self._changed_since_saved = max(1, len(self._index))
         return self._index
 
-    def save(self, current_generation: Callable[[], int]) -> None:
+    def save(self) -> None:
         """Write a snapshot where enough has changed. A disk that refuses costs time at the next start, no data."""
         if self._index is None or self._binding is None or not self._changed_since_saved:
             return
@@ -102,15 +102,23 @@ class IndexView:
             return
         binding = replace(self._binding, kind=self._index.kind)
         with contextlib.suppress(OSError, StorageError):
-            if snapshot.save(self._folder, self._index, binding, self._generation, current_generation):
+            if snapshot.save(self._folder, self._index, binding, self._generation, self._current, self._own):
                 self._changed_since_saved = 0
 
-    def _loaded(self, binding: snapshot.Binding) -> tuple[VectorIndex, int] | None:
-        """The snapshot that agrees with the binding, of whichever kind the gallery had."""
+    def _current(self) -> int:
+        with self._store().reading() as connection:
+            return binding.generation(connection)
+
+    def _own(self, number: int) -> None:
+        with self._store().writing() as connection:
+            binding.own_snapshot(connection, number)
+
+    def _loaded(self, identity: GalleryIdentity) -> tuple[VectorIndex, int] | None:
+        """The gallery's own snapshot, of whichever kind it is; None where it is of a later state than this one."""
         for kind in possible(self._asked):
-            loaded = snapshot.load(self._folder, replace(binding, kind=kind))
+            loaded = snapshot.load(self._folder, replace(_binding(identity), kind=kind), identity.snapshot)
             if loaded is not None:
-                return loaded
+                return loaded if loaded[1] <= identity.generation else None
         return None
 
     def _replay(self, index: VectorIndex, connection: Connection, generation: int) -> bool:
@@ -147,10 +155,10 @@ class IndexView:
             self._index, self._generation = index, then.generation
             self._changed_since_saved = max(1, len(index))
 
-    def drop_later(self, generation: int) -> None:
-        """Delete a snapshot of a later state than the database's."""
-        with translated(self._folder):
-            snapshot.drop_later(self._folder, generation)
+    def drop_foreign(self, store: Database) -> None:
+        """Delete a snapshot of another history than the database's, where that may be done: nobody believes it."""
+        with contextlib.suppress(OSError):
+            snapshot.drop_foreign(self._folder, lambda: _number(store))
 
     @contextlib.contextmanager
     def erased(self, identity: GalleryIdentity | None = None) -> Iterator[None]:
@@ -162,8 +170,8 @@ class IndexView:
         with translated(self._folder):
             if identity and self._index is None and snapshot.size_bytes(self._folder) > KEPT_FROM_BYTES:
                 self._binding = _binding(identity)
-                loaded = self._loaded(self._binding)
-                if loaded is not None and loaded[1] <= identity.generation:
+                loaded = self._loaded(identity)
+                if loaded is not None:
                     self._index, self._generation = loaded
             with snapshot.erased(self._folder):
                 if self._index is not None:
@@ -188,6 +196,11 @@ class IndexView:
 def _binding(identity: GalleryIdentity) -> snapshot.Binding:
     """What a snapshot of the gallery must agree with; of which kind it is, is open."""
     return snapshot.Binding(identity.uuid, identity.encoder.sha256, identity.encoder.dimension, "")
+
+
+def _number(store: Database) -> int:
+    with store.reading() as connection:
+        return binding.snapshot_number(connection)
 
 
 def _search(index: VectorIndex, query: Vector, count: int) -> list[int]:

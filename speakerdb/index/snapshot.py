@@ -1,9 +1,12 @@
 """An index on disk: written whole or not at all, believed only where everything agrees.
 
 One file, `index/voiceprints.index`: a line of JSON (the header), a line feed, the index's bytes. The header holds the
-format, the kind, the gallery's uuid, the encoder's hash, the generation that the index stands at, the number of
-speakers, and the SHA-256 of the header's other fields and the bytes. FAISS itself reads most damaged files without
-complaint, so the checksum is ours.
+format, the kind, the gallery's uuid, the encoder's hash, the generation that the index stands at, the count of
+speakers, a number by chance, and the SHA-256 of the header's other fields and the bytes. FAISS itself reads most damaged
+files without complaint, so the checksum is ours.
+
+The database keeps the number of the snapshot that is its own. Generations alone would not do: where a backup is brought
+back, or a copy goes on by itself, two histories of one gallery count the same generations.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from speakerdb.errors import GalleryLocked
 from speakerdb.index.engine import load_index
 from speakerdb.index.protocol import VectorIndex
 
-FORMAT = "speakerdb-index/2"
+FORMAT = "speakerdb-index/3"
 FILE = "voiceprints.index"
 PARTIAL = "voiceprints.index.partial"
 LOCK = "lock"
@@ -49,19 +52,24 @@ def save(
     binding: Binding,
     generation: int,
     current_generation: Callable[[], int],
+    own: Callable[[int], None],
 ) -> bool:
-    """Write the snapshot beside, fsync, rename, fsync the folder.
+    """Write the snapshot beside, fsync, rename, fsync the folder, and let the database call it its own.
 
     Nothing is written, and False returned, where another process holds the lock or the gallery has moved on from
     `generation`: a voice removed meanwhile must not come back to the disk.
-    Raises: OSError where the disk refuses; the snapshot that was there stays.
+    Args: own: keeps the new snapshot's number in the database. Whoever is killed before leaves one that nobody believes.
+    Raises: OSError where the disk refuses: up to the renaming the snapshot that was there stays, from there on there is
+        none. What `own` raises.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     with _lock(folder, wait_s=0.0) as held:
         if not held or current_generation() != generation:
             return False
         content = index.to_bytes()
-        fields = {"format": FORMAT, **asdict(binding), "generation": generation, "count": len(index)}
+        number = int.from_bytes(os.urandom(4), "big") >> 1 or 1  # what SQLite's user_version takes; 0 is none
+        counts = {"generation": generation, "count": len(index), "number": number}
+        fields = {"format": FORMAT, **asdict(binding), **counts}
         header = json.dumps({**fields, "sha256": _digest(fields, content)}).encode() + b"\n"
         partial = folder / PARTIAL
         try:
@@ -76,19 +84,26 @@ def save(
         except OSError:
             partial.unlink(missing_ok=True)
             raise
-        fsync_folder(folder)
+        try:
+            fsync_folder(folder)
+            own(number)
+        except BaseException:
+            (folder / FILE).unlink(missing_ok=True)
+            raise
     return True
 
 
-def load(folder: Path, binding: Binding) -> tuple[VectorIndex, int] | None:
-    """The index and its generation, or None where the file is missing or anything in it does not agree."""
+def load(folder: Path, binding: Binding, number: int) -> tuple[VectorIndex, int] | None:
+    """The index and its generation, or None where the file is missing or anything in it does not agree.
+
+    Args: number: of the gallery's own snapshot.
+    """
     try:
         with _opened(folder / FILE) as file:
             fields = _header(file)
             claimed = fields.pop("sha256")
-            agrees = fields.get("format") == FORMAT and all(
-                fields.get(name) == value for name, value in asdict(binding).items()
-            )
+            known = {"format": FORMAT, "number": number, **asdict(binding)}
+            agrees = all(fields.get(name) == value for name, value in known.items())
             content = file.read() if agrees else b""
         if not agrees or claimed != _digest(fields, content):
             return None
@@ -106,20 +121,25 @@ def size_bytes(folder: Path) -> int:
         return 0
 
 
-def drop_later(folder: Path, generation: int) -> None:
-    """Delete a snapshot that stands at a later generation than the gallery.
+def drop_foreign(folder: Path, number: Callable[[], int]) -> None:
+    """Delete a snapshot that is not the gallery's own: it may hold voices of whom the gallery knows nothing.
 
-    The database was brought back from a backup, then. Once it reached that generation again, by other changes, the
-    snapshot would be believed.
+    Args: number: of the gallery's own snapshot, as of now; one that another process is just writing has none yet.
+    Raises: OSError where the disk refuses.
     """
+    if _foreign(folder, number):
+        with _lock(folder, settings.BUSY_TIMEOUT_S) as held:
+            if held and _foreign(folder, number):
+                (folder / FILE).unlink(missing_ok=True)
+
+
+def _foreign(folder: Path, number: Callable[[], int]) -> bool:
     try:
         with _opened(folder / FILE) as file:
-            later = _header(file)["generation"] > generation
+            found = _header(file).get("number")
     except UNREADABLE:
-        return
-    if later:
-        with erased(folder):
-            pass
+        return False
+    return bool(found != number())
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ CHANGED = insert(CHANGE)
 CHANGED = CHANGED.on_conflict_do_update(index_elements=["speaker_id"], set_={"generation": CHANGED.excluded.generation})
 IDENTITY = """
     SELECT gallery.uuid, gallery.generation, gallery.created,
-           encoder.name, encoder.version, encoder.sha256, encoder.dimension
-    FROM gallery JOIN encoder ON encoder.id = gallery.encoder_id
+           encoder.name, encoder.version, encoder.sha256, encoder.dimension, user_version
+    FROM pragma_user_version, gallery JOIN encoder ON encoder.id = gallery.encoder_id
 """
 
 
@@ -37,12 +37,16 @@ class EncoderIdentity:
 
 @dataclass(frozen=True)
 class GalleryIdentity:
-    """The gallery's own row with its encoder."""
+    """The gallery's own row with its encoder.
+
+    `snapshot` is the number of its own snapshot of the index, SQLite's `user_version`: 0 for none.
+    """
 
     uuid: str
     generation: int
     created: str
     encoder: EncoderIdentity
+    snapshot: int
 
 
 def bind(connection: Connection, encoder: EncoderIdentity) -> None:
@@ -68,13 +72,23 @@ def identity(connection: Connection) -> GalleryIdentity | None:
     found = driver(connection).execute(IDENTITY).fetchone()
     if found is None:
         return None
-    values = [typed(value, kind) for value, kind in zip(found, (str, int, str, str, str, str, int), strict=True)]
-    return GalleryIdentity(values[0], values[1], values[2], EncoderIdentity(*values[3:]))
+    values = [typed(value, kind) for value, kind in zip(found, (str, int, str, str, str, str, int, int), strict=True)]
+    return GalleryIdentity(values[0], values[1], values[2], EncoderIdentity(*values[3:7]), values[7])
 
 
 def generation(connection: Connection) -> int:
     """The gallery's generation: how many changes were committed."""
     return connection.scalar(select(GALLERY.c.generation)) or 0
+
+
+def snapshot_number(connection: Connection) -> int:
+    """Of the gallery's own snapshot of its index; 0 for none."""
+    return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+
+def own_snapshot(connection: Connection, number: int) -> None:
+    """This is the gallery's own snapshot from now on."""
+    connection.exec_driver_sql(f"PRAGMA user_version = {number:d}")
 
 
 def record_change(connection: Connection, speaker_ids: list[int]) -> None:

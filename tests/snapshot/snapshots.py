@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,25 @@ def filled(kind: str, people: int = 5) -> VectorIndex:
 
 
 def save(folder: Path, kind: str, generation: int = 7, people: int = 5) -> bool:
-    return snapshot.save(folder, filled(kind, people), binding_of(kind), generation, lambda: generation)
+    return save_as_own(folder, filled(kind, people), binding_of(kind), generation, lambda: generation)
+
+
+def save_as_own(folder: Path, index: VectorIndex, binding: Binding, generation: int, now: Callable[[], int]) -> bool:
+    """As a gallery does; its database is the file `own` beside the folder."""
+    return snapshot.save(folder, index, binding, generation, now, lambda number: _keep(folder, number))
 
 
 def load(folder: Path, kind: str) -> tuple[int, int] | None:
     """Speakers and generation of what is loaded."""
-    loaded = snapshot.load(folder, binding_of(kind))
+    loaded = snapshot.load(folder, binding_of(kind), own(folder))
     return (len(loaded[0]), loaded[1]) if loaded else None
+
+
+def own(folder: Path) -> int:
+    """The number of the snapshot that is the gallery's own."""
+    kept = folder.parent / "own"
+    return int(kept.read_text()) if kept.exists() else 0
+
+
+def _keep(folder: Path, number: int) -> None:
+    (folder.parent / "own").write_text(str(number))

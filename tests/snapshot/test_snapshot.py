@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from snapshots import DIMENSION, binding_of, filled, load, save
+from snapshots import DIMENSION, binding_of, filled, load, own, save, save_as_own
 
 from speakerdb.embedding import normalize
 from speakerdb.index import snapshot
@@ -22,7 +22,7 @@ def sealed(content: bytes, **fields: Any) -> bytes:
 
 def test_what_was_saved_is_loaded_with_its_generation(folder, kind):
     assert save(folder, kind)
-    index, generation = snapshot.load(folder, binding_of(kind))
+    index, generation = snapshot.load(folder, binding_of(kind), own(folder))
     assert (generation, index.kind, index.dimension) == (7, kind, DIMENSION)
     queries = normalize(np.random.default_rng(9).normal(size=(6, DIMENSION)))
     for found, expected in zip(index.search(queries, 5), filled(kind).search(queries, 5), strict=True):
@@ -82,7 +82,7 @@ def test_a_snapshot_that_goes_on_after_its_end_is_not_believed(folder, kind, mor
 )
 def test_a_snapshot_of_something_else_is_not_believed(folder, kind, changes):
     save(folder, kind)
-    assert snapshot.load(folder, binding_of(kind, **changes)) is None
+    assert snapshot.load(folder, binding_of(kind, **changes), own(folder)) is None
 
 
 def test_a_snapshot_of_another_engine_is_not_believed(folder):
@@ -112,7 +112,7 @@ def test_a_file_that_is_no_snapshot_is_not_believed(folder, kind, content):
     folder.mkdir()
     (folder / FILE).write_bytes(content)
     assert load(folder, kind) is None
-    snapshot.drop_later(folder, 3)
+    snapshot.drop_foreign(folder, lambda: 3)
     assert save(folder, kind)
     assert load(folder, kind) == (5, 7)
 
@@ -120,7 +120,9 @@ def test_a_file_that_is_no_snapshot_is_not_believed(folder, kind, content):
 @pytest.mark.parametrize(
     "lie",
     [
-        {"format": "speakerdb-index/1"},
+        {"format": "speakerdb-index/2"},
+        {"number": 4},
+        {"number": "0"},
         {"format": None},
         {"count": 4},
         {"count": "5"},
@@ -135,17 +137,17 @@ def test_a_file_that_is_no_snapshot_is_not_believed(folder, kind, content):
 )
 def test_a_header_that_lies_under_a_true_checksum_is_not_believed(folder, kind, lie):
     index = filled(kind)
-    fields = vars(binding_of(kind)) | {"format": snapshot.FORMAT, "generation": 7, "count": 5}
+    fields = vars(binding_of(kind)) | {"format": snapshot.FORMAT, "generation": 7, "count": 5, "number": 0}
     folder.mkdir()
     (folder / FILE).write_bytes(sealed(index.to_bytes(), **fields))
     assert load(folder, kind) == (5, 7)
     (folder / FILE).write_bytes(sealed(index.to_bytes(), **(fields | lie)))
     assert load(folder, kind) is None
-    snapshot.drop_later(folder, 3)
+    snapshot.drop_foreign(folder, lambda: 3)
 
 
 def test_bytes_that_are_no_index_under_a_true_checksum_are_not_believed(folder, kind):
-    fields = vars(binding_of(kind)) | {"format": snapshot.FORMAT, "generation": 7, "count": 5}
+    fields = vars(binding_of(kind)) | {"format": snapshot.FORMAT, "generation": 7, "count": 5, "number": 0}
     folder.mkdir()
     for content in (b"", b"no index", np.random.default_rng(0).bytes(200)):
         (folder / FILE).write_bytes(sealed(content, **fields))
@@ -168,18 +170,36 @@ def test_a_file_in_the_folders_place_is_not_believed(folder, kind):
 
 
 def test_a_gallery_that_has_moved_on_gets_no_snapshot(folder, kind):
-    assert not snapshot.save(folder, filled(kind), binding_of(kind), 7, lambda: 8)
+    assert not save_as_own(folder, filled(kind), binding_of(kind), 7, lambda: 8)
     assert [path.name for path in folder.iterdir()] == [LOCK]
     save(folder, kind, generation=6, people=2)
-    assert not snapshot.save(folder, filled(kind), binding_of(kind), 7, lambda: 8)
+    assert not save_as_own(folder, filled(kind), binding_of(kind), 7, lambda: 8)
     assert load(folder, kind) == (2, 6)
 
 
-def test_a_snapshot_of_a_later_state_than_the_gallerys_is_dropped(folder, kind):
-    snapshot.drop_later(folder, 7)
+def test_a_snapshot_that_is_not_the_gallerys_own_is_not_believed_and_dropped(folder, kind):
+    snapshot.drop_foreign(folder, lambda: own(folder))
     assert not folder.exists()
-    save(folder, kind, generation=7)
-    snapshot.drop_later(folder, 7)
+    save(folder, kind)
+    snapshot.drop_foreign(folder, lambda: own(folder))
     assert load(folder, kind) == (5, 7)
-    snapshot.drop_later(folder, 6)
+    other = own(folder) ^ 1
+    assert snapshot.load(folder, binding_of(kind), other) is None
+    snapshot.drop_foreign(folder, lambda: other)
     assert not (folder / FILE).exists()
+
+
+def test_a_snapshot_that_becomes_the_gallerys_own_meanwhile_is_not_dropped(folder, kind):
+    save(folder, kind)
+    numbers = iter([0, own(folder)])
+    snapshot.drop_foreign(folder, lambda: next(numbers))
+    assert load(folder, kind) == (5, 7)
+
+
+def test_a_snapshot_whose_number_is_refused_is_not_left_behind(folder, kind):
+    def refused(number: int) -> None:
+        raise KeyError(number)
+
+    with pytest.raises(KeyError):
+        snapshot.save(folder, filled(kind), binding_of(kind), 7, lambda: 7, refused)
+    assert [path.name for path in folder.iterdir()] == [LOCK]
