@@ -258,7 +258,7 @@ class GalleryDamaged(StorageError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"{printable(path, 200)} is damaged ({printable(reason)}); restore it from a backup",
+            f"{printable(path, 200)} is damaged ({printable(reason)}); put a backup's folder in the place of its whole folder",
             path=path,
             reason=reason,
         )

@@ -20,14 +20,14 @@ from speakerdb.store.database import FILE
 
 
 @pytest.mark.parametrize("opened", [database.create, database.open_existing])
-def test_every_connection_is_durable_keeps_foreign_keys_and_deletes_for_good(opened, twelve):
+def test_every_connection_is_durable_keeps_foreign_keys_deletes_for_good_and_writes_nowhere_else(opened, twelve):
     store = opened(twelve / FILE)
     with contextlib.ExitStack() as stack:
         sessions = [stack.enter_context(store.reading()) for _ in range(6)]  # more than the pool keeps
         for connection in sessions:
-            pragmas = ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+            pragmas = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "temp_store")
             values = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in pragmas]
-            assert values == ["wal", 2, 1, 1]
+            assert values == ["wal", 2, 1, 1, 2]
     with store.migrating() as connection:
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 0
     with store.writing() as connection:
@@ -95,7 +95,7 @@ def test_more_ids_than_sqlite_takes_in_one_statement_are_looked_up(twelve):
 @pytest.mark.parametrize("content", [b"no database " * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_a_file_that_is_no_database_is_damaged(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(GalleryDamaged, match=r"is damaged \(.*\); restore it from a backup"):
+    with pytest.raises(GalleryDamaged, match=r"is damaged \(.*\); put a backup's folder"):
         Gallery.open(tmp_path)
     assert (tmp_path / FILE).read_bytes() == content
 

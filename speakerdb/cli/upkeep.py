@@ -76,6 +76,8 @@ def doctor(gallery: Gallery, as_json: bool) -> int:
 def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
     """Copy the gallery, in use or not, into the new folder TARGET, which is a gallery itself then.
 
+    To bring it back, move the gallery's whole folder away and put TARGET in its place.
+
     \b
     Example:
       speakerdb backup people-monday

@@ -6,9 +6,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from speakerdb.durable import give_name, make_folder, making
+from speakerdb.durable import make_folder, making
 from speakerdb.errors import GalleryDamaged, StateError, printable
-from speakerdb.store.database import FILE, Database
+from speakerdb.store.database import FILE, Database, give_gallerys_name
 from speakerdb.store.failures import translated
 
 
@@ -17,7 +17,7 @@ def backup(database: Database, folder: Path) -> int:
 
     Others may read and write meanwhile. The copy is checked and on disk before it has its name.
     Raises: StateError where the folder holds a gallery already; GalleryDamaged where SQLite's check finds the copy, and
-        so the original, damaged; StorageError where the disk refuses.
+        so the original, damaged; StorageError where the disk refuses, or the folder holds a log that would be applied.
     """
     target = folder / FILE
     with translated(target):
@@ -30,7 +30,7 @@ def backup(database: Database, folder: Path) -> int:
             _copy(database, draft, folder)
             size = draft.stat().st_size
             try:
-                give_name(draft, target)
+                give_gallerys_name(draft, target)
             except FileExistsError as error:
                 raise StateError(f"{printable(folder, 200)} holds a gallery by now; name a new folder") from error
     return size

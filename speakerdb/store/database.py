@@ -1,6 +1,6 @@
 """The SQLite file: making, opening, transactions.
 
-The file is in WAL mode; `synchronous=FULL`, foreign keys and `secure_delete` are set on every connection. A write is
+The file is in WAL mode; `SETTINGS` are those of every connection. A write is
 `BEGIN IMMEDIATE`, so it waits at its begin for another writer and never fails half-way for one.
 """
 
@@ -35,6 +35,13 @@ FILE = "gallery.sqlite"
 WRITE = "BEGIN IMMEDIATE"
 FIXED = "mode=ro&immutable=1"
 """SQLite looks at the file once and never again: a medium that nobody writes."""
+
+SETTINGS = (
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",
+    "temp_store = MEMORY",  # no copy of voices in the system's temporary folder
+)
 
 ROUND_MS = 50
 """Of waiting for the write lock: SQLite asks after 1, 2, 5, 10, 15, 20 ms and ever more seldom from then on."""
@@ -123,9 +130,7 @@ class Database:
 
     def _rewrite(self) -> None:
         with self._session() as connection:
-            raw = driver(connection)
-            raw.execute("PRAGMA temp_store = MEMORY")  # no copy of the voices in the system's temporary folder
-            raw.execute("VACUUM")
+            driver(connection).execute("VACUUM")
 
     def keep_wal(self) -> None:
         """See to it that the file is in WAL mode; not before it is known to be a gallery, since that writes to it."""
@@ -171,13 +176,26 @@ def create(path: Path) -> Database:
             os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # -wal and -shm get the same mode
             _make_tables(draft)
             try:
-                give_name(draft, path)
+                give_gallerys_name(draft, path)
             except FileExistsError:  # another process was faster, and may not have come so far
                 fsync_folder(path.parent)
     found = open_existing(path)
     if found is None:
         raise StorageError(f"{printable(path, 200)} is gone again; is somebody deleting the folder?", path=str(path))
     return found
+
+
+def give_gallerys_name(draft: Path, path: Path) -> None:
+    """As `give_name`; not beside the log of a gallery whose file is gone, since SQLite applies it to whatever file comes
+    there. It is not deleted, either: if that file was only moved away, the log holds what it is to have.
+
+    Raises: StorageError where there is such a log; what `give_name` raises.
+    """
+    for log in (_log(path), path.with_name(f"{path.name}-journal")):
+        if _size(log) and not path.exists():  # asked last: a gallery that somebody makes at this moment has its log then
+            what = f"{printable(log, 200)} is the log of a gallery whose {path.name} is gone"
+            raise StorageError(f"{what}; put that file back, or delete its log", path=str(path))
+    give_name(draft, path)
 
 
 def _make_tables(path: Path) -> None:
@@ -218,7 +236,8 @@ def open_existing(path: Path) -> Database | None:
         raise
     database.close()
     if revision is None:
-        raise GalleryDamaged(str(path), "not a gallery: its tables are missing")
+        log = f", or the log beside it ({_log(path).name}) is another file's" if _size(_log(path)) else ""
+        raise GalleryDamaged(str(path), f"not a gallery: its tables are missing{log}")
     if revision in OLDER_REVISIONS:
         raise StateError(
             f"{printable(path, 200)} has schema {revision}, {REVISION} is needed; run `speakerdb db upgrade`"
@@ -296,7 +315,7 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        for pragma in SETTINGS:
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()
