@@ -73,6 +73,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "new speaker": (records, "add_speaker"),
     "voiceprint": (voiceprints, "refresh"),
     "note of a change": (binding, "record_change"),
+    "note of a snapshot": (binding, "own_snapshot"),
     "imported rows": (importing, "write_all"),
     "migration": (upgrade, "run_migrations"),
 }

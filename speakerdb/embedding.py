@@ -22,7 +22,8 @@ UNIT_TOLERANCE = 1e-3
 
 def is_unit(vectors: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Whether vectors, real [..., dimension], are of unit length to `UNIT_TOLERANCE`: bool [...]; NaN is not."""
-    lengths = np.linalg.norm(np.asarray(vectors, np.float64), axis=-1)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, which only a foreign file holds
+        lengths = np.linalg.norm(np.asarray(vectors, np.float64), axis=-1)
     return np.asarray(np.abs(lengths - 1.0) < UNIT_TOLERANCE)
 
 

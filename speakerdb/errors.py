@@ -47,6 +47,11 @@ class SpeakerdbError(Exception):
         """As pools of processes carry it: subclasses are not made of a message."""
         return _remade, (type(self), self.args, self.fields)
 
+    def add(self, what: str, **fields: Any) -> None:
+        """Say more in the same line."""
+        self.args = (f"{self}; {what}", *self.args[1:])
+        self.fields |= fields
+
     def to_json(self) -> dict[str, Any]:
         """The error as the object that `--json` prints."""
         return {
@@ -258,7 +263,7 @@ class GalleryDamaged(StorageError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"{printable(path, 200)} is damaged ({printable(reason)}); put a backup's folder in the place of its whole folder",
+            f"{printable(path, 200)} is damaged ({printable(reason)}); put a backup in the place of its whole folder",
             path=path,
             reason=reason,
         )
@@ -282,10 +287,11 @@ class GalleryReadOnly(StorageError):
 
 
 class GalleryFull(StorageError):
-    """No space is left; nothing was changed."""
+    """No space is left; what was under way was not written."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"no space left for {printable(path, 200)}; nothing was changed", path=path)
+        what = "make room, reading wants 100 KB of it too; what was under way was not written"
+        super().__init__(f"no space left for {printable(path, 200)}; {what}", path=path)
 
 
 class GalleryTooNew(StorageError):

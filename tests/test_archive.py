@@ -162,6 +162,27 @@ def test_what_is_asked_for_is_done_with_a_taken_name(exported, conflicting, know
         assert gallery.check().findings == []
 
 
+def test_whose_recordings_are_all_enrolled_for_another_is_named(exported, known_voices, tmp_path):
+    with opened(tmp_path / "other", known_voices) as gallery:
+        gallery.enroll("person x", ["a0"])
+        done = gallery.import_archive(exported, on_conflict="skip")
+        assert (done.known_as, done.already) == ({"person a": "person x"}, 1)
+        assert gallery.import_archive(exported, on_conflict="merge").known_as == {"person a": "person x"}
+
+
+def test_a_name_without_room_for_a_number_is_told_as_taken(known_voices, tmp_path):
+    for folder, source in (("one", "first"), ("two", "second")):
+        with opened(tmp_path / folder, known_voices) as gallery:
+            gallery.enroll("n" * 256, [source])
+    with opened(tmp_path / "one", known_voices) as gallery:
+        gallery.export(tmp_path / "one.speakerdb")
+    with (
+        opened(tmp_path / "two", known_voices) as gallery,
+        pytest.raises(StateError, match=r"is enrolled already, and has no room for a number"),
+    ):
+        gallery.import_archive(tmp_path / "one.speakerdb", on_conflict="rename")
+
+
 def test_ids_of_people_who_were_removed_are_not_given_again(exported, known_voices, tmp_path):
     with opened(tmp_path / "new", known_voices) as gallery:
         gallery.enroll("gone", ["gone 1"])

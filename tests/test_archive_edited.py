@@ -50,6 +50,18 @@ def twice(members: dict[str, bytes]) -> None:
     members[archive.RECORDINGS] = b"".join([lines[0], lines[0], *lines[2:]])
 
 
+def signalling(members: dict[str, bytes]) -> None:
+    """A NaN that floating-point units complain of."""
+    members[archive.VECTORS] = (0x7FA00000).to_bytes(4, "little") + members[archive.VECTORS][4:]
+
+
+def opposite(members: dict[str, bytes]) -> None:
+    """The second speaker's two recordings, one the other's opposite."""
+    rows = np.frombuffer(members[archive.VECTORS], "<f4").reshape(-1, 192).copy()
+    rows[2] = -rows[1]
+    members[archive.VECTORS] = rows.tobytes()
+
+
 def foreign_sound(members: dict[str, bytes]) -> None:
     sound = b"OggS" + bytes(60)
     kept = {"size": len(sound), "sha256": hashlib.sha256(sound).hexdigest()}
@@ -75,11 +87,19 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "a newer format": (head(lambda h: h.update(format="speakerdb-archive/2")), "this program reads"),
     "a count too many": (head(lambda h: h.update(recordings=25)), "one row a recording"),
     "a count that is none": (head(lambda h: h.update(recordings=True)), "a count of True"),
+    "a size that is no number": (
+        head(lambda h: h.update(keep=1, members={archive.VECTORS: {"size": "1"}})),
+        "a size of 1",
+    ),
+    "a making without a time": (head(lambda h: h.update(created="soon")), "archive.json: a time is none"),
+    "a gallery without a name": (head(lambda h: h.update(gallery_uuid=None)), "archive.json: a text is missing"),
     "a dimension that is too large": (head(lambda h: h["encoder"].update(dimension=1 << 40)), "a count of"),
     "more speakers than there are": (head(lambda h: h.update(speakers=13)), "13 speakers are announced"),
     "not a number": (vector(np.full(192, np.nan)), "vectors.f32, row 1: a vector that is not of unit length"),
     "no length": (vector(np.zeros(192)), "unit length"),
     "twice as long": (vector(2.0 * voice("x")), "unit length"),
+    "a number that signals": (signalling, "vectors.f32, row 1: a vector that is not of unit length"),
+    "a voice that is nobody's": (opposite, "vectors.f32, speaker 'person b': "),
     "rows cut": (lambda m: m.update({archive.VECTORS: m[archive.VECTORS][:-4]}), "one row a recording"),
     "lines cut": (lambda m: m.update({archive.RECORDINGS: m[archive.RECORDINGS][:-5]}), "line 24: the line is cut"),
     "no JSON": (lambda m: m.update({archive.RECORDINGS: b"{" + m[archive.RECORDINGS]}), "line 1"),
@@ -184,3 +204,12 @@ def test_vectors_of_another_encoder_are_refused(exported, conflicting, known_voi
         gallery.import_archive(file)
     with Gallery.open(tmp_path / "new") as gallery, pytest.raises(StateError, match=r"another .* is not here"):
         gallery.import_archive(file)
+
+
+def test_an_archive_of_another_encoder_than_asked_for_is_told_as_that(exported, encoder, tmp_path):
+    other = edited(exported, tmp_path / "a", head(lambda one: one["encoder"].update(sha256="0" * 64, name="another")))
+    with (
+        opened(tmp_path / "new", encoder) as gallery,
+        pytest.raises(StateError, match="archive is of the encoder another"),
+    ):
+        gallery.import_archive(other)

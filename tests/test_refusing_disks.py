@@ -19,7 +19,7 @@ import pytest
 from handed_in import EXAMPLES, Run, assert_refused, encoded, listing, noise, only_line, run_here, voice
 
 from speakerdb import Gallery, settings
-from speakerdb.errors import GalleryLocked
+from speakerdb.errors import GalleryFull, GalleryLocked
 
 
 def as_an_ordinary_user() -> list[str]:
@@ -154,6 +154,18 @@ def test_a_full_disk_is_told_and_the_gallery_stays_as_it_was(
         assert listing(small_disk) == before
         with Gallery.open(small_disk) as gallery:
             assert len(gallery.enroll("zoe", clips, force=True).enrolled) == len(clips)
+
+
+def test_a_list_on_a_disk_that_fills_up_is_told_with_what_is_enrolled_and_gone_on_with(
+    small_disk: Path, known_voices, tmp_path: Path
+) -> None:
+    names = [f"person {number}" for number in range(2000)]
+    (tmp_path / "people.tsv").write_text("".join(f"{name}\t{name}.wav\n" for name in names))
+    with Gallery.open(small_disk, encoder=known_voices, index="numpy") as gallery:
+        with pytest.raises(GalleryFull, match=r"not written; (\d+) recordings are enrolled, the same call") as caught:
+            gallery.enroll_manifest(tmp_path / "people.tsv", force=True)
+        enrolled = caught.value.fields["recordings"]
+        assert 0 < enrolled == len(gallery.speakers()) < len(names)
 
 
 def test_a_gallery_cannot_be_begun_on_a_full_disk_and_can_once_there_is_room(small_disk: Path, run: Run) -> None:

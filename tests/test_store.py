@@ -95,7 +95,7 @@ def test_more_ids_than_sqlite_takes_in_one_statement_are_looked_up(twelve):
 @pytest.mark.parametrize("content", [b"no database " * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_a_file_that_is_no_database_is_damaged(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(GalleryDamaged, match=r"is damaged \(.*\); put a backup's folder"):
+    with pytest.raises(GalleryDamaged, match=r"is damaged \(.*\); put a backup in the place"):
         Gallery.open(tmp_path)
     assert (tmp_path / FILE).read_bytes() == content
 

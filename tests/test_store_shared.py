@@ -172,7 +172,7 @@ def test_a_database_that_may_not_grow_is_full_and_unchanged(twelve):
     store = database.open_existing(twelve / FILE)
     before = rows(twelve / FILE, COUNTS)
     with (
-        pytest.raises(GalleryFull, match=r"no space left for .*; nothing was changed"),
+        pytest.raises(GalleryFull, match=r"no space left for .*; what was under way was not written"),
         store.writing() as connection,
     ):
         connection.execute(text("PRAGMA max_page_count = 1"))

@@ -55,6 +55,7 @@ def import_(gallery: Gallery, as_json: bool, file: Path, on_conflict: str) -> in
     lines += [f"          {before} is here, and came in as {after}" for before, after in done.renamed.items()]
     if done.skipped:
         lines.append(f"          {counted(len(done.skipped), 'speaker')} here already, left out")
+    lines += [f"          {name} is here already, as {known}" for name, known in done.known_as.items()]
     if done.already:
         lines.append(f"          {counted(done.already, 'recording')} enrolled already")
     if done.calibration_taken:

@@ -131,5 +131,6 @@ def _removed_line(done: Removed) -> str:
     line = f"Removed   {counted(done.enrollments, 'recording')} of {done.speaker}"
     line += "; the speaker is gone" if done.speaker_removed else ""
     if not done.log_erased:
-        line += "; another process was reading: run `speakerdb check` to erase the log as well"
+        line += "; it may still lie in the file or its log (another process is reading, or the disk is full): "
+        line += "run `speakerdb check` to erase that as well"
     return line

@@ -8,7 +8,7 @@ from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, StateError, printable
 from speakerdb.gallery.naming import lasting_path, usable_name, usable_path
-from speakerdb.gallery.opened import OpenGallery, require_identity, require_same
+from speakerdb.gallery.opened import OpenGallery, require_identity
 from speakerdb.gallery.reports import Exported, Imported
 from speakerdb.store import binding, decisions, records
 from speakerdb.store.binding import EncoderIdentity
@@ -62,7 +62,14 @@ class Archives(OpenGallery):
                 if taken is not None:
                     decisions.keep_calibration(connection, taken)
         return Imported(
-            done.speakers, done.recordings, done.merged, done.renamed, done.skipped, done.already, taken is not None
+            done.speakers,
+            done.recordings,
+            done.merged,
+            done.renamed,
+            done.skipped,
+            done.already,
+            done.known_as,
+            taken is not None,
         )
 
     def _encoder_for(self, wanted: EncoderIdentity) -> EncoderIdentity:
@@ -82,17 +89,23 @@ class Archives(OpenGallery):
                 raise _mismatch(bound.encoder, wanted)
             return bound.encoder
         if self._asked_encoder is not None:
-            require_same(wanted, self._asked_encoder)
             card = self._asked_encoder.card
+            if card.sha256 != wanted.sha256:
+                asked = f"{printable(card.id)} ({card.sha256[:8]})"
+                raise StateError(f"the archive is of the encoder {_shown(wanted)}, not of {asked}; ask for that one")
         else:
             folder = find_by_hash(wanted.sha256)
             if folder is None:
-                shown = f"{printable(wanted.name)} {printable(wanted.version)} ({wanted.sha256[:8]})"
-                raise StateError(f"the archive's encoder {shown} is not here; add it with `speakerdb encoder add`")
+                raise StateError(
+                    f"the archive's encoder {_shown(wanted)} is not here; add it with `speakerdb encoder add`"
+                )
             card = read_card(folder)
         return EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
 
 
 def _mismatch(gallery: EncoderIdentity, archived: EncoderIdentity) -> EncoderMismatch:
-    first, second = (f"{one.name} {one.version} ({one.sha256[:8]})" for one in (gallery, archived))
-    return EncoderMismatch(first, second)
+    return EncoderMismatch(_shown(gallery), _shown(archived))
+
+
+def _shown(encoder: EncoderIdentity) -> str:
+    return f"{printable(encoder.name)} {printable(encoder.version)} ({encoder.sha256[:8]})"

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from speakerdb.audio import Source, Sources, each
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, printable
+from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, StorageError, printable
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, require_same
@@ -90,7 +90,7 @@ class Enrollment(OpenGallery):
             manifest: a file of `SPEAKER<tab>PATH` lines, a Kaldi folder, or a folder a speaker (`read_manifest`).
             keep_audio, force: as `enroll`.
         Returns: what is on disk then, and each recording that is not, with its error.
-        Raises: InputError for the manifest itself; StorageError. What was written before stays.
+        Raises: InputError for the manifest itself; StorageError, with the `recordings` of this call that are on disk.
         """
         from speakerdb.gallery.bulk import batches
         from speakerdb.gallery.manifest import read_manifest
@@ -105,17 +105,22 @@ class Enrollment(OpenGallery):
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
         futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio, other_voices=not force)
         told = _counted(futures, heard_before, total, progress)
-        for batch in batches(listed, told, refused):
-            fit = self._fit(batch, refused, encoder, force)
-            if not fit:
-                continue
-            with self._writable().writing() as connection:
-                _bind(connection, encoder)
-                done = [write_enrollment(connection, name, heard, refused, True) for name, heard in fit]
-            speakers.update(one.speaker for one in done if one.enrolled)
-            recordings += sum(len(one.enrolled) for one in done)
-            seconds += sum(one.net_speech_s for one in done)
-            warnings += [line for one in done for line in one.warnings]
+        try:
+            for batch in batches(listed, told, refused):
+                fit = self._fit(batch, refused, encoder, force)
+                if not fit:
+                    continue
+                with self._writable().writing() as connection:
+                    _bind(connection, encoder)
+                    done = [write_enrollment(connection, name, heard, refused, True) for name, heard in fit]
+                speakers.update(one.speaker for one in done if one.enrolled)
+                recordings += sum(len(one.enrolled) for one in done)
+                seconds += sum(one.net_speech_s for one in done)
+                warnings += [line for one in done for line in one.warnings]
+        except StorageError as error:
+            if recordings:
+                error.add(f"{recordings} recordings are enrolled, the same call goes on", recordings=recordings)
+            raise
         return EnrolledMany(len(speakers), recordings, seconds, heard_before, refused, warnings)
 
     def _fit(

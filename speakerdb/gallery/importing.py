@@ -9,8 +9,8 @@ from typing import Literal, get_args
 
 from sqlalchemy import Connection
 
+from speakerdb import settings
 from speakerdb.errors import InputError, StateError, printable
-from speakerdb.gallery.naming import usable_name
 from speakerdb.store import binding, importing, records, voiceprints
 from speakerdb.store.archive_reading import Archive, Archived
 from speakerdb.store.importing import Newcomer
@@ -34,6 +34,7 @@ class Tally:
     renamed: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     already: int = 0
+    known_as: dict[str, str] = field(default_factory=dict)
     changed: list[int] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
 
@@ -57,6 +58,8 @@ def take_in(connection: Connection, archive: Archive, on_conflict: OnConflict) -
                 tally.skipped.append(name)
                 continue
             tally.already += len(recordings) - len(new)
+            if not new and name not in taken:
+                tally.known_as[name] = owners[recordings[0].line.audio_sha256]
             if new:
                 newcomers.append(_newcomer(connection, name, new, taken.get(name), on_conflict, tally))
         _write(connection, newcomers, tally)
@@ -124,7 +127,11 @@ def _free_name(connection: Connection, name: str, given: set[str]) -> str:
     """`ana` → `ana (2)`, or the next number that is free."""
     number = 2
     while True:
-        candidate = usable_name(f"{name} ({number})")
+        candidate = f"{name} ({number})"
+        if len(candidate.encode()) > settings.MAX_NAME_BYTES:
+            raise StateError(
+                f"{printable(name)!r} is enrolled already, and has no room for a number behind it; rename it"
+            )
         if candidate not in given and records.speaker_id(connection, candidate) is None:
             return candidate
         number += 1

@@ -25,6 +25,7 @@ class Imported(Result):
         speakers: new ones; recordings: new ones, of them and of those `merged`.
         renamed: names that were taken, and the ones that these speakers have here.
         skipped: names that were taken and left out. already: recordings that were enrolled.
+        known_as: names of whom nothing came in, since all their recordings are enrolled for others; one of these each.
         calibration_taken: whether this gallery decides by the archive's calibration now; only one without people does.
     """
 
@@ -34,6 +35,7 @@ class Imported(Result):
     renamed: dict[str, str]
     skipped: list[str]
     already: int
+    known_as: dict[str, str]
     calibration_taken: bool
 
 
@@ -60,8 +62,8 @@ class Removed(Result):
 
     Attributes:
         speaker_removed: False where recordings of the speaker remain.
-        log_erased: False where another process was reading, so that SQLite's log holds the vectors until it is
-            done; `speakerdb check` erases them then.
+        log_erased: False where another process was reading, or the disk was full, so that the file or SQLite's log may
+            still hold the vectors; `speakerdb check` erases them then.
     """
 
     speaker: str

@@ -2,8 +2,8 @@
 
 One file, `index/voiceprints.index`: a line of JSON (the header), a line feed, the index's bytes. The header holds the
 format, the kind, the gallery's uuid, the encoder's hash, the generation that the index stands at, the count of
-speakers, a number by chance, and the SHA-256 of the header's other fields and the bytes. FAISS itself reads most damaged
-files without complaint, so the checksum is ours.
+speakers, a number by chance, and the SHA-256 of the header's other fields and the bytes. FAISS itself reads most
+damaged files without complaint, so the checksum is ours.
 
 The database keeps the number of the snapshot that is its own. Generations alone would not do: where a backup is brought
 back, or a copy goes on by itself, two histories of one gallery count the same generations.
@@ -58,7 +58,7 @@ def save(
 
     Nothing is written, and False returned, where another process holds the lock or the gallery has moved on from
     `generation`: a voice removed meanwhile must not come back to the disk.
-    Args: own: keeps the new snapshot's number in the database. Whoever is killed before leaves one that nobody believes.
+    Args: own: keeps the new snapshot's number in the database; a kill before leaves a snapshot that nobody believes.
     Raises: OSError where the disk refuses: up to the renaming the snapshot that was there stays, from there on there is
         none. What `own` raises.
     """

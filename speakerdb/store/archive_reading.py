@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from speakerdb.calibration import Calibration
-from speakerdb.embedding import Vector, is_unit
+from speakerdb.embedding import Vector, average, is_unit
 from speakerdb.errors import InputError, printable
 from speakerdb.kept_audio import KEPT_BEGIN
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
@@ -91,22 +91,33 @@ class Archive:
 
         Raises: InputError where anything is not as it must be.
         """
-        names, sounds = self.names, set[bytes]()
-        last, kept = None, 0
+        names, sounds, vectors = self.names, set[bytes](), list[Vector]()
+        last, kept = "", 0
         for number, archived in enumerate(self.recordings(), 1):
             name, sound = archived.line.speaker, bytes.fromhex(archived.line.audio_sha256)
             if (name != last and name in names) or sound in sounds:
                 what = "the same sound" if sound in sounds else f"speaker {printable(name)!r}"
                 raise self._wrong(RECORDINGS, f"line {number}: {what} stands in two places")
+            if name != last:
+                self._require_somebody(last, vectors)
+                vectors.clear()
             names.add(name)
             sounds.add(sound)
+            vectors.append(archived.vector)
             kept += archived.audio is not None
             last = name
+        self._require_somebody(last, vectors)
         if len(names) != self.speakers:
             raise self._wrong(HEAD, f"{self.speakers} speakers are announced, {len(names)} are there")
         if kept != self._sounds:
             raise self._wrong(RECORDINGS, f"{self._sounds} sounds are in the file, {kept} of them are a recording's")
         self.calibration()
+
+    def _require_somebody(self, name: str, vectors: list[Vector]) -> None:
+        """Raise where the vectors of a speaker cancel out."""
+        with self._translated(f"{VECTORS}, speaker {printable(name)!r}"):
+            if vectors:
+                average(vectors)
 
     def recordings(self) -> Iterator[Archived]:
         """All recordings, a speaker's one after the other; the hashes have agreed once it has come to its end."""
@@ -135,6 +146,8 @@ class Archive:
         head = json.loads(content)
         if head["format"] != FORMAT:
             raise ValueError(f"format {printable(str(head['format']), 50)!r}; this program reads {FORMAT}")
+        time_of(head["created"])
+        _text(head["gallery_uuid"], 32)
         one = head["encoder"]
         name, version, sha256 = (_text(one[key], 200) for key in ("name", "version", "sha256"))
         self.encoder = EncoderIdentity(name, version, sha256, one["dimension"])
@@ -146,7 +159,7 @@ class Archive:
         ):
             if type(number) is not int or not 0 <= number <= most:
                 raise ValueError(f"a count of {number!r}")
-        self._members = {name: (int(one["size"]), str(one["sha256"])) for name, one in head["members"].items()}
+        self._members = {name: (_size(one["size"]), str(one["sha256"])) for name, one in head["members"].items()}
         self._require_members()
 
     @staticmethod
@@ -272,6 +285,12 @@ def _vector(raw: bytes) -> Vector:
     if not is_unit(vector):
         raise ValueError("a vector that is not of unit length")
     return vector
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"a size of {printable(value)}")
+    return value
 
 
 def _text(value: Any, longest: int) -> str:

@@ -186,13 +186,16 @@ def create(path: Path) -> Database:
 
 
 def give_gallerys_name(draft: Path, path: Path) -> None:
-    """As `give_name`; not beside the log of a gallery whose file is gone, since SQLite applies it to whatever file comes
-    there. It is not deleted, either: if that file was only moved away, the log holds what it is to have.
+    """As `give_name`; not beside the log of a gallery whose file is gone: SQLite applies it to whatever comes there.
+
+    Nor is it deleted: if that file was only moved away, the log holds what it is to have.
 
     Raises: StorageError where there is such a log; what `give_name` raises.
     """
     for log in (_log(path), path.with_name(f"{path.name}-journal")):
-        if _size(log) and not path.exists():  # asked last: a gallery that somebody makes at this moment has its log then
+        if (
+            _size(log) and not path.exists()
+        ):  # asked last: a gallery that somebody makes at this moment has its log then
             what = f"{printable(log, 200)} is the log of a gallery whose {path.name} is gone"
             raise StorageError(f"{what}; put that file back, or delete its log", path=str(path))
     give_name(draft, path)

@@ -72,7 +72,8 @@ def meaning(path: Path, error: BaseException | None) -> StorageError:
         return GalleryReadOnly(shown)
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA")) or not name.startswith("SQLITE_IOERR"):
         return GalleryDamaged(shown, str(error))
-    return StorageError(f"{printable(path, 200)}: the disk reports an error ({error}); nothing was changed", path=shown)
+    what = f"the disk reports an error ({error}); what was under way was not written"
+    return StorageError(f"{printable(path, 200)}: {what}", path=shown)
 
 
 def _meaning_of_os(path: Path, error: OSError) -> StorageError:
