@@ -4,7 +4,8 @@ A set, such as `cv-corpus-17.0-tr-train`, is three kinds of files in one folder:
 
     NAME-00000.tfrecords.gzip …   the clips, a `tf.train.Example` each
     NAME.tsv                      a row a clip, in the same order, without the audio
-    NAME.json                     shards with their clips and SHA-256; written last, so it makes the set complete
+    NAME.json                     shards with their clips and SHA-256, and that of all recordings; written last, so it
+                                  makes the set complete
 
 Every file is written under `.partial`, fsynced and renamed. Which clip falls into which shard depends on the clips
 alone, so that a stopped run goes on with the shards that are missing.
@@ -84,6 +85,7 @@ class SetWriter:
                 old.unlink()
             _write_whole(self._plan, fingerprint)
         self._shards: list[Shard] = []
+        self._audio = hashlib.sha256()
         self._rows = (folder / f"{name}.tsv.partial").open("w", encoding="utf8", newline="")
         self._table = csv.writer(
             self._rows, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
@@ -108,6 +110,7 @@ class SetWriter:
             self._records.write(encode(clip))
         self._clips_held += 1
         self._bytes_held += len(clip.audio)
+        self._audio.update(hashlib.sha256(clip.audio).digest())
         self._table.writerow([getattr(clip, column) for column in COLUMNS])
 
     def finish(self) -> None:
@@ -122,6 +125,7 @@ class SetWriter:
             "fingerprint": self._fingerprint,
             "clips": sum(shard.clips for shard in self._shards),
             "table_sha256": _sha256(table),
+            "audio_sha256": self._audio.hexdigest(),
             "shards": [asdict(shard) for shard in self._shards],
         }
         _write_whole(self._folder / f"{self._name}.json", json.dumps(index, indent=1))
@@ -155,8 +159,15 @@ def complete(folder: Path, name: str, fingerprint: str | None = None) -> bool:
 
 
 def set_hash(folder: Path, name: str) -> str:
-    """Of a complete set's index, which holds the hashes of all else."""
-    return _sha256(folder / f"{name}.json")
+    """Of what a complete set says of its clips and of their recordings, wherever they came from and however packed.
+
+    Of the whole index where that was written before it held the recordings' own hash.
+    """
+    index = folder / f"{name}.json"
+    found = json.loads(index.read_text(encoding="utf8"))
+    if "audio_sha256" not in found:
+        return _sha256(index)
+    return hashlib.sha256(f"{found['table_sha256']} {found['audio_sha256']}".encode()).hexdigest()
 
 
 def read_index(folder: Path, name: str) -> list[Row]:

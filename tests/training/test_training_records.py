@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ tf = pytest.importorskip("tensorflow", reason="training needs TensorFlow (the ex
 from training import records  # noqa: E402
 from training.corpora import Clip, read_clips  # noqa: E402
 from training.prepare import prepare_corpora  # noqa: E402
-from training.records import complete, encode, parse, read_index, read_shards  # noqa: E402
+from training.records import complete, encode, parse, read_index, read_shards, set_hash  # noqa: E402
 
 PROJECT = Path(__file__).parents[2]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -74,6 +75,25 @@ def test_what_is_complete_is_not_written_again(tmp_path, quiet):
     before = {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in shards.iterdir()}
     prepare_corpora([str(archive)], shards, None, quiet)
     assert {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in shards.iterdir()} == before
+
+
+def test_a_set_prepared_again_from_the_same_clips_is_the_same_set(tmp_path, quiet):
+    archive, shards = write_voices(tmp_path / "tiny-train.tar", ["ana"]), tmp_path / "shards"
+    prepare_corpora([str(archive)], shards, None, quiet)
+    first, index = set_hash(shards, "tiny-train"), (shards / "tiny-train.json").read_text()
+    os.utime(archive, (1, 1))  # as a copy of it would have another time
+    prepare_corpora([str(archive)], shards, None, quiet)
+    assert (shards / "tiny-train.json").read_text() != index
+    assert set_hash(shards, "tiny-train") == first
+
+
+@pytest.mark.parametrize(("path", "sound"), [("ana/1.wav", b"another"), ("ben/1.wav", b"one")])
+def test_a_set_of_another_recording_or_another_speaker_is_another_set(tmp_path, quiet, path, sound):
+    hashes = []
+    for clip in (("ana/1.wav", b"one"), (path, sound)):
+        prepare_corpora([str(write_archive(tmp_path / "tiny-train.tar", [clip]))], tmp_path / "shards", None, quiet)
+        hashes.append(set_hash(tmp_path / "shards", "tiny-train"))
+    assert hashes[0] != hashes[1]
 
 
 def test_a_corpus_that_changed_is_written_anew(tmp_path, quiet):
