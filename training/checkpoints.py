@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class State:
         looks_since_best: how often the dev lists were looked at since, without a better mean.
         seed: of batches and initial weights; with the step, the state of everything random.
         settings: the recipe.
+        made_of: hashes of the sets by their names, as `training.material.Material` has them. A checkpoint from before
+            they were kept has none, and is gone on with as it was then: what it cannot tell is no reason to train anew.
     """
 
     step: int
@@ -38,6 +40,7 @@ class State:
     looks_since_best: int
     seed: int
     settings: dict[str, Any]
+    made_of: dict[str, str] = field(default_factory=dict)
 
 
 def newest(work: Path, kind: str) -> Path | None:

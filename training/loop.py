@@ -19,10 +19,9 @@ import numpy.typing as npt
 from rich.console import Console
 
 from training import checkpoints
-from training.batches import CropSampler
 from training.evaluate import dev_error_rates
-from training.features_cache import CachedFeatures
 from training.journal import Journal
+from training.material import Material
 from training.networks import build
 from training.networks.narrow_campplus import INHERITED
 from training.optimizers import make_optimizer
@@ -35,8 +34,7 @@ FREE_SETTINGS = ("steps", "report_steps", "evaluate_steps", "patience")
 
 def train(
     recipe: Recipe,
-    sampler: CropSampler,
-    dev: dict[str, CachedFeatures],
+    material: Material,
     trials: Path,
     work: Path,
     console: Console,
@@ -49,16 +47,16 @@ def train(
         begin: puts other weights than random ones into a training that begins.
         frame_deviations: as `Student` takes them.
     Writes to `work`: log.csv, dev.csv, curves.png, a checkpoint and the best weights (`training.checkpoints`).
-    Raises: ValueError where the checkpoint in `work` is of another recipe.
+    Raises: ValueError where the checkpoint in `work` is of another recipe, or made of other sets of the same names.
     """
-    how = recipe.optimization
+    how, sampler = recipe.optimization, material.sampler
     keras.utils.set_random_seed(how.seed)
     network = build(recipe.network)
     if how.inherited_share == 0.0:
         _freeze_inherited(network)
     student = Student(network, sampler.speakers, recipe.losses, frame_deviations)
     student.compile(optimizer=make_optimizer(how), jit_compile=False)
-    state = _restore(student, sampler, recipe, work, begin)
+    state = _restore(student, recipe, material, work, begin)
     journal = Journal(work, console, how.steps, state.step)
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(sampler.batch, state.step)
@@ -74,7 +72,7 @@ def train(
                 drawn = []
             if step % how.evaluate_steps == 0 or step == how.steps:
                 began = time.monotonic()
-                rates = dev_error_rates(student.network, dev, trials)
+                rates = dev_error_rates(student.network, material.dev, trials)
                 journal.look(step, rates, time.monotonic() - began)
                 state = _keep(student, work, _after(state, step, rates))
         ahead.cancel()
@@ -93,23 +91,29 @@ def _freeze_inherited(network: keras.Model) -> None:
 
 
 def _restore(
-    student: Student, sampler: CropSampler, recipe: Recipe, work: Path, begin: Callable[[Student], None]
+    student: Student, recipe: Recipe, material: Material, work: Path, begin: Callable[[Student], None]
 ) -> checkpoints.State:
     """Load the last checkpoint; the state that it stands at, step 0 without one, with the weights to begin with."""
     work.mkdir(parents=True, exist_ok=True)
-    student(sampler.batch(0).features)
+    student(material.sampler.batch(0).features)
     settings = recipe.to_json()
     folder = checkpoints.newest(work, "checkpoint")
     if folder is None:
         begin(student)
-        return checkpoints.State(0, 0, {}, 0, recipe.optimization.seed, settings)
+        return checkpoints.State(0, 0, {}, 0, recipe.optimization.seed, settings, material.made_of)
     state = checkpoints.read_state(folder)
     changed = changed_since(state, settings)
     if changed:
         raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); take another folder")
+    other = [name for name, found in material.made_of.items() if state.made_of.get(name, found) != found]
+    if other:
+        raise ValueError(
+            f"{work}: {', '.join(other)} changed since this training began; "
+            "take another --work, or remove that folder to train anew"
+        )
     student.optimizer.build(student.trainable_variables)
     student.load_weights(folder / checkpoints.WEIGHTS)
-    return replace(state, settings=settings)
+    return replace(state, settings=settings, made_of=material.made_of)
 
 
 def changed_since(state: checkpoints.State, settings: dict[str, object]) -> list[str]:

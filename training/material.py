@@ -30,6 +30,7 @@ class Material:
     """Cached features by the set's name, and the sampler over the train sets.
 
     Attributes:
+        made_of: the sets' hashes (`training.records.set_hash`) by name, those of dev and noise too.
         teacher_frames, targets: of the train sets' clips, in the sampler's order, where a network inherits CAM++'s
             blocks, else None.
     """
@@ -37,6 +38,7 @@ class Material:
     train: dict[str, CachedFeatures]
     dev: dict[str, CachedFeatures]
     sampler: CropSampler
+    made_of: dict[str, str]
     teacher_frames: JoinedFeatures | None = None
     targets: npt.NDArray[np.float32] | None = None
 
@@ -61,6 +63,7 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
         if not complete(shards, name):
             raise ValueError(f"{name} is not in {shards}; run: python -m training prepare … --work {work}")
     check_speakers_apart(shards, recipe.train, recipe.dev)
+    made_of = {name: set_hash(shards, name) for name in names}
     sets = recipe.virtual.sets(recipe.train)
     found = {name: features(recipe, work, name, console) for name in dict.fromkeys([*sets, *names])}
     speech = JoinedFeatures([found[name] for name in sets])
@@ -76,8 +79,7 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
         graph, folder = teachers / recipe.transplant.graph, work / "teacher-frames"
         taught = {}
         for name in dict.fromkeys(sets):
-            of_set = set_hash(shards, recorded_set(name))
-            taught[name] = teacher_frames(found[name], name, of_set, graph, folder, console)
+            taught[name] = teacher_frames(found[name], name, made_of[recorded_set(name)], graph, folder, console)
         frames = JoinedFeatures([taught[name] for name in sets])
     seed = recipe.optimization.seed
     size = recipe.network
@@ -86,7 +88,8 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
         speech, targets, noise, recipe.lengths, recipe.augmentation, seed, frames, recipe.cutting, slowing
     )
     train = {name: found[name] for name in sets}
-    return Material(train, {name: found[name] for name in recipe.dev}, sampler, frames, targets if frames else None)
+    dev = {name: found[name] for name in recipe.dev}
+    return Material(train, dev, sampler, made_of, frames, targets if frames else None)
 
 
 def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedFeatures:

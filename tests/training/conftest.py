@@ -33,6 +33,5 @@ def trained(tiny, tmp_path_factory):
     from training.loop import train
 
     work = tmp_path_factory.mktemp("trained")
-    material = tiny.material()
-    train(RECIPE, material.sampler, material.dev, tiny.trials, work, Console(file=io.StringIO()))
+    train(RECIPE, tiny.material(), tiny.trials, work, Console(file=io.StringIO()))
     return work

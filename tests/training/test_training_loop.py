@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +16,16 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
 import h5py
+from rich.console import Console
+from tiny_corpus import write_voices
 from tiny_training import LOOK, RECIPE
 
 from training import checkpoints
 from training.evaluate import dev_error_rates, embed_cached
 from training.loop import train
+from training.material import gather
 from training.networks import build
+from training.prepare import prepare_corpora
 
 # Most of the time goes into TensorFlow's graphs: on a machine that trains beside, five minutes are not enough.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -41,7 +47,7 @@ class Stopped:
 
 def run(tiny, work, quiet, recipe=RECIPE, wrapped=lambda sampler: sampler):
     material = tiny.material()
-    return train(recipe, wrapped(material.sampler), material.dev, tiny.trials, work, quiet)
+    return train(recipe, replace(material, sampler=wrapped(material.sampler)), tiny.trials, work, quiet)
 
 
 def stored(folder: Path) -> dict[str, np.ndarray]:
@@ -105,7 +111,7 @@ def dying(work, kind, save, state, write=checkpoints.write):
 checkpoints.write = dying
 work, teachers, trials, out = map(Path, sys.argv[1:])
 material = gather(RECIPE, work, teachers, Console(quiet=True))
-train(RECIPE, material.sampler, material.dev, trials, out, Console(quiet=True))
+train(RECIPE, material, trials, out, Console(quiet=True))
 """
     arguments = [tiny.work, tiny.teachers, tiny.trials, tmp_path]
     found = subprocess.run([sys.executable, "-c", killed, *arguments], cwd=PROJECT, capture_output=True, check=False)
@@ -121,6 +127,30 @@ def test_another_recipe_does_not_go_on_from_a_checkpoint_that_is_not_its_own(tin
     other = replace(RECIPE, losses=replace(RECIPE.losses, relational=1.0))
     with pytest.raises(ValueError, match=r"other settings \(losses\.relational\); take another folder"):
         run(tiny, trained, quiet, other)
+
+
+def with_another_voice(tiny, folder: Path) -> Path:
+    """A work folder whose dev set has another speaker under the names of one of its."""
+    archive = write_voices(folder / "common_voice-dev.tar", ["rms", "slt", "stranger"])
+    work = folder / "work"
+    shutil.copytree(tiny.work, work)
+    prepare_corpora([str(archive)], work / "shards", None, Console(quiet=True))
+    return work
+
+
+def test_a_training_does_not_go_on_with_other_people_under_a_sets_name(tiny, trained, tmp_path, quiet):
+    material = gather(RECIPE, with_another_voice(tiny, tmp_path), tiny.teachers, quiet)
+    with pytest.raises(ValueError, match=r"common_voice-dev changed since this training began; take another --work"):
+        train(RECIPE, material, tiny.trials, trained, quiet)
+
+
+def test_a_checkpoint_of_before_sets_hashes_were_kept_is_gone_on_with(tiny, trained, tmp_path, quiet):
+    work = shutil.copytree(trained, tmp_path / "tiny")
+    for file in work.glob(f"*/{checkpoints.STATE}"):
+        state = json.loads(file.read_text())
+        file.write_text(json.dumps({name: value for name, value in state.items() if name != "made_of"}))
+    run(tiny, work, quiet, RECIPE.with_steps(7))
+    assert checkpoints.read_state(checkpoints.newest(work, "checkpoint")).made_of == tiny.material().made_of
 
 
 def test_training_stops_once_the_dev_error_has_not_fallen_for_long(tiny, tmp_path, quiet):

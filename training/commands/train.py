@@ -51,4 +51,4 @@ def train_recipe(recipe: Recipe, at: Places, console: Console, dry_run: bool = F
             return
         from training.loop import train as run
 
-        run(recipe, material.sampler, material.dev, pairs, work, console)
+        run(recipe, material, pairs, work, console)

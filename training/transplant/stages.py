@@ -58,7 +58,7 @@ def train_transplanted(
             student.network.get_layer(FRONT).set_weights([kernel, bias + means])
 
         console.print("the front alone, on the teacher's frames", highlight=False, soft_wrap=True)
-        train(first, material.sampler, material.dev, trials, work / "front", console, begin_front, deviations)
+        train(first, material, trials, work / "front", console, begin_front, deviations)
 
     def begin(student: Student) -> None:
         student.network.load_weights(checkpoints.best_weights(work / "front")[0])
@@ -66,7 +66,7 @@ def train_transplanted(
             student.angular.centers.assign(CENTRE_LENGTH * material.sampler.speaker_targets())
 
     console.print("front and inherited blocks together", highlight=False, soft_wrap=True)
-    return train(recipe, material.sampler, material.dev, trials, work, console, begin, deviations)
+    return train(recipe, material, trials, work, console, begin, deviations)
 
 
 def put(network: keras.Model, weights: Weights) -> None:
