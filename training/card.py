@@ -66,7 +66,9 @@ def make_card(
 ) -> dict[str, Any]:
     """The card as JSON values but the graph's hash; measures dev (choosing the threshold) and test (reporting).
 
-    Args: state: where the weights were found. work: the training's folder, with the pairs it was judged by.
+    Args:
+        state: where the weights were found, and the steps that they were trained by, which `--steps` may have changed.
+        work: the training's folder, with the pairs it was judged by.
     """
     figures, threshold = all_figures(recipe, graph, Sets(work.parent / "shards", corpora, trials, work / "trials"))
     for name, found in figures.items():
@@ -90,7 +92,7 @@ def make_card(
             "data": {name: described(recipe, name, work.parent / "shards") for name in material(recipe)},
             "teachers": {name: TEACHERS.get(name, UNKNOWN) for name in recipe.teachers.files},
             **descent(recipe),
-            "recipe": recipe.to_json(),
+            "recipe": {**recipe.to_json(), "optimization": state.settings["optimization"]},
         },
         "figures": figures,
         "figures_note": "whole clips, no voice activity detection, no score normalisation; EER and rates in %",

@@ -21,7 +21,8 @@ from speakerdb import audio
 from speakerdb.encoder.bundle import open_bundle
 from speakerdb.features.filter_bank import log_mel
 from training import export
-from training.card import described
+from training.card import described, make_card
+from training.checkpoints import State
 from training.export import LogMel, disagreement, export_bundle, waveform_model, write_graph, write_onnx
 from training.front_ends import FRONT_ENDS
 from training.networks.bilstm import Bilstm
@@ -195,6 +196,12 @@ def test_a_graph_that_disagrees_with_keras_leaves_the_bundle_that_was_there(
         export_bundle(RECIPE, trained, tiny.corpora, tiny.trials, out, quiet)
     assert [path.name for path in out.iterdir()] == ["encoder.onnx"]
     assert (out / "encoder.onnx").read_bytes() == b"before"
+
+
+def test_the_card_says_the_steps_that_were_trained_and_not_the_recipes(tmp_path, quiet):
+    state = State(3, 3, {"mean": 10.0}, 0, seed=1, settings=RECIPE.with_steps(9).to_json())
+    card = make_card(RECIPE, state, 1, tmp_path / "encoder.onnx", tmp_path / "tiny", tmp_path, tmp_path, quiet)
+    assert card["training"]["recipe"] == RECIPE.with_steps(9).to_json()
 
 
 def test_a_corpus_that_nobody_described_has_an_unknown_licence(tmp_path):
