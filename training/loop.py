@@ -24,7 +24,7 @@ from training.journal import Journal
 from training.material import Material
 from training.networks import build
 from training.networks.narrow_campplus import INHERITED
-from training.optimizers import make_optimizer
+from training.optimizers import change_of_rate, make_optimizer
 from training.recipe import Optimization, Recipe
 from training.student import Student
 
@@ -58,6 +58,10 @@ def train(
     student.compile(optimizer=make_optimizer(how), jit_compile=False)
     state = _restore(student, recipe, material, work, begin)
     journal = Journal(work, console, how.steps, state.step)
+    changed = change_of_rate(Optimization(**state.settings["optimization"]), how, state.step)
+    if changed and state.step < how.steps:
+        journal.say(changed)
+    state = replace(state, settings=recipe.to_json(), made_of=material.made_of)
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(sampler.batch, state.step)
         step, drawn = state.step, []
@@ -113,7 +117,7 @@ def _restore(
         )
     student.optimizer.build(student.trainable_variables)
     student.load_weights(folder / checkpoints.WEIGHTS)
-    return replace(state, settings=settings, made_of=material.made_of)
+    return state
 
 
 def changed_since(state: checkpoints.State, settings: dict[str, object]) -> list[str]:

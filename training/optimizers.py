@@ -84,7 +84,7 @@ class HeirMuon(keras.optimizers.Muon):
         return bool(variable.shape[inputs] == 1)
 
 
-def rate(how: Optimization) -> float | keras.optimizers.schedules.LearningRateSchedule:
+def rate(how: Optimization) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate by the step."""
     if how.constant:
         return Trapezoid(how.learning_rate, how.warmup_steps, how.steps, how.decay_steps)
@@ -94,6 +94,18 @@ def rate(how: Optimization) -> float | keras.optimizers.schedules.LearningRateSc
         alpha=0.01,
         warmup_target=how.learning_rate if how.warmup_steps else None,
         warmup_steps=how.warmup_steps,
+    )
+
+
+def change_of_rate(before: Optimization, now: Optimization, step: int) -> str | None:
+    """A line where another number of steps changes the rate of the step after so many; None where it does not."""
+    old, new = float(rate(before)(step)), float(rate(now)(step))
+    if old == new:
+        return None
+    falls = max(0, now.steps - now.decay_steps) if now.constant else now.warmup_steps
+    return (
+        f"{now.steps} steps instead of {before.steps}: the rate goes from {old:.2g} to {new:.2g} at once, "
+        f"and falls from step {falls} to step {now.steps}"
     )
 
 

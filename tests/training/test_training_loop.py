@@ -18,7 +18,7 @@ pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra t
 import h5py
 from rich.console import Console
 from tiny_corpus import write_voices
-from tiny_training import LOOK, RECIPE
+from tiny_training import LOOK, RECIPE, STEPS
 
 from training import checkpoints
 from training.evaluate import dev_error_rates, embed_cached
@@ -149,8 +149,14 @@ def test_a_checkpoint_of_before_sets_hashes_were_kept_is_gone_on_with(tiny, trai
     for file in work.glob(f"*/{checkpoints.STATE}"):
         state = json.loads(file.read_text())
         file.write_text(json.dumps({name: value for name, value in state.items() if name != "made_of"}))
-    run(tiny, work, quiet, RECIPE.with_steps(7))
+    run(tiny, work, quiet, RECIPE.with_steps(STEPS + 1))
     assert checkpoints.read_state(checkpoints.newest(work, "checkpoint")).made_of == tiny.material().made_of
+
+
+def test_a_finished_training_that_goes_on_says_that_its_rate_rises(tiny, trained, tmp_path, quiet):
+    work = shutil.copytree(trained, tmp_path / "tiny")
+    run(tiny, work, quiet, RECIPE.with_steps(STEPS + 1))
+    assert "7 steps instead of 6: the rate goes from 0.0001 to 0.001 at once" in quiet.file.getvalue()
 
 
 def test_training_stops_once_the_dev_error_has_not_fallen_for_long(tiny, tmp_path, quiet):

@@ -11,7 +11,7 @@ pytest.importorskip("keras", reason="training needs Keras (the extra train)")
 import keras
 import numpy as np
 
-from training.optimizers import Trapezoid, make_optimizer
+from training.optimizers import Trapezoid, change_of_rate, make_optimizer
 from training.recipe import Optimization
 
 HOW = Optimization(steps=100, learning_rate=0.5, warmup_steps=10, constant=True, decay_steps=20)
@@ -31,6 +31,21 @@ def test_without_warmup_and_decay_the_rate_stays():
 def test_a_cosine_ends_at_a_hundredth():
     rate = make_optimizer(replace(HOW, constant=False))._learning_rate
     assert float(rate(100)) == pytest.approx(0.005)
+
+
+def test_more_steps_for_a_training_whose_rate_has_fallen_are_told_with_the_rate():
+    assert change_of_rate(HOW, replace(HOW, steps=200), 100) == (
+        "200 steps instead of 100: the rate goes from 0 to 0.5 at once, and falls from step 180 to step 200"
+    )
+
+
+def test_more_steps_before_the_fall_of_the_rate_change_nothing_that_is_told():
+    assert change_of_rate(HOW, replace(HOW, steps=200), 80) is None
+
+
+def test_a_cosine_that_becomes_longer_is_told_to_fall_from_its_warmup_on():
+    told = change_of_rate(replace(HOW, constant=False), replace(HOW, constant=False, steps=200), 100)
+    assert told.endswith("from 0.005 to 0.27 at once, and falls from step 10 to step 200")
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

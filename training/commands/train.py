@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 @click.command()
 @places
 @corpora_options
-@click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    help="Instead of the recipe's. More of them for a training whose rate has begun to fall raise it again at once.",
+)
 @click.option("--dry-run", is_flag=True, help="Compute the features, say what it would train on, and stop.")
 def train(
     recipe: str, dry_run: bool, steps: int | None, train_sets: tuple[str, ...], dev_sets: tuple[str, ...], **where: Any
