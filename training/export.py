@@ -36,9 +36,6 @@ from training.simplify import simplified
 from training.spectra import ConvolvedSpectrum, HalvedSpectrum
 
 OUTPUT = "embedding"
-OF_THE_BUNDLE = ("name", "bundle", "limits", "licences", "levelled")
-"""Parts of a recipe that its training does not depend on."""
-
 AGREEMENT = 1e-5
 CHECKED_S = (0.375, 1.0, 1.895, 5.0)
 """Clips on which the graph is checked against Keras; whole numbers of frames and others."""
@@ -159,7 +156,7 @@ def export_bundle(
         without weights.
     """
     weights, state = best_weights(work)
-    changed = [part for part in changed_since(state, recipe.to_json()) if part.split(".")[0] not in OF_THE_BUNDLE]
+    changed = changed_since(state, recipe.to_json())
     if changed:
         raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); export it by its recipe")
     network = build(recipe.network)

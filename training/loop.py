@@ -28,8 +28,13 @@ from training.optimizers import change_of_rate, make_optimizer
 from training.recipe import Optimization, Recipe
 from training.student import Student
 
-FREE_SETTINGS = ("steps", "report_steps", "evaluate_steps", "patience")
-"""What a resumed training may change."""
+LOOKS = ("report_steps", "evaluate_steps", "patience")
+FREE_SETTINGS = (
+    *("name", "bundle", "limits", "licences", "levelled"),  # training does not depend on them
+    "optimization.steps",
+    *(f"{part}.{name}" for part in ("optimization", "transplant.front") for name in LOOKS),
+)
+"""What a resumed training may change of its recipe."""
 
 
 def train(
@@ -143,19 +148,18 @@ def _patience_is_over(state: checkpoints.State, how: Optimization) -> bool:
     return 0 < how.patience <= state.looks_since_best
 
 
-def _bound(settings: dict[str, dict[str, object]]) -> dict[str, object]:
+def _bound(settings: dict[str, object], within: str = "") -> dict[str, object]:
     """Settings flat, without those that may change."""
-    flat = {}
-    for part, values in settings.items():
-        if isinstance(values, dict):
-            flat.update({f"{part}.{name}": value for name, value in values.items()})
+    flat: dict[str, object] = {}
+    for name, value in settings.items():
+        at = within + name
+        if at in FREE_SETTINGS:
+            continue
+        if isinstance(value, dict):
+            flat |= _bound(value, f"{at}.")
         else:
-            flat[part] = values
-    return {name: _plain(value) for name, value in flat.items() if name.split(".")[-1] not in FREE_SETTINGS}
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+            flat[at] = list(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def _differences(first: dict[str, object], second: dict[str, object]) -> list[str]:

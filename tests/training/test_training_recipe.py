@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
 from training import recipe as recipes
+from training.checkpoints import State
+from training.loop import changed_since
 from training.recipe import RECIPES, Recipe
 
 TABLES = ("network", "losses", "optimization", "augmentation", "teachers", "transplant", "cutting", "speaker_means")
@@ -100,6 +104,33 @@ def test_other_corpora_are_drawn_from_alike():
     assert (recipe.train, recipe.dev, recipe.optimization.steps) == (["mine-train"], ["mine-dev"], 7)
     assert all(not length.corpora for length in recipe.lengths)
     assert Recipe.load("third").with_corpora(["mine-train"], []).transplant.corpora == {}
+
+
+THIRD = Recipe.load("third")
+
+
+def changed_in(recipe: Recipe) -> list[str]:
+    """What `train` refuses of a recipe where a training by the third has begun."""
+    settings = json.loads(json.dumps(THIRD.to_json()))  # as a checkpoint holds them
+    return changed_since(State(1, 0, {}, 0, 1, settings), recipe.to_json())
+
+
+def test_what_a_recipe_says_of_its_bundle_alone_may_change_under_a_training():
+    bundle = {"name": "mine", "version": "0.6", "origin": {"place": "here"}}
+    of_the_bundle = replace(THIRD, bundle=bundle, limits=["none"], licences={"mine": "CC0"}, levelled=[])
+    assert changed_in(of_the_bundle) == []
+
+
+def test_how_often_a_training_looks_may_change_for_its_front_too():
+    front = replace(THIRD.transplant.front, report_steps=7, evaluate_steps=70, patience=3)
+    how = replace(THIRD.optimization, steps=9, report_steps=7, evaluate_steps=70, patience=3)
+    assert changed_in(replace(THIRD, optimization=how, transplant=replace(THIRD.transplant, front=front))) == []
+
+
+def test_what_training_depends_on_may_not_change_under_it_however_deep_it_stands():
+    front = replace(THIRD.transplant.front, learning_rate=1.0, steps=9)
+    other = replace(THIRD, transplant=replace(THIRD.transplant, front=front), train=["mine"])
+    assert changed_in(other) == ["train", "transplant.front.learning_rate", "transplant.front.steps"]
 
 
 def _plain(value):
