@@ -20,6 +20,9 @@ WEIGHTS = "network.weights.h5"
 
 STATE = "state.json"
 
+FRONT_STAGE = "front"
+"""Where a front is trained alone, in the folder of the whole training that follows (`training.transplant.stages`)."""
+
 
 @dataclass(frozen=True)
 class State:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from speakerdb.trials import Pair, read_pairs, write_pairs
-from training.checkpoints import newest
+from training.checkpoints import FRONT_STAGE, newest
 
 TARGETS, NONTARGETS = 1_000, 4_000
 PER_SPEAKER = 10
@@ -23,14 +23,14 @@ PER_SPEAKER = 10
 def gather_pairs(trials: Path, work: Path, dev: dict[str, list[dict[str, str]]], seed: int) -> Path:
     """The folder with `NAME-pairs.txt` of each dev corpus: copied from `trials`, or drawn where there is none.
 
-    A training that has begun is judged by the lists that it began with.
+    A training that has begun, or its front, is judged by the lists that it began with.
     Args: dev: the clips' rows (path, speaker) by corpus.
     Raises: ValueError for a corpus without a list that has no two speakers, or none with two clips; for a list that
         names a clip whose features there are not.
     """
     folder = work / "trials"
     folder.mkdir(parents=True, exist_ok=True)
-    begun = newest(work, "checkpoint") is not None
+    begun = any(newest(folder, "checkpoint") for folder in (work, work / FRONT_STAGE))
     for name, rows in dev.items():
         given, taken = trials / f"{name}-pairs.txt", folder / f"{name}-pairs.txt"
         if begun and taken.exists():

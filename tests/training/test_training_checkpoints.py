@@ -15,7 +15,7 @@ from rich.console import Console
 
 from speakerdb.trials import read_pairs
 from training import checkpoints
-from training.checkpoints import State
+from training.checkpoints import FRONT_STAGE, State
 from training.dev_pairs import draw_pairs, gather_pairs
 from training.journal import Journal, draw_curves
 
@@ -127,10 +127,11 @@ def test_a_given_list_of_pairs_is_taken_and_a_missing_one_drawn(tmp_path):
     assert read_pairs(folder / "own-pairs.txt") == draw_pairs("own", ROWS, 1)
 
 
-def test_a_training_that_has_begun_keeps_the_list_that_it_began_with(tmp_path):
+@pytest.mark.parametrize("stage", [".", FRONT_STAGE], ids=["of the whole", "of its front"])
+def test_a_training_that_has_begun_keeps_the_list_that_it_began_with(tmp_path, stage):
     (tmp_path / "given-pairs.txt").write_text(GIVEN)
     gather_pairs(tmp_path, tmp_path / "work", {"given": ROWS}, seed=1)
-    (tmp_path / "work" / "checkpoint-00000001").mkdir()
+    (tmp_path / "work" / stage / "checkpoint-00000001").mkdir(parents=True)
     folder = gather_pairs(tmp_path / "elsewhere", tmp_path / "work", {"given": ROWS}, seed=1)
     assert (folder / "given-pairs.txt").read_text() == GIVEN
 

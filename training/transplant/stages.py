@@ -58,10 +58,10 @@ def train_transplanted(
             student.network.get_layer(FRONT).set_weights([kernel, bias + means])
 
         console.print("the front alone, on the teacher's frames", highlight=False, soft_wrap=True)
-        train(first, material, trials, work / "front", console, begin_front, deviations)
+        train(first, material, trials, work / checkpoints.FRONT_STAGE, console, begin_front, deviations)
 
     def begin(student: Student) -> None:
-        student.network.load_weights(checkpoints.best_weights(work / "front")[0])
+        student.network.load_weights(checkpoints.best_weights(work / checkpoints.FRONT_STAGE)[0])
         if recipe.losses.speaker and recipe.losses.sub_centers == 1:
             student.angular.centers.assign(CENTRE_LENGTH * material.sampler.speaker_targets())
 
