@@ -33,8 +33,9 @@ class State:
         looks_since_best: how often the dev lists were looked at since, without a better mean.
         seed: of batches and initial weights; with the step, the state of everything random.
         settings: the recipe.
-        made_of: hashes of the sets by their names, as `training.material.Material` has them. A checkpoint from before
-            they were kept has none, and is gone on with as it was then: what it cannot tell is no reason to train anew.
+        made_of: hashes of the sets by their names, as `training.material.Material` has them, and of what a front
+            inherits. A checkpoint from before they were kept has none, and is gone on with as it was then: what it
+            cannot tell is no reason to train anew.
     """
 
     step: int

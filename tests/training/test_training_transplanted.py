@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
+from tiny_corpus import EXAMPLES, write_archive
 from tiny_teacher import HEIR, write_teacher
 from tiny_training import RECIPE
 
@@ -18,9 +21,11 @@ from training.card import descent
 from training.losses import Losses
 from training.material import gather
 from training.networks import build
+from training.prepare import prepare_corpora
 from training.recipe import Optimization, Transplant
+from training.speaker_means import SpeakerMeans
 from training.transplant import stages
-from training.transplant.stages import train_transplanted
+from training.transplant.stages import fit_key, fitted, train_transplanted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -113,6 +118,64 @@ def test_a_stopped_training_goes_on_to_the_weights_of_an_unbroken_one(tiny, unbr
     assert quiet.file.getvalue().count("fitting the inherited blocks") == 1
     for path, values in weights_of(unbroken[1]).items():
         assert np.allclose(found[path], values, rtol=0, atol=1e-5), path
+
+
+def fit(folder: Path, quiet, recipe=HEIRS_RECIPE) -> int:
+    """Ask for the fit of this recipe, teachers and work; how often it was made so far."""
+    material = gather(recipe, folder / "work", folder / "teachers", quiet)
+    how, teachers = recipe.transplant, folder / "teachers"
+    key = fit_key(recipe, how, material, teachers)
+    fitted(recipe, how, material, teachers / how.graph, folder, quiet, key)
+    return quiet.file.getvalue().count("fitting the inherited blocks")
+
+
+@pytest.fixture
+def fitted_once(tiny, tmp_path, quiet):
+    """A folder with work, teachers and the fit of them."""
+    for place, name in ((tiny.work, "work"), (tiny.teachers, "teachers")):
+        shutil.copytree(place, tmp_path / name)
+    write_teacher(tmp_path / "teachers" / "campplus_tiny.onnx")
+    assert fit(tmp_path, quiet) == 1
+    return tmp_path
+
+
+def test_a_fit_is_made_once(fitted_once, quiet):
+    assert fit(fitted_once, quiet) == 1
+
+
+def test_a_fit_is_made_again_by_another_seed(fitted_once, quiet):
+    other = replace(HEIRS_RECIPE, optimization=replace(HEIRS_RECIPE.optimization, seed=2))
+    assert fit(fitted_once, quiet, other) == 2
+
+
+def test_a_fit_is_made_again_for_other_targets(fitted_once, quiet):
+    assert fit(fitted_once, quiet, replace(HEIRS_RECIPE, speaker_means=SpeakerMeans({"common_voice": 0.5}))) == 2
+
+
+def test_a_fit_is_made_again_where_a_teacher_says_otherwise(fitted_once, quiet):
+    said = fitted_once / "teachers" / "teacher-vectors" / HEIRS_RECIPE.teachers.files[0]
+    with np.load(said) as stored:
+        clips, vectors = stored["clips"], stored["vectors"]
+    np.savez(said, clips=clips, vectors=vectors[::-1])
+    assert fit(fitted_once, quiet) == 2
+
+
+def test_a_fit_is_made_again_for_other_recordings_under_a_sets_name(fitted_once, quiet):
+    voices = ("ana", "ben", "eva", "kal")
+    clips = [(f"{name}/{name}_{number}.wav", f"{name}_{5 - number}.wav") for name in voices for number in (1, 2, 3, 4)]
+    swapped = [(path, (EXAMPLES / file).read_bytes()) for path, file in clips]
+    archive = write_archive(fitted_once / "common_voice-train.tar", swapped)
+    prepare_corpora([str(archive)], fitted_once / "work" / "shards", None, quiet)
+    assert fit(fitted_once, quiet) == 2
+
+
+def test_a_front_that_began_with_another_fit_is_not_gone_on_with(tiny, unbroken, tmp_path, quiet):
+    work = tmp_path / "heir"
+    shutil.copytree(unbroken[0] / "front", work / "front")  # stopped after the front
+    other = replace(HEIRS_RECIPE, optimization=replace(HEIRS_RECIPE.optimization, seed=2))
+    material = gather(other, tiny.work, tiny.teachers, quiet)
+    with pytest.raises(ValueError, match="front: what it inherits changed since this training began"):
+        train_transplanted(other, material, tiny.trials, tiny.teachers, work, quiet)
 
 
 def test_the_card_says_whose_blocks_they_are():

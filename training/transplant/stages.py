@@ -1,11 +1,13 @@
 """A training that begins with inherited blocks: fit them, teach the front alone, then train all of it together.
 
 Everything lies in the training's folder: `fitted.npz`, the front's own training in `front/`, and the checkpoints of the
-joint one beside them. Each is made once; a stopped run goes on in the one it was in.
+joint one beside them. Each is made once; a stopped run goes on in the one it was in. A fit is made again where anything
+has changed that it depends on, and a front that began with another fit is not gone on with.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -49,16 +51,18 @@ def train_transplanted(
     means, deviations = frame_statistics(frames)
     begun = checkpoints.newest(work, "checkpoint") is not None
     if not begun:
-        fitted = _fitted(recipe, how, material, teachers / how.graph, work, console)
+        fit = fit_key(recipe, how, material, teachers)
+        inherited = {"what it inherits": hashlib.sha256(fit.encode()).hexdigest()}
+        of_front = replace(material, made_of={**material.made_of, **inherited})
         first = replace(recipe, losses=Losses(frame=1.0), optimization=replace(how.front, inherited_share=0.0))
 
         def begin_front(student: Student) -> None:
-            put(student.network, fitted)
+            put(student.network, fitted(recipe, how, material, teachers / how.graph, work, console, fit))
             kernel, bias = student.network.get_layer(FRONT).get_weights()
             student.network.get_layer(FRONT).set_weights([kernel, bias + means])
 
         console.print("the front alone, on the teacher's frames", highlight=False, soft_wrap=True)
-        train(first, material, trials, work / checkpoints.FRONT_STAGE, console, begin_front, deviations)
+        train(first, of_front, trials, work / checkpoints.FRONT_STAGE, console, begin_front, deviations)
 
     def begin(student: Student) -> None:
         student.network.load_weights(checkpoints.best_weights(work / checkpoints.FRONT_STAGE)[0])
@@ -84,12 +88,28 @@ def frame_statistics(frames: JoinedFeatures) -> tuple[Array, Array]:
     return sample.mean(axis=0), deviations
 
 
-def _fitted(recipe: Recipe, how: Transplant, material: Material, graph: Path, work: Path, console: Console) -> Weights:
-    """The upper layers' weights from `fitted.npz`, or fitted now."""
+def fit_key(recipe: Recipe, how: Transplant, material: Material, teachers: Path) -> str:
+    """All that the fit depends on, as text: what the recipe says of it, the sets, and what the teachers' files hold."""
+    asked = recipe.teachers.graphs if recipe.virtual.speeds else []
+    files = [how.graph, *asked, *(f"teacher-vectors/{file}" for file in recipe.teachers.files)]
+    settings = {
+        "network": asdict(recipe.network),
+        "transplant": {**asdict(how), "front": None},
+        "targets": [asdict(part) for part in (recipe.teachers, recipe.virtual, recipe.speaker_means)],
+        "sets": {name: material.made_of[name] for name in recipe.train},
+        "files": {file: hashlib.sha256((teachers / file).read_bytes()).hexdigest() for file in files},
+        "seed": recipe.optimization.seed,
+    }
+    return json.dumps(settings)
+
+
+def fitted(
+    recipe: Recipe, how: Transplant, material: Material, graph: Path, work: Path, console: Console, key: str
+) -> Weights:
+    """The upper layers' weights from `fitted.npz`, or fitted now. Args: key: as `fit_key` has it."""
     path, size = work / "fitted.npz", recipe.network
     assert isinstance(size, NarrowCampplus) and material.targets is not None and material.teacher_frames is not None
-    settings = json.dumps([asdict(size), {**asdict(how), "front": None}, asdict(recipe.teachers), recipe.train])
-    if path.exists() and (found := _read(path, settings)):
+    if path.exists() and (found := _read(path, key)):
         return found
 
     def say(line: str) -> None:
@@ -100,7 +120,7 @@ def _fitted(recipe: Recipe, how: Transplant, material: Material, graph: Path, wo
     weights = fit_upper(read_campplus(graph), crops, size, say)
     cosine = fit_embedding(_statistics(weights, material.teacher_frames, size), material.targets, weights)
     say(f"fitted: mean cosine to the teachers' vectors of whole clips {cosine:.3f}")
-    _write(path, weights, settings)
+    _write(path, weights, key)
     return weights
 
 
