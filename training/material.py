@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from training.networks.narrow_campplus import NarrowCampplus
 from training.recipe import Recipe
 from training.records import complete, read_index, set_hash
 from training.speaker_means import draw_to_means
+from training.splits import check_sets_apart
 from training.teachers import load_targets
 from training.transplant.frames import teacher_frames
 from training.virtual_speakers import clip_count, clips_of, recorded_set
@@ -43,15 +42,6 @@ class Material:
     targets: npt.NDArray[np.float32] | None = None
 
 
-def check_speakers_apart(shards: Path, train: Sequence[str], dev: Sequence[str]) -> None:
-    """Raise ValueError where a speaker of a train set stands in a dev set: a leak between splits."""
-    speakers = {name: {row.speaker for row in read_index(shards, name)} for name in {*train, *dev}}
-    for first, second in itertools.product(train, dev):
-        shared = speakers[first] & speakers[second]
-        if shared:
-            raise ValueError(f"{first} and {second} share {len(shared)} speakers, {min(shared)} among them")
-
-
 def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Material:
     """Features of every set that the recipe names, computed where they are not yet, and the sampler.
 
@@ -62,7 +52,8 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     for name in names:
         if not complete(shards, name):
             raise ValueError(f"{name} is not in {shards}; run: python -m training prepare … --work {work}")
-    check_speakers_apart(shards, recipe.train, recipe.dev)
+    people = {name: {row.speaker for row in read_index(shards, name)} for name in [*recipe.train, *recipe.dev]}
+    check_sets_apart(people, recipe.train, recipe.dev)
     made_of = {name: set_hash(shards, name) for name in names}
     sets = recipe.virtual.sets(recipe.train)
     found = {name: features(recipe, work, name, console) for name in dict.fromkeys([*sets, *names])}

@@ -22,6 +22,8 @@ from speakerdb.embedding import Vectors
 from speakerdb.encoder.bundle import Bundle, parse_card, read_model
 from training.calibration.conditions import Condition, condition
 from training.calibration.heard import JOINED, WHOLE, Heard, heard
+from training.corpora import open_corpus
+from training.splits import check_sets_apart
 
 COHORT_SPEAKERS = 600
 NEAREST = 120
@@ -51,8 +53,13 @@ class Strangers:
 def calibrate(
     folder: Path, corpora: Path, dev: tuple[str, ...], train: tuple[str, ...], work: Path, console: Console
 ) -> Calibration:
-    """Choose the cohort, fit, and write `cohort.npy` and the card."""
+    """Choose the cohort, fit, and write `cohort.npy` and the card.
+
+    Raises: ValueError for a speaker of `train` who stands in `dev`: a stranger to oneself.
+    """
     bundle = uncalibrated(folder)
+    of_sets = {name: open_corpus(str(corpora / f"{name}.tar")).rows() for name in (*train, *dev)}
+    check_sets_apart({name: {row.speaker for row in rows} for name, rows in of_sets.items()}, train, dev)
     voices = {name: heard(corpora / f"{name}.tar", bundle, WHOLE, work, console).voiceprints() for name in train}
     cohort, others = choose_cohort(voices)
     found = []

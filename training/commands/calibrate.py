@@ -20,7 +20,7 @@ from training.commands.places import FOLDER
     multiple=True,
     default=("common_voice-train", "speech_commands-train"),
     show_default=True,
-    help="Sets whose speakers scores are normalised by; none of them is in --dev.",
+    help="Sets whose speakers scores are normalised by; one who is in --dev too is an error.",
 )
 @click.option("--work", type=FOLDER, required=True, help="What was heard of the clips; may be deleted.")
 def calibrate(bundle: Path, corpora: Path, dev: tuple[str, ...], cohort: tuple[str, ...], work: Path) -> None:
