@@ -6,13 +6,16 @@ import io
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_corpus import EXAMPLES, write_archive, write_noise, write_voices
 
 from training.corpora import Clip, open_corpus, read_clips
+from training.corpora.common_voice import ReleaseFolder
 from training.corpora.folders import SpeakerFolders
 from training.corpora.kaldi import KaldiFolder
 from training.evaluation.clips import OfFiles
+from training.evaluation.embeddings import Embeddings
 
 ANA = "a" * 128
 BEN = "b" * 120 + "0" * 8
@@ -246,9 +249,36 @@ def test_another_recording_under_the_same_name_is_another_source(tmp_path):
     sources = [
         SpeakerFolders(tmp_path / "voices", "voices"),
         KaldiFolder(tmp_path / "kaldi", "kaldi"),
-        OfFiles(tmp_path / "voices"),
+        OfFiles(tmp_path / "voices", "ana/1.wav"),
     ]
     before = [one.fingerprint() for one in sources]
     assert [one.fingerprint() for one in sources] == before
     (tmp_path / "voices" / "ana" / "1.wav").write_bytes(b"another")
     assert not any(one.fingerprint() == was for one, was in zip(sources, before, strict=True))
+
+
+@pytest.mark.parametrize("spelling", ["voices", "./voices", "other/../voices", "link"])
+def test_a_folder_is_one_source_however_its_path_is_spelled(tmp_path, monkeypatch, spelling):
+    folder = tmp_path / "voices"
+    for place in ("voices/ana", "voices/en/clips", "other"):
+        (tmp_path / place).mkdir(parents=True)
+    for file in ("ana/1.wav", "en/clips/1.mp3", "en/train.tsv", "utt2spk"):
+        (folder / file).write_bytes(b"one")
+    (folder / "wav.scp").write_text("u1 ana/1.wav\n")
+    (tmp_path / "link").symlink_to("voices")
+    monkeypatch.chdir(tmp_path)
+    for kind in (SpeakerFolders, KaldiFolder, ReleaseFolder):
+        assert kind(Path(spelling), "voices").fingerprint() == kind(folder, "voices").fingerprint()
+
+
+def test_what_evaluate_wrote_into_a_folder_of_recordings_makes_no_other_source_of_it(tmp_path):
+    (tmp_path / "ana").mkdir()
+    (tmp_path / "ana" / "1.sph").write_bytes(b"one")
+    source = OfFiles(tmp_path, "ana/1.sph")
+    before = source.fingerprint()
+    vectors = Embeddings(tmp_path / "report" / "embeddings", "encoder", 2, before)
+    vectors.append("ana/1.sph", 1.0, np.ones(2, np.float32))
+    vectors.flush()
+    assert source.fingerprint() == before
+    (tmp_path / "ana" / "1.sph").write_bytes(b"another")
+    assert source.fingerprint() != before

@@ -90,6 +90,13 @@ def test_speech_without_splits_is_for_training(tmp_path):
     assert result.stdout == "calls-train: 1 clips of 1 speakers\n"
 
 
+def test_a_work_folder_among_the_speakers_makes_no_other_corpus_of_them(tmp_path):
+    (tmp_path / "ana").mkdir()
+    (tmp_path / "ana" / "1.wav").write_bytes(b"sound")
+    for told in ("reading the tables", f"{tmp_path.name}-train: complete"):
+        assert run(tmp_path, "--work", tmp_path / "work").stderr.splitlines()[-1].endswith(told)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -101,7 +101,7 @@ class ReleaseFolder:
     def fingerprint(self) -> str:
         """Of the tables and the clips."""
         tables = [folder / name for folder in self.languages(self.path) for name in TABLES]
-        return fingerprint_of_all([*(table for table in tables if table.exists()), *self._files().values()])
+        return fingerprint_of_all(self.path, [*tables, *self._files().values()])
 
     def _files(self) -> dict[str, Path]:
         return {clip.name: clip for folder in self.languages(self.path) for clip in (folder / "clips").iterdir()}

@@ -31,7 +31,7 @@ class SpeakerFolders:
         rows = []
         for split, root in self._roots():
             for speaker in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()):
-                for file in _recordings(speaker):
+                for file in recordings(speaker):
                     row = Row(
                         path=file.relative_to(self.path).as_posix(),
                         speaker=f"{self.name}/{speaker.name}",
@@ -51,8 +51,8 @@ class SpeakerFolders:
             yield Clip.of(row, (self.path / row.path).read_bytes())
 
     def fingerprint(self) -> str:
-        """Of all that lies in it."""
-        return fingerprint_of_all(path for path in self.path.rglob("*") if path.is_file())
+        """Of the recordings and the table beside them; a work folder may lie there too."""
+        return fingerprint_of_all(self.path, [self.path / VOXCELEB_TABLE, *recordings(self.path)])
 
     def _roots(self) -> list[tuple[str, Path]]:
         names = {entry.name for entry in self.path.iterdir() if entry.is_dir()}
@@ -69,10 +69,10 @@ class SpeakerFolders:
             return {row["VoxCeleb1 ID"].strip(): sex_of(row["Gender"]) for row in rows}
 
 
-def _recordings(folder: Path) -> Iterator[Path]:
+def recordings(folder: Path, endings: tuple[str, ...] = AUDIO_ENDINGS) -> Iterator[Path]:
     """Recordings in a folder and below, in order; links to folders are not followed."""
     for place, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
-            if file.lower().endswith(AUDIO_ENDINGS):
+            if file.lower().endswith(endings):
                 yield Path(place) / file

@@ -53,8 +53,8 @@ class KaldiFolder:
 
     def fingerprint(self) -> str:
         """Of wav.scp, utt2spk and the recordings."""
-        files = [self.path / "wav.scp", self.path / "utt2spk", *self._files().values()]
-        return fingerprint_of_all(file for file in files if file.is_file())
+        tables = (self.path / "wav.scp", self.path / "utt2spk")
+        return fingerprint_of_all(self.path, [*tables, *self._files().values()])
 
     def _files(self) -> dict[str, Path]:
         table = self.path / "wav.scp"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -70,9 +71,12 @@ def fingerprint_of(path: Path) -> str:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
-def fingerprint_of_all(files: Iterable[Path]) -> str:
-    """Of files, by their paths, sizes and times: another recording under the same name is another source."""
+def fingerprint_of_all(folder: Path, files: Iterable[Path]) -> str:
+    """Of those files that are there, by their paths from the folder, however that is spelled, their sizes and times.
+
+    Another recording under the same name is another source.
+    """
     digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file} {fingerprint_of(file)}\n".encode("utf-8", "surrogateescape"))
+    for path, file in sorted((os.path.relpath(file, folder), file) for file in files if file.is_file()):
+        digest.update(f"{path} {fingerprint_of(file)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

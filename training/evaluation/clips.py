@@ -9,6 +9,8 @@ from typing import Protocol
 
 from speakerdb.errors import InputError, printable
 from training.corpora import Corpus, open_corpus
+from training.corpora.clip import AUDIO_ENDINGS
+from training.corpora.folders import recordings
 from training.corpora.tar_members import TAR_ENDINGS, fingerprint_of_all
 
 
@@ -84,14 +86,18 @@ class OfShards:
 
 
 class OfFiles:
-    """A folder; a clip's name is its path there, and its first part the speaker's, as in VoxCeleb's lists."""
+    """A folder; a clip's name is its path there, and its first part the speaker's, as in VoxCeleb's lists.
 
-    def __init__(self, folder: Path) -> None:
+    Args: example: a clip there; files with its ending, and with those of recordings, are what may be asked for.
+    """
+
+    def __init__(self, folder: Path, example: str) -> None:
         self._folder = folder
+        self._endings = (*AUDIO_ENDINGS, PurePosixPath(example).suffix.lower())
 
     def fingerprint(self) -> str:
-        """Of all that lies in it, and where."""
-        found = fingerprint_of_all(path for path in self._folder.rglob("*") if path.is_file())
+        """Of all recordings in it, and where it lies; a report may lie there too."""
+        found = fingerprint_of_all(self._folder, recordings(self._folder, self._endings))
         return f"{self._folder.resolve()} {found}"
 
     def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
@@ -133,7 +139,7 @@ def source_at(path: Path, example: str) -> Source:
     if not path.exists():
         raise InputError(f"{printable(path, 200)}: there is no such file or folder")
     if path.is_dir() and not (path / "wav.scp").exists():
-        plain = OfFiles(path)
+        plain = OfFiles(path, example)
         if plain.facts([example]):
             return plain
     return OfCorpus(open_corpus(str(path)))
