@@ -1,7 +1,8 @@
 """Shards → one memory-mapped float16 array of log-mel frames and the table that says which frames are whose.
 
 Training reads crops out of it at random; decoding and the filter bank are paid for once. `NAME.f16` holds the frames,
-`NAME.json` the table with the front end's parameters; it is written last.
+`NAME.json` the table with what they are made of, such as the front end's parameters; it is written last. A teacher's
+frames (`training.transplant.frames`) lie in the same form.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
 from speakerdb.audio import read
 from speakerdb.errors import AudioUnreadable
 from training.corpora import Clip
 from training.decoding import decoder
+from training.evaluation.embed import watched
 from training.front_ends import FrontEnd
 
 MOST_UNREADABLE = 0.01
@@ -104,22 +105,56 @@ class JoinedFeatures:
 Features = CachedFeatures | JoinedFeatures
 
 
-def load_features(folder: Path, name: str, front_end: FrontEnd, of_set: str) -> CachedFeatures | None:
-    """A cache written before; None where there is none that is whole, of this front end and of this set.
-
-    Args: of_set: the hash of the set's index (`records.set_hash`): a set that was prepared anew has other people.
-    """
+def load_frames(folder: Path, name: str, made_of: Mapping[str, object]) -> CachedFeatures | None:
+    """What `write_frames` wrote; None where there is nothing that is whole and made of the same."""
     table, array = folder / f"{name}.json", folder / f"{name}.f16"
     if not table.exists() or not array.exists():
         return None
     stored = json.loads(table.read_text(encoding="utf8"))
-    if stored.get("front_end") != _parameters(front_end) or stored.get("of_set") != of_set:
+    if {key: stored.get(key) for key in made_of} != made_of:
         return None
-    shape = (stored["starts"][-1], front_end.bins)
+    shape = (stored["starts"][-1], stored["bins"])
     if array.stat().st_size != np.dtype(np.float16).itemsize * shape[0] * shape[1]:
         return None
     frames = np.memmap(array, dtype=np.float16, mode="r", shape=shape)
     return CachedFeatures(frames, np.asarray(stored["starts"], dtype=np.int64), stored["clips"])
+
+
+def write_frames(
+    folder: Path,
+    name: str,
+    made_of: Mapping[str, object],
+    clips: Iterable[tuple[dict[str, str], npt.NDArray[np.float16]]],
+) -> CachedFeatures:
+    """Write the row and the frames, [frames, bins], of each clip; nothing is there before all of it is.
+
+    Args: made_of: JSON values; what was made of others is not loaded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    array, table = folder / f"{name}.f16.partial", folder / f"{name}.json.partial"
+    rows, starts, bins = [], [0], 0
+    with array.open("wb") as file:
+        for row, frames in clips:
+            file.write(frames.tobytes())
+            rows.append(row)
+            starts.append(starts[-1] + len(frames))
+            bins = frames.shape[1]
+        file.flush()
+        os.fsync(file.fileno())
+    array.replace(folder / f"{name}.f16")
+    table.write_text(json.dumps({**made_of, "bins": bins, "starts": starts, "clips": rows}), encoding="utf8")
+    table.replace(folder / f"{name}.json")
+    written = load_frames(folder, name, made_of)
+    assert written is not None  # a line above
+    return written
+
+
+def load_features(folder: Path, name: str, front_end: FrontEnd, of_set: str) -> CachedFeatures | None:
+    """A cache written before; None where there is none that is whole, of this front end and of this set.
+
+    Args: of_set: the set's hash (`records.set_hash`): a set that was prepared anew may have other people.
+    """
+    return load_frames(folder, name, _made_of(front_end, of_set))
 
 
 def build_features(
@@ -137,49 +172,26 @@ def build_features(
     Args: of_set: as `load_features`; total: how many clips there are, for the time left.
     Raises: ValueError where more than 1 % cannot be read.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, str]] = []
-    unreadable: list[Clip] = []
-    starts = [0]
-    partial = folder / f"{name}.f16.partial"
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
-        partial.open("wb") as file,
-    ):
-        task = progress.add_task(name, total=total)
-        for clip, frames in computed(clips, front_end):
-            progress.advance(task)
+
+    def heard() -> Iterator[tuple[dict[str, str], npt.NDArray[np.float16]]]:
+        unreadable: list[Clip] = []
+        long_enough = 0
+        for clip, frames in watched(computed(clips, front_end), total, name, console):
             if frames is None:
                 unreadable.append(clip)
             elif len(frames):
-                file.write(frames.tobytes())
-                starts.append(starts[-1] + len(frames))
-                rows.append({column: getattr(clip, column) for column in ROW})
-        file.flush()
-        os.fsync(file.fileno())
-    seen = len(starts) - 1 + len(unreadable)
-    if unreadable:
-        first = f"{len(unreadable)} of {seen} clips cannot be read; the first: {_reason(unreadable[0])}"
-        if len(unreadable) > MOST_UNREADABLE * seen:
-            raise ValueError(f"{name}: {first}")
-        console.print(f"{name}: {first}", highlight=False, soft_wrap=True)
-    if not rows:
-        raise ValueError(f"{name}: no clip that is long enough")
-    partial.replace(folder / f"{name}.f16")
-    table = folder / f"{name}.json.partial"
-    stored = {
-        "front_end": _parameters(front_end),
-        "of_set": of_set,
-        "bins": front_end.bins,
-        "starts": starts,
-        "clips": rows,
-    }
-    table.write_text(json.dumps(stored), encoding="utf8")
-    table.replace(folder / f"{name}.json")
-    cached = load_features(folder, name, front_end, of_set)
-    assert cached is not None  # written one line above
-    return cached
+                long_enough += 1
+                yield {column: getattr(clip, column) for column in ROW}, frames
+        if unreadable:
+            seen = long_enough + len(unreadable)
+            first = f"{len(unreadable)} of {seen} clips cannot be read; the first: {_reason(unreadable[0])}"
+            if len(unreadable) > MOST_UNREADABLE * seen:
+                raise ValueError(f"{name}: {first}")
+            console.print(f"{name}: {first}", highlight=False, soft_wrap=True)
+        if not long_enough:
+            raise ValueError(f"{name}: no clip that is long enough")
+
+    return write_frames(folder, name, _made_of(front_end, of_set), heard())
 
 
 def computed(clips: Iterable[Clip], front_end: FrontEnd) -> Iterator[tuple[Clip, npt.NDArray[np.float16] | None]]:
@@ -234,5 +246,5 @@ def _reason(clip: Clip) -> str:
     return f"{clip.path}: its features cannot be computed"
 
 
-def _parameters(front_end: FrontEnd) -> dict[str, object]:
-    return asdict(front_end)  # type: ignore[call-overload,no-any-return]
+def _made_of(front_end: FrontEnd, of_set: str) -> dict[str, object]:
+    return {"front_end": asdict(front_end), "of_set": of_set}  # type: ignore[call-overload]

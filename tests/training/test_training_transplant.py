@@ -121,6 +121,14 @@ def test_frames_of_a_stopped_set_of_another_set_or_of_another_teacher_are_not_ta
     assert not np.array_equal(anew.frames, teacher_frames(cached, "tiny", "set", other, tmp_path, quiet).frames)
 
 
+def test_frames_that_were_cut_are_computed_anew(graph, tmp_path, quiet):
+    cached = features([21, 8])
+    whole = np.array(teacher_frames(cached, "tiny", "set", graph, tmp_path, quiet).frames)
+    array = tmp_path / "tiny.f16"
+    array.write_bytes(array.read_bytes()[:-1])
+    assert np.array_equal(teacher_frames(cached, "tiny", "set", graph, tmp_path, quiet).frames, whole)
+
+
 def penalised(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
     """The least of |y − xw|² + penalty · |w|², and its w."""
     weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)

@@ -39,7 +39,7 @@ class Rate(ProgressColumn):
         return Text(f"{task.speed:.0f} a second" if task.speed else "")
 
 
-def watched(items: Iterable[Item], total: int, what: str, console: Console) -> Iterator[Item]:
+def watched(items: Iterable[Item], total: int | None, what: str, console: Console) -> Iterator[Item]:
     """The items, with a bar, the rate and the time left on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
