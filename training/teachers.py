@@ -115,6 +115,9 @@ def load_targets(
 ) -> npt.NDArray[np.float32]:
     """What the student learns to say of each clip of these sets, in their order: float32 [clips, dimension].
 
+    Of recorded clips what was published, of virtual ones what the teachers say of the shards' recordings: two kinds of
+    targets, where what was published is of better recordings.
+
     Args: sets: names with the rows (`path`, `name`) of their clips. folder: the teachers' graphs, and in
         `teacher-vectors` what they say of recorded clips. work: with the shards, of which virtual clips are made.
     Raises: ValueError where a clip has no vector.
