@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-NAMES = sorted(path.stem for path in (PROJECT / "benchmarks").glob("*.py"))
+FOLDER = PROJECT / "benchmarks"
+NAMES = sorted(path.stem for path in [*FOLDER.glob("*.py"), *(main.parent for main in FOLDER.glob("*/__main__.py"))])
 
 pytest.importorskip("tensorflow", reason="some benchmarks train (the extra train)")
 
@@ -18,7 +19,7 @@ pytest.importorskip("tensorflow", reason="some benchmarks train (the extra train
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_starts_from_the_checkouts_root_and_is_in_the_readme(name):
     command = f"python -m benchmarks.{name}"
-    assert command in (PROJECT / "benchmarks" / "README.md").read_text(encoding="utf8")
+    assert command in (FOLDER / "README.md").read_text(encoding="utf8")
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--help"], cwd=PROJECT, capture_output=True, text=True, check=False
     )

@@ -112,13 +112,6 @@ def test_a_measured_tail_promises_no_rate_that_more_reach_however_many_share_a_s
         assert np.mean(scores >= score) <= rate
 
 
-def test_a_tail_between_two_has_the_mean_of_their_scores_at_every_rate() -> None:
-    other = Tail((1.0, 2.0), (0.1, 0.001))
-    found = Tail.between([TAIL, other])
-    for rate in (0.2, 0.05, 1e-3, 1e-5):
-        assert found.score_at(rate) == pytest.approx((TAIL.score_at(rate) + other.score_at(rate)) / 2, abs=0.03)
-
-
 def test_too_few_strangers_and_strangers_of_one_score_have_no_tail() -> None:
     with pytest.raises(ValueError, match="299 trials of strangers; 300 are needed"):
         Tail.measured([np.arange(299.0)])

@@ -85,12 +85,6 @@ class Tail:
         scores = (*self.scores, *(other.score_at(rate) + shift for rate in further))
         return Tail(scores, (*self.rates, *further))
 
-    @staticmethod
-    def between(parts: Sequence[Tail]) -> Tail:
-        """The mean of several tails' scores at each rate, each extrapolated by itself where it was not measured."""
-        scores = np.mean([[part.score_at(rate) for rate in RATES] for part in parts], axis=0)
-        return Tail.parse({"scores": scores, "rates": RATES})
-
 
 def _line(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
     """Linear between the points, and on beyond both ends. NumPy would take ten times as long for so few numbers."""

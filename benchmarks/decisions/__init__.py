@@ -1,0 +1,1 @@
+"""Whether rates and likelihood ratios are what they say: `python -m benchmarks.decisions`."""
