@@ -33,7 +33,7 @@ from speakerdb.cli.options import NO, YES
 from speakerdb.embedding import Vectors, distances
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.store import binding, database, importing
+from speakerdb.store import binding, database, gallery_file, importing
 from speakerdb.store.archive import Line
 from speakerdb.store.archive_reading import Archived
 from speakerdb.store.binding import EncoderIdentity
@@ -65,7 +65,7 @@ def made(folder: Path, voices: Vectors) -> None:
         return
     shutil.rmtree(folder, ignore_errors=True)
     card = Encoder.load().card
-    store = database.create(folder / database.FILE)
+    store = gallery_file.create(folder / database.FILE)
     for start in range(0, len(voices), BATCH):
         newcomers = [_newcomer(number, voices[number]) for number in range(start, min(start + BATCH, len(voices)))]
         with store.writing() as connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from speakerdb import Encoder, Gallery
-from speakerdb.store import binding, database, records, voiceprints
+from speakerdb.store import binding, database, gallery_file, records, voiceprints
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.records import NewEnrollment
 
@@ -25,7 +25,7 @@ def listed(gallery: Gallery) -> dict[str, int]:
 def ready(folder: Path, encoder: Encoder, voices: dict[str, list[np.ndarray]]) -> None:
     """A gallery of ready vectors, written through the store alone."""
     card = encoder.card
-    store = database.create(folder / database.FILE)
+    store = gallery_file.create(folder / database.FILE)
     with store.writing() as connection:
         binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
     for name, vectors in voices.items():

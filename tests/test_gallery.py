@@ -22,7 +22,7 @@ from speakerdb.errors import (
     StorageError,
 )
 from speakerdb.index import snapshot
-from speakerdb.store import binding, database, records, voiceprints
+from speakerdb.store import binding, database, gallery_file, records, voiceprints
 
 
 def test_speakers_are_listed_by_name_with_their_recordings(people, clips):
@@ -81,7 +81,7 @@ def test_check_names_a_file_that_others_may_read(people):
     ],
 )
 def test_check_names_what_does_not_agree(people, statement, finding):
-    store = database.open_existing(people.folder / database.FILE)
+    store = gallery_file.open_existing(people.folder / database.FILE)
     with store.migrating() as connection:
         connection.exec_driver_sql(statement)
         if "99" in statement:  # `migrating` itself would refuse it
@@ -98,7 +98,7 @@ def test_check_names_what_does_not_agree(people, statement, finding):
 
 
 def test_check_sees_a_voiceprint_that_is_not_the_average(people):
-    store = database.open_existing(people.folder / database.FILE)
+    store = gallery_file.open_existing(people.folder / database.FILE)
     with store.writing() as connection:
         records.add_enrollment(connection, 2, recording_of(voice("somebody else")))
         voiceprints.refresh(connection, 2, added=1)
@@ -124,7 +124,7 @@ def test_check_sees_an_index_that_holds_other_voices(gallery_folder, known_voice
 
 def put_into_the_index(folder: Path, speaker: int, vector: Vector) -> None:
     """Of the NumPy kind, as a gallery would save it."""
-    store = database.open_existing(folder / database.FILE)
+    store = gallery_file.open_existing(folder / database.FILE)
     with store.writing() as connection:
         found = binding.identity(connection)
         bound = snapshot.Binding(found.uuid, found.encoder.sha256, found.encoder.dimension, "numpy")
@@ -251,7 +251,7 @@ def test_a_gallery_that_is_damaged_meanwhile_can_still_be_closed(gallery_folder,
     with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
         gallery.enroll("ana", "ana 1")
         gallery.identify("ana 1")
-        store = database.open_existing(gallery_folder / database.FILE)
+        store = gallery_file.open_existing(gallery_folder / database.FILE)
         with store.migrating() as connection:
             connection.exec_driver_sql("DROP TABLE gallery")
         store.close()

@@ -14,7 +14,7 @@ from speakerdb import Encoder, Gallery
 from speakerdb.embedding import normalize
 from speakerdb.gallery import building, view
 from speakerdb.index import engine, snapshot
-from speakerdb.store import binding, database, fields, records
+from speakerdb.store import binding, database, fields, gallery_file, records
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.schema import CHANGE, ENROLLMENT, SPEAKER, VOICEPRINT
 
@@ -145,7 +145,7 @@ def test_an_index_four_times_as_large_as_it_was_made_for_is_outgrown():
 def write(folder: Path, vectors: np.ndarray) -> None:
     """Speakers `speaker 1`… with these voices, as if each had been enrolled by one recording."""
     card = Encoder.load().card
-    store = database.create(folder / database.FILE)
+    store = gallery_file.create(folder / database.FILE)
     with store.writing() as connection:
         if binding.identity(connection) is None:
             binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))

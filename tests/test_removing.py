@@ -19,7 +19,7 @@ from speakerdb.errors import (
     StateError,
 )
 from speakerdb.index import snapshot
-from speakerdb.store import binding, database, fields, records, voiceprints
+from speakerdb.store import binding, database, fields, gallery_file, records, voiceprints
 from speakerdb.store.records import NewEnrollment
 
 
@@ -105,7 +105,7 @@ def test_no_id_is_used_twice_not_even_after_a_restart(gallery_folder, known_voic
         with Gallery.open(gallery_folder, encoder=known_voices) as gallery:
             gallery.enroll("stays", f"stays {turn}")
             new = [recording.id for recording in gallery.enroll("goes", [f"{turn} a", f"{turn} b"]).enrolled]
-            store = database.open_existing(gallery_folder / database.FILE)
+            store = gallery_file.open_existing(gallery_folder / database.FILE)
             with store.reading() as connection:
                 speaker = records.speaker_id(connection, "goes")
             store.close()
@@ -119,7 +119,7 @@ def test_no_id_is_used_twice_not_even_after_a_restart(gallery_folder, known_voic
 
 def secrets_of(folder: Path, name: str) -> set[bytes]:
     """What must not be left of a speaker: vectors, name, hashes and names of the recordings."""
-    store = database.open_existing(folder / database.FILE)
+    store = gallery_file.open_existing(folder / database.FILE)
     with store.reading() as connection:
         speaker = records.speaker_id(connection, name)
         stored, vectors = next(voiceprints.parts(connection, [speaker])).vectors()
@@ -165,7 +165,7 @@ def test_of_a_removed_speaker_no_byte_is_left_in_any_file(people, clips, encoder
 
 
 def test_of_a_removed_recording_and_the_average_with_it_no_byte_is_left(people, clips):
-    store = database.open_existing(people.folder / database.FILE)
+    store = gallery_file.open_existing(people.folder / database.FILE)
     with store.reading() as connection:
         stored, vectors = next(voiceprints.parts(connection, [1])).vectors()
         secrets = pieces(fields.to_blob(stored), fields.to_blob(vectors[0]))
@@ -187,7 +187,7 @@ def test_after_many_removals_from_a_large_gallery_nothing_is_left_of_anyone(gall
     names = [f"person {rng.bytes(int(rng.integers(9, 31))).hex()}" for _ in range(300)]
     voices = {name: [voice(f"{name} {n}") for n in range(1 + i % 3)] for i, name in enumerate(names)}
     ready(gallery_folder, encoder, voices)
-    store = database.open_existing(gallery_folder / database.FILE)
+    store = gallery_file.open_existing(gallery_folder / database.FILE)
     for name in names[::2]:  # a second recording later: rows grow, pages split
         with store.writing() as connection:
             speaker = records.speaker_id(connection, name)

@@ -15,11 +15,11 @@ from twelve_people import PEOPLE, change, posix, rows
 
 from speakerdb import Gallery
 from speakerdb.errors import EmptyGallery, GalleryDamaged, GalleryTooNew, NoSuchGallery
-from speakerdb.store import database, records, upgrade, voiceprints
+from speakerdb.store import gallery_file, records, upgrade, voiceprints
 from speakerdb.store.database import FILE
 
 
-@pytest.mark.parametrize("opened", [database.create, database.open_existing])
+@pytest.mark.parametrize("opened", [gallery_file.create, gallery_file.open_existing])
 def test_every_connection_is_durable_keeps_foreign_keys_deletes_for_good_and_writes_nowhere_else(opened, twelve):
     store = opened(twelve / FILE)
     with contextlib.ExitStack() as stack:
@@ -69,7 +69,7 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("alembic", "
 
 
 def test_a_session_that_raises_leaves_nothing_behind(twelve):
-    store = database.open_existing(twelve / FILE)
+    store = gallery_file.open_existing(twelve / FILE)
     for error in (ValueError, KeyboardInterrupt):
         with pytest.raises(error), store.writing() as connection:
             records.add_speaker(connection, "nobody")
@@ -80,7 +80,7 @@ def test_a_session_that_raises_leaves_nothing_behind(twelve):
 
 
 def test_more_ids_than_sqlite_takes_in_one_statement_are_looked_up(twelve):
-    store = database.open_existing(twelve / FILE)
+    store = gallery_file.open_existing(twelve / FILE)
     ids = list(range(1, 20_001))
     with store.reading() as connection:
         raw = connection.connection.driver_connection
@@ -135,19 +135,19 @@ def test_a_gallery_whose_maker_is_killed_is_not_there_or_whole(tmp_path, known_v
 import os, signal, sys
 from pathlib import Path
 from speakerdb import durable
-from speakerdb.store import database
+from speakerdb.store import gallery_file
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[2] == "file":
-    database._make_tables = die
+    gallery_file._make_tables = die
 elif sys.argv[2] == "tables":
     Path.hardlink_to = die
 else:
     durable.fsync_folder = die
 os.makedirs(sys.argv[1], 0o700)
-database.create(Path(sys.argv[1]) / "gallery.sqlite")
+gallery_file.create(Path(sys.argv[1]) / "gallery.sqlite")
 """
     folder = tmp_path / "people"
     assert subprocess.run([sys.executable, "-c", script, folder, step], timeout=120, check=False).returncode == -9
@@ -161,7 +161,7 @@ database.create(Path(sys.argv[1]) / "gallery.sqlite")
 
 
 def test_tables_without_an_enrollment_are_an_empty_gallery(tmp_path, known_voices):
-    database.create(tmp_path / "people" / FILE).close()
+    gallery_file.create(tmp_path / "people" / FILE).close()
     with Gallery.open(tmp_path / "people", encoder=known_voices) as gallery:
         for use in (lambda: gallery.identify("ana 1"), gallery.check, gallery.rebuild):
             with pytest.raises(EmptyGallery):

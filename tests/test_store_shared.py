@@ -18,7 +18,7 @@ from twelve_people import COUNTS, PEOPLE, rows, stored
 from speakerdb import Gallery, settings
 from speakerdb.embedding import distances, normalize
 from speakerdb.errors import GalleryDamaged, GalleryFull, GalleryLocked, NoSuchGallery
-from speakerdb.store import binding, database, records, upgrade, voiceprints
+from speakerdb.store import binding, gallery_file, records, upgrade, voiceprints
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.database import FILE
 from speakerdb.store.records import NewEnrollment
@@ -169,7 +169,7 @@ def test_a_database_above_the_limit_is_not_written_anew(twelve, known_voices, mo
 
 
 def test_a_database_that_may_not_grow_is_full_and_unchanged(twelve):
-    store = database.open_existing(twelve / FILE)
+    store = gallery_file.open_existing(twelve / FILE)
     before = rows(twelve / FILE, COUNTS)
     with (
         pytest.raises(GalleryFull, match=r"no space left for .*; what was under way was not written"),
@@ -185,7 +185,7 @@ def test_a_database_that_may_not_grow_is_full_and_unchanged(twelve):
 
 
 def test_a_gallery_is_bound_once(twelve):
-    store = database.open_existing(twelve / FILE)
+    store = gallery_file.open_existing(twelve / FILE)
     with pytest.raises(GalleryDamaged, match="UNIQUE"), store.writing() as connection:
         binding.bind(connection, EncoderIdentity("other", "1", "0" * 64, DIMENSION))
     store.close()

@@ -12,7 +12,7 @@ from twelve_people import COUNTS, rows
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import GalleryDamaged, StateError
-from speakerdb.store import database, upgrade
+from speakerdb.store import gallery_file, upgrade
 from speakerdb.store.database import FILE, Database
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
@@ -38,7 +38,7 @@ def test_the_migrations_make_the_tables_that_the_code_makes(tmp_path):
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    made = database.create(tmp_path / "made" / FILE)
+    made = gallery_file.create(tmp_path / "made" / FILE)
     made.close()
     (tmp_path / FILE).touch()
     migrated = Database(tmp_path / FILE)
@@ -84,7 +84,7 @@ def next_program(tmp_path, monkeypatch) -> Callable[[str], None]:
         folder = shutil.copytree(upgrade.MIGRATIONS, tmp_path / "migrations")
         (folder / "versions" / "next.py").write_text(NEXT.format(before=REVISION, then=then))
         monkeypatch.setattr(upgrade, "MIGRATIONS", folder)
-        for module in (upgrade, database):
+        for module in (upgrade, gallery_file):
             monkeypatch.setattr(module, "REVISION", "next")
             monkeypatch.setattr(module, "OLDER_REVISIONS", (*OLDER_REVISIONS, REVISION))
 

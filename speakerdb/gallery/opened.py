@@ -29,7 +29,7 @@ from speakerdb.errors import (
     printable,
 )
 from speakerdb.gallery.view import IndexView
-from speakerdb.store import binding, database, decisions, records
+from speakerdb.store import binding, database, decisions, gallery_file, records
 from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
 from speakerdb.store.database import Database
 
@@ -129,7 +129,7 @@ class OpenGallery:
             return self._database
 
     def _opened(self) -> Database | None:
-        found = database.open_existing(self._path)
+        found = gallery_file.open_existing(self._path)
         if found is not None:
             try:
                 if not found.fixed:
@@ -148,7 +148,7 @@ class OpenGallery:
     def _writable(self) -> Database:
         with self._lock:
             if self._found() is None:
-                self._database = database.create(self._path)
+                self._database = gallery_file.create(self._path)
             return self._existing()
 
     def _identity(self) -> GalleryIdentity | None:

@@ -18,7 +18,7 @@ from speakerdb.gallery.naming import lasting_path, usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
-from speakerdb.store import binding, database, records, voiceprints
+from speakerdb.store import binding, database, gallery_file, records, voiceprints
 from speakerdb.store.recordings import move_recording, recordings
 
 
@@ -158,7 +158,7 @@ class Upkeep(OpenGallery):
 
         target = lasting_path(folder)
         size = backup(self._existing(), target)
-        copy = database.open_existing(target / database.FILE)
+        copy = gallery_file.open_existing(target / database.FILE)
         if copy is None:
             raise NoSuchGallery(str(target))
         try:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from speakerdb.durable import make_folder, making
 from speakerdb.errors import GalleryDamaged, StateError, printable
-from speakerdb.store.database import FILE, Database, give_gallerys_name
+from speakerdb.store.database import FILE, Database
 from speakerdb.store.failures import translated
+from speakerdb.store.gallery_file import give_gallerys_name
 
 
 def backup(database: Database, folder: Path) -> int:

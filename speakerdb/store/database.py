@@ -1,4 +1,4 @@
-"""The SQLite file: making, opening, transactions.
+"""The SQLite file's connections and transactions.
 
 The file is in WAL mode; `SETTINGS` are those of every connection. A write is
 `BEGIN IMMEDIATE`, so it waits at its begin for another writer and never fails half-way for one.
@@ -7,9 +7,7 @@ The file is in WAL mode; `SETTINGS` are those of every connection. A write is
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,18 +16,14 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import QueuePool
 
 from speakerdb import settings
-from speakerdb.durable import fsync_folder, give_name, make_folder, making
 from speakerdb.errors import (
     GalleryDamaged,
-    GalleryTooNew,
-    StateError,
     StorageError,
     printable,
 )
 from speakerdb.store.driver import driver
 from speakerdb.store.failures import meaning, of_writing, translated
 from speakerdb.store.forking import GATE
-from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
 FILE = "gallery.sqlite"
 WRITE = "BEGIN IMMEDIATE"
@@ -105,7 +99,7 @@ class Database:
         found = self.path.stat()
         file: tuple[int, ...] = found.st_dev, found.st_ino
         if self.fixed:
-            file += found.st_size, found.st_mtime_ns, _size(_log(self.path))
+            file += found.st_size, found.st_mtime_ns, size_of(log_of(self.path))
         if self._file is None:
             self._file = file
         elif self._file != file:
@@ -163,120 +157,14 @@ class Database:
         self._engine.dispose()
 
 
-def create(path: Path) -> Database:
-    """Make the folder (0700) and the file (0600) with empty tables of the newest revision.
-
-    The tables are made beside and linked into place: a file of that name is a whole one, even where this process is
-    killed or another one does the same at the same moment. A file that is empty is a damaged one, therefore.
-    """
-    with translated(path):
-        make_folder(path.parent)
-        with making(path.parent) as beside:
-            draft = beside / path.name
-            os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # -wal and -shm get the same mode
-            _make_tables(draft)
-            try:
-                give_gallerys_name(draft, path)
-            except FileExistsError:  # another process was faster, and may not have come so far
-                fsync_folder(path.parent)
-    found = open_existing(path)
-    if found is None:
-        raise StorageError(f"{printable(path, 200)} is gone again; is somebody deleting the folder?", path=str(path))
-    return found
-
-
-def give_gallerys_name(draft: Path, path: Path) -> None:
-    """As `give_name`; not beside the log of a gallery whose file is gone: SQLite applies it to whatever comes there.
-
-    Nor is it deleted: if that file was only moved away, the log holds what it is to have.
-
-    Raises: StorageError where there is such a log; what `give_name` raises.
-    """
-    for log in (_log(path), path.with_name(f"{path.name}-journal")):
-        if (
-            _size(log) and not path.exists()
-        ):  # asked last: a gallery that somebody makes at this moment has its log then
-            what = f"{printable(log, 200)} is the log of a gallery whose {path.name} is gone"
-            raise StorageError(f"{what}; put that file back, or delete its log", path=str(path))
-    give_name(draft, path)
-
-
-def _make_tables(path: Path) -> None:
-    database = Database(path)
-    try:
-        database.keep_wal()
-        with database.writing() as connection:
-            METADATA.create_all(connection)
-            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-            connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
-        if not database.truncate_wal():  # closing would do it too, but say nothing where the disk refuses
-            raise StorageError(f"{printable(path, 200)}: the disk did not take the tables", path=str(path))
-    finally:
-        database.close()
-
-
-def open_existing(path: Path) -> Database | None:
-    """Open a gallery's file and check that this program can read it; None where there is no file.
-
-    Raises: GalleryDamaged, GalleryTooNew, StateError where `speakerdb db upgrade` is due, other StorageErrors.
-    """
-    with translated(path):
-        try:
-            mode = path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-    if not stat.S_ISREG(mode):  # a pipe would be waited for
-        raise GalleryDamaged(str(path), "not a file")
-    database = Database(path, FIXED if _cannot_change(path) else "mode=rw")
-    try:
-        revision = read_revision(database)
-        if revision == REVISION:
-            if not database.fixed:
-                database.keep_wal()
-            return database
-    except BaseException:
-        database.close()
-        raise
-    database.close()
-    if revision is None:
-        log = f", or the log beside it ({_log(path).name}) is another file's" if _size(_log(path)) else ""
-        raise GalleryDamaged(str(path), f"not a gallery: its tables are missing{log}")
-    if revision in OLDER_REVISIONS:
-        raise StateError(
-            f"{printable(path, 200)} has schema {revision}, {REVISION} is needed; run `speakerdb db upgrade`"
-        )
-    raise GalleryTooNew(str(path), revision)
-
-
-def _cannot_change(path: Path) -> bool:
-    """Whether a gallery lies on a medium that this machine cannot write, and no log tells that another one does: then
-    SQLite needs neither lock nor log to read it, and would have no place for them. An empty log without the memory that
-    those who use it share is one that was copied.
-
-    In a folder that only this user may not write others can, and SQLite would not see that they do.
-    """
-    if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & getattr(os, "ST_RDONLY", 1):
-        return False
-    log = _log(path)
-    return not log.exists() or (not _size(log) and not path.with_name(f"{path.name}-shm").exists())
-
-
-def _log(path: Path) -> Path:
+def log_of(path: Path) -> Path:
+    """Where SQLite keeps what is committed and not in the file yet."""
     return path.with_name(f"{path.name}-wal")
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def read_revision(database: Database) -> str | None:
-    """The schema's revision, None where the file holds no gallery."""
-    with database.reading() as connection:
-        known = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
-        if connection.execute(known).first() is None:
-            return None
-        row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
-        return str(row[0]) if row else None
+def size_of(file: Path) -> int:
+    """In bytes; 0 where there is none."""
+    return file.stat().st_size if file.exists() else 0
 
 
 def _engine(path: Path, options: str) -> Engine:

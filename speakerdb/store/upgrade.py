@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from speakerdb.errors import GalleryDamaged, GalleryTooNew
-from speakerdb.store.database import Database, read_revision
+from speakerdb.store.database import Database
+from speakerdb.store.gallery_file import read_revision
 from speakerdb.store.schema import OLDER_REVISIONS, REVISION
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
