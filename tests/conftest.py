@@ -182,3 +182,11 @@ def conflicting(known_voices, tmp_path: Path) -> Path:
         gallery.enroll("person a", ["z1"])
         gallery.enroll("person x", ["c1"])
     return tmp_path / "conflicting"
+
+
+@pytest.fixture
+def three_people(gallery: Gallery, clips) -> Gallery:
+    """A gallery with ana, ben and kal, three recordings each."""
+    for name in ("ana", "ben", "kal"):
+        gallery.enroll(name, clips(*(f"{name}_{part}" for part in (1, 2, 3))))
+    return gallery

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from speakerdb import Encoder, Gallery
+from speakerdb.embedding import normalize
 from speakerdb.store import binding, database, gallery_file, records, voiceprints
 from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.records import NewEnrollment
@@ -60,3 +61,22 @@ def left_in(folder: Path, secrets: set[bytes]) -> list[str]:
                 if content[at : at + 16] in secrets:
                     found.append(f"{path.name} at {at}: {content[at : at + 16]!r}")
     return found
+
+
+def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
+    """Made-up people, three recordings each, whose vectors are the program's to read."""
+    gallery, rng = Gallery.open(folder), np.random.default_rng(seed)
+    card = gallery.encoder.card
+    with gallery._writable().writing() as connection:
+        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        for number, voice in enumerate(normalize(rng.normal(size=(count, card.dimension)) + 0.6)):
+            speaker = records.add_speaker(connection, f"voice{number}")
+            for part, vector in enumerate(normalize(voice + rng.normal(size=(3, card.dimension)) * 0.07)):
+                records.add_enrollment(
+                    connection,
+                    speaker,
+                    NewEnrollment(f"{number} {part}", f"{number}-{part}", 2.5, {"duration_s": 3.0}, vector),
+                )
+            voiceprints.refresh(connection, speaker, added=3)
+            binding.record_change(connection, [speaker])
+    return gallery

@@ -1,13 +1,13 @@
-"""Feedback and a gallery's own calibration: what is kept, what is refused, and that it is used."""
+"""A gallery's own calibration: from its own recordings, from lists, from what users said; and that it is used."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from galleries import many_people
 from hypothesis import given
 from hypothesis import strategies as st
 from twelve_people import change
@@ -17,177 +17,18 @@ from speakerdb.calibration import Basis, Calibration, LlrMap, Tail
 from speakerdb.calibration.fit import Trials, refit
 from speakerdb.embedding import normalize
 from speakerdb.encoder.registry import find_bundle
-from speakerdb.errors import InputError, NoSuchSpeaker, StateError, StorageError, TooFewTrials, printable
+from speakerdb.errors import InputError, NoSuchSpeaker, StorageError, TooFewTrials, printable
 from speakerdb.gallery import calibrating
 from speakerdb.gallery.calibrating import left_out
-from speakerdb.gallery.feedback import Compared, Decision, said
-from speakerdb.store import binding, decisions, records, voiceprints
-from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
+from speakerdb.store import decisions
+from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.recordings import recordings
-from speakerdb.store.records import NewEnrollment
-
-GALLERY = GalleryIdentity("a" * 32, 1, "2026-11-24", EncoderIdentity("e", "1", "b" * 64, 192), 0)
 
 
-@pytest.fixture
-def people(gallery_folder: Path, examples: Path):
-    with Gallery.open(gallery_folder) as gallery:
-        for name in ("ana", "ben", "kal"):
-            gallery.enroll(name, [examples / f"{name}_{part}.wav" for part in (1, 2, 3)])
-        yield gallery
-
-
-def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
-    """Made-up people, three recordings each, whose vectors are the program's to read."""
-    gallery, rng = Gallery.open(folder), np.random.default_rng(seed)
-    card = gallery.encoder.card
-    with gallery._writable().writing() as connection:
-        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
-        for number, voice in enumerate(normalize(rng.normal(size=(count, card.dimension)) + 0.6)):
-            speaker = records.add_speaker(connection, f"voice{number}")
-            for part, vector in enumerate(normalize(voice + rng.normal(size=(3, card.dimension)) * 0.07)):
-                records.add_enrollment(
-                    connection,
-                    speaker,
-                    NewEnrollment(f"{number} {part}", f"{number}-{part}", 2.5, {"duration_s": 3.0}, vector),
-                )
-            voiceprints.refresh(connection, speaker, added=3)
-            binding.record_change(connection, [speaker])
-    return gallery
-
-
-@given(
-    st.sampled_from(["verify", "identify"]),
-    st.sampled_from(["accepted", "rejected", "unknown", "inconclusive"]),
-    st.floats(0, 60_000, width=16),
-    st.lists(
-        st.tuples(
-            st.integers(0, 2**63 - 1),
-            st.floats(-50, 50, width=32),
-            st.floats(0, 60_000, width=16),
-            st.integers(0, 60_000),
-        ),
-        min_size=1,
-        max_size=3,
-    ),
-)
-def test_a_decisions_id_holds_the_decision(purpose, outcome, probe_s, compared) -> None:
-    decision = Decision(purpose, outcome, probe_s, tuple(Compared(*one) for one in compared))
-    assert Decision.parse(decision.id(GALLERY), GALLERY) == decision
-    assert len(decision.id(GALLERY)) <= 78
-
-
-@given(st.text(max_size=120))
-def test_what_is_no_id_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises((InputError, StateError)) as error:
-        Decision.parse(text, GALLERY)
-    assert "\n" not in str(error.value)
-
-
-def test_an_id_of_another_gallery_or_encoder_is_refused() -> None:
-    token = Decision("verify", "accepted", 2.0, (Compared(1, 3.0, 5.0, 2),)).id(GALLERY)
-    for other in (
-        GalleryIdentity("c" * 32, 1, "", GALLERY.encoder, 0),
-        GalleryIdentity(GALLERY.uuid, 1, "", EncoderIdentity("e", "2", "d" * 64, 192), 0),
-    ):
-        with pytest.raises(StateError, match="another gallery's, or its encoder has changed"):
-            Decision.parse(token, other)
-
-
-def kept(gallery: Gallery) -> list[tuple[int, bool]]:
-    with gallery._existing().reading() as connection:
-        return [(one.speaker, one.target) for one in decisions.feedback(connection)]
-
-
-def test_what_an_answer_says_depends_on_what_was_answered(people, examples) -> None:
-    ana, ben, kal = 1, 2, 3
-    right = people.verify("ana", examples / "ana_4.wav").decision
-    wrong = people.verify("ana", examples / "ben_4.wav").decision
-    assert people.feedback(right, "correct").targets == 1
-    assert kept(people) == [(ana, True)]
-    people.feedback(right, "wrong")  # changed their mind: the last word counts
-    assert kept(people) == [(ana, False)]
-    people.feedback(right, "correct")
-    people.feedback(wrong, "correct")
-    assert sorted(kept(people)) == [(ana, False), (ana, True)]
-    named = people.identify(examples / "ana_4.wav").decision
-    done = people.feedback(named, "correct")
-    assert (done.targets, done.nontargets, done.all_targets, done.all_nontargets) == (1, 0, 2, 1)
-    assert people.feedback(named, "wrong", speaker="ben").targets == 1
-    unknown = people.identify(examples / "stranger_1.wav").decision
-    assert people.feedback(unknown, "wrong", speaker="kal").targets == 1
-    assert sorted(kept(people)) == [(ana, False), (ana, True), (ben, True), (kal, True)]
-
-
-def test_whom_a_search_puts_beside_a_stranger_is_not_kept_as_one(people, examples) -> None:
-    named, unknown = (people.identify(examples / f"{clip}.wav").decision for clip in ("ana_4", "stranger_1"))
-    for decision, answer, more in (
-        (named, "wrong", {}),
-        (named, "wrong", {"stranger": True}),
-        (unknown, "correct", {}),
-    ):
-        people.feedback(named, "correct")
-        done = people.feedback(decision, answer, **more)
-        assert (done.targets, done.nontargets) == (0, 0)
-        assert kept(people) == ([(1, True)] if decision == unknown else [])  # the last word counts
-
-
-def test_llrs_that_are_true_stay_true_however_many_answers_of_searches_were_called_correct() -> None:
-    basis, rng = Basis(3.0, 8.0, 3), np.random.default_rng(5)
-    tail = Tail((0.0, 4.0), (0.1, 1e-4))
-    quantiles = {"target": (0.0, 1.0), "nontarget": (-1.0, 0.0)}
-    base = Calibration(LlrMap((-8.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0)), tail, tail, "true", quantiles)
-    target = np.arange(60_600) < 600
-    own = Trials(np.where(target, 4.0, 0.0) + rng.normal(size=60_600), basis, target)  # the true LLR is 4·score − 8
-    told = []
-    for number in range(3000):
-        scores = np.concatenate([[4.0 + rng.normal()], np.sort(rng.normal(size=300))[-2:]])
-        compared = tuple(Compared(i + 1, float(score), 8.0, 3) for i, score in enumerate(scores))
-        told += said(Decision("identify", "accepted", 3.0, compared), "correct", None, False, [1, 2, 3])
-        stranger = Decision("verify", "rejected", 3.0, (Compared(2, float(rng.normal()), 8.0, 3),))
-        told += said(stranger, "correct", None, False, [1, 2, 3]) if number % 10 == 0 else []
-    found = refit(base, own, calibrating.said_trials(told), "own")
-    assert len(told) == 3300
-    assert found.llr([1.0, 2.0, 3.0], basis) == pytest.approx([-4.0, 0.0, 4.0], abs=0.4)
-
-
-def test_an_answer_that_leaves_open_who_it_was_or_agrees_with_what_it_calls_wrong_is_refused(people, examples) -> None:
-    refused = people.verify("ana", examples / "ben_4.wav").decision
-    named, unknown = (people.identify(examples / f"{clip}.wav").decision for clip in ("ana_4", "stranger_1"))
-    for decision, answer, more in (
-        (unknown, "wrong", {}),
-        (named, "correct", {"speaker": "ben"}),
-        (named, "wrong", {"speaker": "ana"}),
-        (named, "wrong", {"speaker": "ben", "stranger": True}),
-        (unknown, "wrong", {"stranger": True}),
-        (refused, "wrong", {"stranger": True}),
-        (refused, "wrong", {"speaker": "ben"}),
-        (named, "perhaps", {}),
-        ("no id", "correct", {}),
-    ):
-        with pytest.raises(InputError):
-            people.feedback(decision, answer, **more)
-    with pytest.raises(NoSuchSpeaker):
-        people.feedback(named, "wrong", speaker="nobody")
-    open_one = people.verify("ana", examples / "ana_4.wav", margin=1.0).decision
-    with pytest.raises(InputError, match="inconclusive"):
-        people.feedback(open_one, "correct")
-    assert kept(people) == []
-
-
-def test_feedback_goes_with_the_speaker_and_holds_no_voice(people, examples, gallery_folder) -> None:
-    decision = people.verify("ana", examples / "ana_4.wav").decision
-    people.feedback(decision, "correct")
-    people.remove("ana")
-    assert kept(people) == []
-    with pytest.raises(StateError, match="not enrolled any more"):
-        people.feedback(decision, "correct")
-
-
-def test_leaving_each_out_is_what_a_plain_loop_finds(people) -> None:
-    with people._existing().reading() as connection:
+def test_leaving_each_out_is_what_a_plain_loop_finds(three_people) -> None:
+    with three_people._existing().reading() as connection:
         held = recordings(connection)
-    judge = people._judge(people.encoder)
+    judge = three_people._judge(three_people.encoder)
     own = left_out(judge, held, {1: "ana", 2: "ben", 3: "kal"})
     assert (own.targets, own.nontargets) == (9, 18)
     found = sorted(own.trials.scores.tolist())
@@ -205,9 +46,9 @@ def test_leaving_each_out_is_what_a_plain_loop_finds(people) -> None:
     assert found == pytest.approx(sorted(expected), abs=1e-5)
 
 
-def test_too_few_trials_are_refused_with_the_number_needed(people) -> None:
+def test_too_few_trials_are_refused_with_the_number_needed(three_people) -> None:
     with pytest.raises(TooFewTrials, match="needs 30 trials of one speaker, and 9 are here") as few:
-        people.calibrate()
+        three_people.calibrate()
     assert few.value.fields == {"trials": 9, "needed": 30} and few.value.exit_code == 4
 
 
@@ -286,7 +127,7 @@ def test_moving_to_another_encoder_forgets_what_was_found_out_about_the_other(ga
             assert decisions.calibration(connection) is None
 
 
-def test_a_list_of_trials_names_what_is_wrong_with_it(people, examples, tmp_path) -> None:
+def test_a_list_of_trials_names_what_is_wrong_with_it(three_people, examples, tmp_path) -> None:
     for content, error, told in (
         ("1 ana nothing.wav", InputError, "no such file"),
         (f"1 nobody {examples / 'ana_4.wav'}", NoSuchSpeaker, "nobody"),
@@ -295,18 +136,18 @@ def test_a_list_of_trials_names_what_is_wrong_with_it(people, examples, tmp_path
     ):
         (tmp_path / "list.txt").write_text(content)
         with pytest.raises(error, match=told):
-            people.calibrate(trials=tmp_path / "list.txt")
+            three_people.calibrate(trials=tmp_path / "list.txt")
     with pytest.raises(InputError):
-        people.calibrate(trials=str(tmp_path / "missing.txt"))
+        three_people.calibrate(trials=str(tmp_path / "missing.txt"))
 
 
-def test_a_trial_counts_once_however_often_and_under_whatever_name_it_is_listed(people, examples, tmp_path) -> None:
+def test_a_trial_counts_once_however_often_and_by_whatever_name_it_is_listed(three_people, examples, tmp_path) -> None:
     (tmp_path / "again.wav").write_bytes((examples / "ana_4.wav").read_bytes())
     own = [f"1 ana {examples / 'ana_4.wav'}", "1 ana again.wav"] * 20
     others = [f"0 ana {examples / f'{name}_4.wav'}" for name in ("ben", "kal", "eva", "slt")] * 1000
     (tmp_path / "list.txt").write_text("\n".join(own + others))
     with pytest.raises(TooFewTrials, match="needs 30 trials of one speaker, and 1 is here"):
-        people.calibrate(trials=tmp_path / "list.txt")
+        three_people.calibrate(trials=tmp_path / "list.txt")
 
 
 def test_answers_count_once_there_are_thirty_of_either_kind(gallery_folder) -> None:
