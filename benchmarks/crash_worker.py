@@ -112,8 +112,8 @@ def die_at(named: str, countdown: int) -> None:
 
 def _around(transaction: Callable[..., Any], here: Callable[[str], None]) -> Callable[..., Any]:
     @contextmanager
-    def hooked(self: Database) -> Iterator[Any]:
-        with transaction(self) as connection:
+    def hooked(self: Database, **options: Any) -> Iterator[Any]:
+        with transaction(self, **options) as connection:
             yield connection
             here("before")
         here("after")

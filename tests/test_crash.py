@@ -53,8 +53,8 @@ def die_after(owner, name):
 def die_around_commit(before):
     writing = Database.writing
     @contextmanager
-    def last(self):
-        with writing(self) as connection:
+    def last(self, **options):
+        with writing(self, **options) as connection:
             yield connection
             if before:
                 die()

@@ -6,8 +6,10 @@ import json
 import shutil
 import sqlite3
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 from galleries import ready, recording_of
 from known_voices import KnownVoices, voice
 
-from speakerdb import Gallery
+from speakerdb import Gallery, settings
 from speakerdb.embedding import Vector, normalize
 from speakerdb.errors import (
     GalleryDamaged,
@@ -130,8 +132,13 @@ def put_into_the_index(folder: Path, speaker: int, vector: Vector) -> None:
         bound = snapshot.Binding(found.uuid, found.encoder.sha256, found.encoder.dimension, "numpy")
         index, generation = snapshot.load(folder / "index", bound, found.snapshot)
         index.add(np.array([speaker]), vector[None])
-        own = partial(binding.own_snapshot, connection)
-        assert snapshot.save(folder / "index", index, bound, generation, lambda: generation, own)
+
+        @contextmanager
+        def owned(number: int) -> Iterator[None]:
+            yield
+            binding.own_snapshot(connection, number)
+
+        assert snapshot.save(folder / "index", index, bound, generation, lambda: generation, owned)
     store.close()
 
 
@@ -309,3 +316,23 @@ def test_threads_may_share_a_gallery(gallery_folder, known_voices):
         assert len(gallery.speakers()) == 1 + 4 * 3
         assert len(gallery.identify("first", top=50).candidates) == 13
         assert gallery.check().findings == []
+
+
+def test_closing_waits_for_no_writer_and_leaves_the_snapshot_that_was_there(gallery_folder, known_voices):
+    with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", "ana 1")
+        gallery.rebuild()
+    saved = (gallery_folder / "index" / snapshot.FILE).read_bytes()
+    with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ben", "ben 1")
+        gallery.identify("ben 1")
+        writer = sqlite3.connect(gallery_folder / database.FILE, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        gallery.close()
+    with Gallery.open(gallery_folder, encoder=known_voices, index="numpy") as gallery:
+        assert gallery.identify("ben 1").candidates[0].speaker == "ben"
+    assert time.monotonic() - began < settings.BUSY_TIMEOUT_S / 4
+    writer.close()
+    assert [path.name for path in (gallery_folder / "index").iterdir() if path.name != snapshot.LOCK] == [snapshot.FILE]
+    assert (gallery_folder / "index" / snapshot.FILE).read_bytes() == saved

@@ -220,3 +220,12 @@ def test_after_many_removals_from_a_large_gallery_nothing_is_left_of_anyone(gall
         assert found == set(order[210:])
         assert gallery.check().findings == []
     assert left_in(gallery_folder, gone) == []
+
+
+def test_a_removal_without_the_memory_to_write_the_file_anew_still_empties_the_log(people, monkeypatch, gallery_folder):
+    def no_memory(self: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(database.Database, "_rewrite", no_memory)
+    assert not people.remove("ana").log_erased
+    assert (gallery_folder / f"{database.FILE}-wal").stat().st_size == 0

@@ -102,15 +102,18 @@ class IndexView:
             return
         binding = replace(self._binding, kind=self._index.kind)
         with contextlib.suppress(OSError, StorageError):
-            if snapshot.save(self._folder, self._index, binding, self._generation, self._current, self._own):
+            if snapshot.save(self._folder, self._index, binding, self._generation, self._current, self._owned):
                 self._changed_since_saved = 0
 
     def _current(self) -> int:
         with self._store().reading() as connection:
             return binding.generation(connection)
 
-    def _own(self, number: int) -> None:
-        with self._store().writing() as connection:
+    @contextlib.contextmanager
+    def _owned(self, number: int) -> Iterator[None]:
+        """Where somebody writes for long, the next to close saves: nobody waits for what only saves time."""
+        with self._store().writing(wait_s=0.0) as connection:
+            yield
             binding.own_snapshot(connection, number)
 
     def _loaded(self, identity: GalleryIdentity) -> tuple[VectorIndex, int] | None:

@@ -17,6 +17,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -52,15 +53,16 @@ def save(
     binding: Binding,
     generation: int,
     current_generation: Callable[[], int],
-    own: Callable[[int], None],
+    owned: Callable[[int], AbstractContextManager[None]],
 ) -> bool:
-    """Write the snapshot beside, fsync, rename, fsync the folder, and let the database call it its own.
+    """Write the snapshot beside, fsync, rename, fsync the folder, all on disk before the database calls it its own.
 
     Nothing is written, and False returned, where another process holds the lock or the gallery has moved on from
     `generation`: a voice removed meanwhile must not come back to the disk.
-    Args: own: keeps the new snapshot's number in the database; a kill before leaves a snapshot that nobody believes.
+    Args: owned: a transaction that keeps the new snapshot's number. It has begun before the renaming and ends after it:
+        whoever cannot begin it leaves the snapshot that was there; a kill between leaves one that nobody believes.
     Raises: OSError where the disk refuses: up to the renaming the snapshot that was there stays, from there on there is
-        none. What `own` raises.
+        none. What `owned` raises.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     with _lock(folder, wait_s=0.0) as held:
@@ -71,7 +73,7 @@ def save(
         counts = {"generation": generation, "count": len(index), "number": number}
         fields = {"format": FORMAT, **asdict(binding), **counts}
         header = json.dumps({**fields, "sha256": _digest(fields, content)}).encode() + b"\n"
-        partial = folder / PARTIAL
+        partial, written = folder / PARTIAL, folder / PARTIAL
         try:
             partial.unlink(missing_ok=True)  # left by a kill, or a link that lay in wait
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -80,15 +82,11 @@ def save(
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(folder / FILE)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-        try:
-            fsync_folder(folder)
-            own(number)
+            with owned(number):
+                written = partial.replace(folder / FILE)
+                fsync_folder(folder)
         except BaseException:
-            (folder / FILE).unlink(missing_ok=True)
+            written.unlink(missing_ok=True)
             raise
     return True
 
@@ -124,11 +122,12 @@ def size_bytes(folder: Path) -> int:
 def drop_foreign(folder: Path, number: Callable[[], int]) -> None:
     """Delete a snapshot that is not the gallery's own: it may hold voices of whom the gallery knows nothing.
 
-    Args: number: of the gallery's own snapshot, as of now; one that another process is just writing has none yet.
+    Where another process holds the lock, it is about to own the file, or to delete it.
+    Args: number: of the gallery's own snapshot, as of now.
     Raises: OSError where the disk refuses.
     """
     if _foreign(folder, number):
-        with _lock(folder, settings.BUSY_TIMEOUT_S) as held:
+        with _lock(folder, wait_s=0.0) as held:
             if held and _foreign(folder, number):
                 (folder / FILE).unlink(missing_ok=True)
 
@@ -137,8 +136,10 @@ def _foreign(folder: Path, number: Callable[[], int]) -> bool:
     try:
         with _opened(folder / FILE) as file:
             found = _header(file).get("number")
-    except UNREADABLE:
+    except FileNotFoundError:
         return False
+    except UNREADABLE:
+        return True
     return bool(found != number())
 
 

@@ -66,13 +66,14 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, wait_s: float | None = None) -> Iterator[Connection]:
         """A transaction that holds the write lock; commits at the end, rolls back on any error.
 
         On leaving without an error the commit has been fsynced.
+        Args: wait_s: for other writers, and 50 ms more; left out, `settings.BUSY_TIMEOUT_S`.
         """
         with self._session() as connection, connection.begin():
-            _begin_writing(driver(connection))
+            _begin_writing(driver(connection), settings.BUSY_TIMEOUT_S if wait_s is None else wait_s)
             yield connection
 
     @contextlib.contextmanager
@@ -86,7 +87,7 @@ class Database:
             raw.execute("PRAGMA foreign_keys = OFF")  # without effect once a transaction has begun
             try:
                 with connection.begin():
-                    _begin_writing(raw)
+                    _begin_writing(raw, settings.BUSY_TIMEOUT_S)
                     yield connection
                     if connection.execute(text("PRAGMA foreign_key_check")).first():
                         raise GalleryDamaged(str(self.path), "rows refer to rows that are not there")
@@ -114,7 +115,7 @@ class Database:
         between pages (measured: 1 name in 300 removals). Writing the file anew leaves those out.
         """
         rewritten = truncated = False
-        with contextlib.suppress(StorageError, OSError):  # locked, or no space: the rows are gone all the same
+        with contextlib.suppress(StorageError, OSError, MemoryError):  # locked, or no room: the rows are gone
             if self.path.stat().st_size <= settings.REWRITE_BELOW_BYTES:
                 self._rewrite()
             rewritten = True
@@ -164,7 +165,10 @@ def log_of(path: Path) -> Path:
 
 def size_of(file: Path) -> int:
     """In bytes; 0 where there is none."""
-    return file.stat().st_size if file.exists() else 0
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _engine(path: Path, options: str) -> Engine:
@@ -177,13 +181,13 @@ def _engine(path: Path, options: str) -> Engine:
     )
 
 
-def _begin_writing(connection: sqlite3.Connection) -> None:
+def _begin_writing(connection: sqlite3.Connection, wait_s: float) -> None:
     """Take the write lock, asking for it every few milliseconds: whoever asks seldom starves among busy writers.
 
     SQLite's own waiting asks ever more seldom, up to every 100 ms. Eight writers on two busy cores kept one waiting for
     more than 10 s so; begun anew, its waiting starts at a millisecond again.
     """
-    give_up = time.monotonic() + settings.BUSY_TIMEOUT_S
+    give_up = time.monotonic() + wait_s
     connection.execute(f"PRAGMA busy_timeout = {ROUND_MS}")
     try:
         while True:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def save(folder: Path, kind: str, generation: int = 7, people: int = 5) -> bool:
 
 def save_as_own(folder: Path, index: VectorIndex, binding: Binding, generation: int, now: Callable[[], int]) -> bool:
     """As a gallery does; its database is the file `own` beside the folder."""
-    return snapshot.save(folder, index, binding, generation, now, lambda number: _keep(folder, number))
+    return snapshot.save(folder, index, binding, generation, now, lambda number: _keeping(folder, number))
 
 
 def load(folder: Path, kind: str) -> tuple[int, int] | None:
@@ -53,5 +54,7 @@ def own(folder: Path) -> int:
     return int(kept.read_text()) if kept.exists() else 0
 
 
-def _keep(folder: Path, number: int) -> None:
+@contextmanager
+def _keeping(folder: Path, number: int) -> Iterator[None]:
+    yield
     (folder.parent / "own").write_text(str(number))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -196,10 +198,23 @@ def test_a_snapshot_that_becomes_the_gallerys_own_meanwhile_is_not_dropped(folde
     assert load(folder, kind) == (5, 7)
 
 
-def test_a_snapshot_whose_number_is_refused_is_not_left_behind(folder, kind):
-    def refused(number: int) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_where_the_number_cannot_be_kept_there_is_the_old_snapshot_or_none(folder, kind, begun):
+    @contextmanager
+    def refused(number: int) -> Iterator[None]:
+        if begun:
+            yield
         raise KeyError(number)
 
+    save(folder, kind, generation=6, people=2)
     with pytest.raises(KeyError):
         snapshot.save(folder, filled(kind), binding_of(kind), 7, lambda: 7, refused)
-    assert [path.name for path in folder.iterdir()] == [LOCK]
+    assert load(folder, kind) == (None if begun else (2, 6))
+    assert sorted(path.name for path in folder.iterdir()) == ([LOCK] if begun else [LOCK, FILE])
+
+
+def test_a_file_without_a_header_is_dropped(folder):
+    folder.mkdir()
+    (folder / FILE).write_bytes(b"voices, perhaps")
+    snapshot.drop_foreign(folder, lambda: 3)
+    assert not (folder / FILE).exists()
