@@ -20,8 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.decisions.pictures import FMRS, TEST, draw_fmr, draw_fnir, draw_llr
-from benchmarks.decisions.searches import FPIRS, SIZES, Search
+from benchmarks.decisions import FMRS, FPIRS, SIZES, TEST
+from benchmarks.decisions.pictures import draw_fmr, draw_fnir, draw_llr
+from benchmarks.decisions.searches import Search
 from speakerdb.calibration import Basis, Calibration
 from speakerdb.embedding import Vectors
 from speakerdb.encoder.bundle import open_bundle
@@ -78,7 +79,7 @@ def main() -> None:
         search = Search.of(name, whole, given.trials, np.concatenate([*fillers, voiceprints(other)]), bundle)
         found["searches"] += search.figures(calibration, SIZES)
         search = Search.of(name, whole, given.trials, voiceprints(UNHEARD[name]), bundle)
-        found["unheard"] += search.figures(calibration, [0], draws=1)
+        found["unheard"] += search.figures(calibration, [search.most], draws=1)
     (given.out / "decisions.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf8")
     searches = (search_table(found[kind], kind) for kind in ("searches", "unheard"))
     for table in (llr_table(found["llr"]), fmr_table(found["fmr"]), *searches):

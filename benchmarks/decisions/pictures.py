@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.decisions.searches import FPIRS, SIZES
-
-FMRS = (0.05, 0.01, 0.003, 0.001)
-TEST = ("common_voice-test", "speech_commands-test")
+from benchmarks.decisions import FMRS, FPIRS, SIZES, TEST
 
 
 def draw_llr(file: Path, rows: list[dict[str, Any]]) -> None:

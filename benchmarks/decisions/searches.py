@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.decisions import FPIRS
 from speakerdb.calibration import Calibration
 from speakerdb.decision.criterion import per_comparison
 from speakerdb.embedding import Vectors, average
@@ -18,8 +19,6 @@ from speakerdb.trials import read_models, read_probes
 from training.calibration.calibrate import all_scores
 from training.calibration.heard import Heard
 
-FPIRS = (0.1, 0.03, 0.01, 0.003)
-SIZES = (100, 300, 1000, 3000)
 DRAWS = 10
 """Galleries of each size, filled with other people."""
 
@@ -56,13 +55,17 @@ class Search:
         speech_s = whole.speech_s[[row_of[p.clip] for p in probes]]
         return Search(name, own, all_scores(fillers, vectors, bundle.cohort), speaker, speech_s)
 
+    @property
+    def most(self) -> int:
+        """People there are to fill a gallery with."""
+        return len(self.own) + len(self.others)
+
     def figures(self, calibration: Calibration, sizes: Sequence[int], draws: int = DRAWS) -> list[dict[str, Any]]:
-        """A row for each size of gallery and each FPIR asked for; a size of 0: with all others."""
+        """A row for each size of gallery and each FPIR asked for."""
         rng, found = np.random.default_rng(0), []
         strangers = self.speaker < 0
         mated = self.own[self.speaker[~strangers], np.flatnonzero(~strangers)]
-        for wanted in sizes:
-            size = wanted or len(self.own) + len(self.others)
+        for size in sizes:
             drawn = [rng.choice(len(self.others), size - len(self.own), replace=False) for _ in range(draws)]
             tops = [np.maximum(self.own.max(axis=0), self.others[rows].max(axis=0)) for rows in drawn]
             for rate in FPIRS:
