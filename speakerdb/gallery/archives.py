@@ -55,7 +55,7 @@ class Archives(OpenGallery):
                 if there is None:
                     binding.bind(connection, bound)
                 elif there.encoder.sha256 != bound.sha256:
-                    raise _mismatch(there.encoder, bound)
+                    raise EncoderMismatch(there.encoder.shown, bound.shown)
                 first = not records.anybody(connection)
                 done = importing.take_in(connection, opened, policy)
                 taken = calibration if first else None
@@ -86,26 +86,18 @@ class Archives(OpenGallery):
         bound = self._identity()
         if bound is not None:
             if bound.encoder.sha256 != wanted.sha256:
-                raise _mismatch(bound.encoder, wanted)
+                raise EncoderMismatch(bound.encoder.shown, wanted.shown)
             return bound.encoder
         if self._asked_encoder is not None:
             card = self._asked_encoder.card
             if card.sha256 != wanted.sha256:
                 asked = f"{printable(card.id)} ({card.sha256[:8]})"
-                raise StateError(f"the archive is of the encoder {_shown(wanted)}, not of {asked}; ask for that one")
+                raise StateError(f"the archive is of the encoder {wanted.shown}, not of {asked}; ask for that one")
         else:
             folder = find_by_hash(wanted.sha256)
             if folder is None:
                 raise StateError(
-                    f"the archive's encoder {_shown(wanted)} is not here; add it with `speakerdb encoder add`"
+                    f"the archive's encoder {wanted.shown} is not here; add it with `speakerdb encoder add`"
                 )
             card = read_card(folder)
         return EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
-
-
-def _mismatch(gallery: EncoderIdentity, archived: EncoderIdentity) -> EncoderMismatch:
-    return EncoderMismatch(_shown(gallery), _shown(archived))
-
-
-def _shown(encoder: EncoderIdentity) -> str:
-    return f"{printable(encoder.name)} {printable(encoder.version)} ({encoder.sha256[:8]})"

@@ -221,4 +221,4 @@ def require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
     """Raises: EncoderMismatch where a gallery is bound to another encoder."""
     card = encoder.card
     if bound.sha256 != card.sha256:
-        raise EncoderMismatch(f"{bound.name} {bound.version} ({bound.sha256[:8]})", f"{card.id} ({card.sha256[:8]})")
+        raise EncoderMismatch(bound.shown, f"{card.id} ({card.sha256[:8]})")

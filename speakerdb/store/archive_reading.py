@@ -39,12 +39,11 @@ UNREADABLE = (
     TypeError,
     AttributeError,
     OverflowError,
-    RecursionError,
-    NotImplementedError,
     RuntimeError,
     DamagedRow,
 )
-"""What reading a file of any content can raise."""
+"""What reading a file of any content can raise. Runtime errors are JSON's that is too deep, and zipfile's of members
+that are encrypted or packed in ways that it does not know."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from speakerdb.errors import printable
 from speakerdb.store.driver import driver
 from speakerdb.store.fields import now, typed
 from speakerdb.store.schema import CHANGE, ENCODER, GALLERY
@@ -33,6 +34,11 @@ class EncoderIdentity:
     version: str
     sha256: str
     dimension: int
+
+    @property
+    def shown(self) -> str:
+        """What a message calls it by."""
+        return f"{printable(self.name)} {printable(self.version)} ({self.sha256[:8]})"
 
 
 @dataclass(frozen=True)
