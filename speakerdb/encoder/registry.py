@@ -49,8 +49,8 @@ def find_bundle(name: str | os.PathLike[str] | None = None) -> Path:
 
 
 def find_by_hash(sha256: str) -> Path | None:
-    """The shipped or added bundle of that hash, or None: how a gallery finds the encoder that it is bound to."""
-    return next((folder for folder, card in cards() if isinstance(card, Card) and card.sha256 == sha256), None)
+    """The shipped or added bundle of these vectors, or None: how a gallery finds the encoder that it is bound to."""
+    return next((folder for folder, card in cards() if isinstance(card, Card) and card.vectors_of == sha256), None)
 
 
 def cards() -> Iterator[tuple[Path, Card | EncoderDamaged]]:

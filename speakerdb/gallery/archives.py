@@ -90,8 +90,8 @@ class Archives(OpenGallery):
             return bound.encoder
         if self._asked_encoder is not None:
             card = self._asked_encoder.card
-            if card.sha256 != wanted.sha256:
-                asked = f"{printable(card.id)} ({card.sha256[:8]})"
+            if card.vectors_of != wanted.sha256:
+                asked = f"{printable(card.id)} ({card.vectors_of[:8]})"
                 raise StateError(f"the archive is of the encoder {wanted.shown}, not of {asked}; ask for that one")
         else:
             folder = find_by_hash(wanted.sha256)
@@ -100,4 +100,4 @@ class Archives(OpenGallery):
                     f"the archive's encoder {wanted.shown} is not here; add it with `speakerdb encoder add`"
                 )
             card = read_card(folder)
-        return EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
+        return EncoderIdentity(card.name, card.version, card.vectors_of, card.dimension)

@@ -184,7 +184,7 @@ def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, pr
 def require_vector_of(encoder: Encoder, heard: Utterance) -> None:
     """Raises: EncoderMismatch where another encoder heard it; InputError where its vector cannot be this one's."""
     card, name = encoder.card, printable(heard.name, 200)
-    if heard.heard_by not in ("", card.sha256):
-        raise EncoderMismatch(f"{card.id} ({card.sha256[:8]})", f"the one that heard {name} ({heard.heard_by[:8]})")
+    if heard.heard_by not in ("", card.vectors_of):
+        raise EncoderMismatch(f"{card.id} ({card.vectors_of[:8]})", f"the one that heard {name} ({heard.heard_by[:8]})")
     if heard.vector.shape != (card.dimension,) or not is_unit(heard.vector):
         raise InputError(f"{name}: its vector is not one of {card.id}")

@@ -213,7 +213,7 @@ def _bind(connection: Connection, encoder: Encoder) -> None:
     bound = binding.identity(connection)
     if bound is None:
         card = encoder.card
-        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        binding.bind(connection, EncoderIdentity(card.name, card.version, card.vectors_of, card.dimension))
     else:
         require_same(bound.encoder, encoder)
 

@@ -26,7 +26,7 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
     Raises: EmptyGallery before the first enrollment; AudioNotKept; InputError for a sound that the encoder cannot use.
     """
     card = encoder.card
-    identity = EncoderIdentity(card.name, card.version, card.sha256, card.dimension)
+    identity = EncoderIdentity(card.name, card.version, card.vectors_of, card.dimension)
     with store.reading() as connection:
         found = binding.identity(connection)
         if found is None:
@@ -34,22 +34,22 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
         before = found.encoder
         total = reembedding.count_enrollments(connection)
     name = f"{before.name} {before.version}"
-    if before.sha256 == card.sha256:
+    if before.sha256 == card.vectors_of:
         return Moved(name, name, total)
     while True:
         with store.writing() as connection:
             found = binding.identity(connection)
-            if found is not None and found.encoder.sha256 == card.sha256:  # another process was faster
+            if found is not None and found.encoder.sha256 == card.vectors_of:  # another process was faster
                 return Moved(name, card.id, reembedding.count_enrollments(connection))
             missing = reembedding.without_audio(connection)
             if missing:
                 raise AudioNotKept(len(missing), [source for _, source in missing[:3]])
-            todo = reembedding.unstaged(connection, card.sha256, COMMIT_RECORDINGS)
+            todo = reembedding.unstaged(connection, card.vectors_of, COMMIT_RECORDINGS)
             if not todo:
                 total = reembedding.count_enrollments(connection)
                 reembedding.switch(connection, identity)
                 return Moved(name, card.id, total)
-            left = reembedding.count_unstaged(connection, card.sha256)
+            left = reembedding.count_unstaged(connection, card.vectors_of)
             total = reembedding.count_enrollments(connection)
         _stage(store, encoder, todo, partial(told, total - left, total))
 
@@ -63,7 +63,7 @@ def _stage(store: Database, encoder: Encoder, todo: list[int], told: Callable[[i
         told(len(vectors))
     with store.writing() as connection:
         for enrollment, vector in zip(there, vectors, strict=True):
-            reembedding.stage(connection, enrollment, encoder.card.sha256, vector)
+            reembedding.stage(connection, enrollment, encoder.card.vectors_of, vector)
 
 
 def _sounds(store: Database, enrollments: list[int], there: list[int]) -> Iterator[bytes]:

@@ -101,7 +101,7 @@ class OpenGallery:
         with self._lock:
             wanted = bound.encoder.sha256 if bound else None
             encoder = self._asked_encoder or self._encoder
-            if encoder is None or (self._asked_encoder is None and wanted not in (None, encoder.card.sha256)):
+            if encoder is None or (self._asked_encoder is None and wanted not in (None, encoder.card.vectors_of)):
                 folder = find_by_hash(wanted) if wanted else None
                 encoder = Encoder(open_bundle(folder)) if folder else Encoder.load()
             if bound:
@@ -220,5 +220,5 @@ def require_speaker(connection: Connection, name: str) -> int:
 def require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
     """Raises: EncoderMismatch where a gallery is bound to another encoder."""
     card = encoder.card
-    if bound.sha256 != card.sha256:
-        raise EncoderMismatch(bound.shown, f"{card.id} ({card.sha256[:8]})")
+    if bound.sha256 != card.vectors_of:
+        raise EncoderMismatch(bound.shown, f"{card.id} ({card.vectors_of[:8]})")
