@@ -63,6 +63,9 @@ LEAST_ERRORS = 30
 CHANGE_LLR = 0.0
 """A recording in which two voices, one after the other, are likelier than this is not enrolled."""
 
+ONE_VOICE_LLR = 3.0
+"""Windows that have heard the whole recording are believed from here on that one voice speaks (docs/LOG.md)."""
+
 OUTLIER_LLR = -1.0
 """A recording that is less like its speaker's others than this is not enrolled."""
 

@@ -110,6 +110,15 @@ def test_more_clips_than_one_batch_holds_keep_their_order(encoder):
         assert difference(found[row], expected[row % len(clips)]) <= 1e-5
 
 
+@pytest.mark.parametrize("seconds, windows", [(0.5, 0), (1.99, 0), (2.0, 1), (2.99, 1), (3.0, 2), (4.5, 3)])
+def test_a_clip_has_a_window_for_every_second_from_which_two_remain(encoder, seconds, windows):
+    samples = np.resize(clip("ana_1"), round(seconds * 16_000))
+    vector, found = encoder.runtime.vector_and_windows(samples)
+    assert np.array_equal(vector, encoder.runtime.vectors([samples])[0])
+    assert found.shape == (windows, encoder.dimension)
+    assert np.abs(np.linalg.norm(found, axis=1) - 1.0).max(initial=0.0) <= 1e-6
+
+
 def test_no_clips_have_no_vectors(encoder):
     assert encoder.runtime.vectors([]).shape == (0, encoder.dimension)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ def other_bundle(encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.helper.set_model_props(model, {"purpose": "another hash"})
     content = model.SerializeToString()
     (folder / "encoder.onnx").write_bytes(content)
-    named = {"name": "other", "version": "9", "sha256": hashlib.sha256(content).hexdigest()}
+    sha256 = hashlib.sha256(content).hexdigest()
+    named = {"name": "other", "version": "9", "sha256": sha256, "vectors_of": sha256}
     card = encoder.card.raw | named | {"calibration": None, "cohort": None}  # scores without a cohort are others
     (folder / "card.json").write_text(json.dumps(card))
     return folder
@@ -45,13 +47,50 @@ def test_a_gallery_is_bound_to_the_encoder_of_its_first_enrollment(people, clips
                 use()
             message = str(raised.value)
             assert encoder.card.id in message
-            assert encoder.card.sha256[:8] in message
+            assert encoder.card.vectors_of[:8] in message
             assert "other 9" in message
             assert "--encoder" in message
             assert "\n" not in message
         assert listed(gallery) == {"ana": 2, "ben": 1, "eva": 1}  # what needs no encoder works
         assert gallery.remove("eva").speaker_removed
         assert gallery.check().findings == []
+
+
+@pytest.fixture
+def successor(other_bundle, tmp_path) -> Path:
+    """A bundle that says that its vectors are the other one's."""
+    folder = shutil.copytree(other_bundle, tmp_path / "successor")
+    content = (folder / "encoder.onnx").read_bytes() + b"\x32\x01x"  # the model's doc_string: another hash
+    (folder / "encoder.onnx").write_bytes(content)
+    card = json.loads((folder / "card.json").read_text())
+    changed = {"version": "10", "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "card.json").write_text(json.dumps(card | changed))
+    return folder
+
+
+def test_a_gallery_goes_on_with_an_encoder_that_gives_the_same_vectors(gallery_folder, clips, other_bundle, successor):
+    with Gallery.open(gallery_folder, encoder=other_bundle) as gallery:
+        gallery.enroll("ana", clips("ana_1"))
+    with Gallery.open(gallery_folder, encoder=successor) as gallery:
+        assert gallery.identify(*clips("ana_1")).candidates[0].distance < 1e-3
+        gallery.enroll("ben", clips("ben_1"))
+        assert gallery.check().findings == []
+    with Gallery.open(gallery_folder, encoder=other_bundle) as gallery:
+        assert listed(gallery) == {"ana": 1, "ben": 1}
+        assert gallery.identify(*clips("ben_1")).candidates[0].distance < 1e-3
+
+
+def test_an_archive_is_taken_in_by_an_encoder_that_gives_the_same_vectors(tmp_path, clips, other_bundle, successor):
+    with Gallery.open(tmp_path / "before", encoder=other_bundle) as gallery:
+        gallery.enroll("ana", clips("ana_1"))
+        gallery.export(tmp_path / "people.spkdb")
+    with Gallery.open(tmp_path / "after", encoder=successor) as gallery:
+        assert gallery.import_archive(tmp_path / "people.spkdb").speakers == 1
+        assert gallery.identify(*clips("ana_1")).candidates[0].distance < 1e-3
+
+
+def test_the_shipped_encoder_gives_the_vectors_of_the_one_before_it(encoder):
+    assert encoder.card.vectors_of == "7209e1d1561f17d7319fd29970ebf297d3f558089fb65b236886f3f0da35fc4f"  # 0.5
 
 
 def test_a_gallery_of_another_encoder_needs_it_to_be_named(gallery_folder, clips, other_bundle):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speakerdb import Gallery, audio
+from speakerdb import Gallery, audio, settings
 from speakerdb.encoder import encoder
 from speakerdb.errors import OutlierRecording, PossibleDuplicate, SeveralVoices
 
@@ -89,23 +89,60 @@ def test_by_force_nobody_listens_for_other_voices(gallery, clips, examples, tmp_
         gallery.enroll("eva", clips("eva_1"))
 
 
-def test_a_recording_too_short_for_two_voices_costs_no_window(gallery, joined) -> None:
+@pytest.fixture
+def batches(gallery, monkeypatch) -> list[int]:
+    """How many clips the encoder was given in each run that was not of a whole recording."""
+    hearing, found = gallery.encoder, list[int]()
+    embed = hearing.runtime.vectors
+    monkeypatch.setattr(hearing.runtime, "vectors", lambda clips: found.append(len(clips)) or embed(clips))
+    return found
+
+
+def test_a_recording_too_short_for_two_voices_costs_no_window(gallery, joined, batches) -> None:
     samples, _ = joined("ana_1")
-    hearing, batches = gallery.encoder, list[int]()
-    embed = hearing.runtime.vectors
-    hearing.runtime.vectors = lambda clips: batches.append(len(clips)) or embed(clips)
     gallery.enroll("ana", samples[: 3 * RATE_HZ], rate_hz=RATE_HZ)
-    assert batches == [1]
+    assert batches == []
 
 
-def test_of_three_windows_only_the_two_that_do_not_overlap_are_heard(gallery, joined) -> None:
+def test_where_the_encoder_is_sure_of_one_voice_no_window_is_cut_out(gallery, joined, batches) -> None:
+    samples, _ = joined("ana_1", "ana_2", "ana_3")
+    gallery.enroll("ana", samples, rate_hz=RATE_HZ)
+    assert batches == []
+
+
+def test_where_the_encoder_is_in_doubt_windows_are_cut_out_and_decide(gallery, joined, batches) -> None:
+    samples, _ = joined("ana_1", "ana_2", "ben_1", "ben_2")
+    with pytest.raises(SeveralVoices):
+        gallery.enroll("ana", samples, rate_hz=RATE_HZ)
+    assert len(batches) == 1 and batches[0] > 4
+
+
+def test_of_three_windows_only_the_two_that_do_not_overlap_are_heard(gallery, joined, batches, monkeypatch) -> None:
+    monkeypatch.setattr(settings, "ONE_VOICE_LLR", float("inf"))
     samples, _ = joined("ana_1", "ana_2")
-    hearing, batches = gallery.encoder, list[int]()
-    embed = hearing.runtime.vectors
-    hearing.runtime.vectors = lambda clips: batches.append(len(clips)) or embed(clips)
-    spoken = samples[: round(4.2 * RATE_HZ)]
-    gallery.enroll("ana", spoken, rate_hz=RATE_HZ)
-    assert batches == [1, 2]
+    gallery.enroll("ana", samples[: round(4.2 * RATE_HZ)], rate_hz=RATE_HZ)
+    assert batches == [2]
+
+
+@pytest.mark.parametrize("names", [("ana_1", "ana_2", "ana_3"), ("ana_1", "ana_2", "ben_1", "ben_2")])
+def test_doubt_or_none_the_same_voices_are_told(gallery, joined, names, monkeypatch) -> None:
+    def told() -> tuple[float, ...]:
+        return gallery.encoder.enrollment(samples, RATE_HZ).changes_s
+
+    samples, _ = joined(*names)
+    found = told()
+    monkeypatch.setattr(settings, "ONE_VOICE_LLR", float("inf"))
+    assert told() == found
+
+
+def test_in_a_recording_beyond_the_longest_whole_one_another_voice_is_told(gallery, joined) -> None:
+    first = ["ana_1", "ana_2", "ana_3"] * 4
+    samples, changes = joined(*first, *["ben_1", "ben_2", "ben_3"] * 4)
+    change = changes[len(first) - 1]
+    assert len(samples) / RATE_HZ > settings.WHOLE_S
+    with pytest.raises(SeveralVoices) as refused:
+        gallery.enroll("ana", samples, rate_hz=RATE_HZ)
+    assert min(abs(at - change) for at in refused.value.fields["changes_s"]) <= 1.5
 
 
 def test_a_wrong_clip_among_right_ones_is_refused_by_name(gallery, clips, examples) -> None:

@@ -1,7 +1,8 @@
 """The best checkpoint → a bundle: one ONNX graph from waveform to unit vector, checked against Keras, and its card.
 
 The graph's inputs are `waveform` float32 [batch, samples] and `lengths` int64 [batch]. `lengths` has a default, so a
-caller with clips of one length leaves it out; with it, what lies beyond a clip's length changes no vector.
+caller with clips of one length leaves it out; with it, what lies beyond a clip's length changes no vector. Its first
+output is the vector; a `narrow-campplus` has a second one (`training.windows`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from training.quantize import write_int8
 from training.recipe import Recipe
 from training.simplify import simplified
 from training.spectra import ConvolvedSpectrum, HalvedSpectrum
+from training.windows import with_windows
 
 OUTPUT = "embedding"
 AGREEMENT = 1e-5
@@ -94,6 +96,8 @@ def write_graph(network: keras.Model, front_end: FrontEnd, path: Path) -> float:
         write_bilstm(network, front_end, path)
     else:
         write_onnx(model, path)
+    if network.name == "narrow_campplus":
+        onnx.save(with_windows(onnx.load(path)), path)
     difference = disagreement(model, path, front_end.rate_hz)
     if not difference <= AGREEMENT:
         raise ValueError(f"ONNX and Keras differ by {difference:.1e}, more than {AGREEMENT:.0e}; nothing was written")

@@ -110,7 +110,7 @@ class Encoder:
     ) -> Utterance:
         """A recording to enroll, held to the card's least net speech for that.
 
-        Args: other_voices: whether to listen for them, for about as long again as the encoder takes.
+        Args: other_voices: whether to listen for them (`change_of_voice`).
         """
         watch = self._watch(self.runtime) if other_voices else None
         return hear(self.runtime, source, self.card.enroll_speech_s, "enroll", rate_hz, progress, keep_audio, watch)

@@ -1,8 +1,9 @@
 """Samples → unit vectors: one onnxruntime session a bundle, runs in batches.
 
 Our own graphs take `waveform` float32 [batch, samples] and, optionally, `lengths` int64 [batch]: the valid samples
-of each row; what lies beyond changes no vector. Published encoders take frames and know no lengths: their clips run
-one by one.
+of each row; what lies beyond changes no vector. They may have a second output, `windows` float32 [batch, windows,
+dimension]: unit vectors of every two seconds, one a second. Published encoders take frames and know no lengths: their
+clips run one by one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import numpy.typing as npt
 
 from speakerdb import settings
 from speakerdb.audio import Samples
-from speakerdb.embedding import Vectors, normalize
+from speakerdb.embedding import Vector, Vectors, normalize
 from speakerdb.encoder.bundle import Bundle, Card
 from speakerdb.errors import EncoderDamaged
 from speakerdb.features import graph_input
 
 LENGTHS = "lengths"
+WINDOWS = "windows"
+WINDOW_S, WINDOW_STEP_S = 2.0, 1.0
+"""Of the windows of a graph that gives them: their length, and how far each begins after the one before."""
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 """Where a graph's weights may lie in files of their own: nowhere. No hash covers them, and onnxruntime would look for
 them in the folder one stands in."""
@@ -40,6 +44,7 @@ class Runtime:
             self._input = self._session.get_inputs()[0].name
             self._output = self._session.get_outputs()[0].name
             self._batches = LENGTHS in {i.name for i in self._session.get_overridable_initializers()}
+            self._windows = self._batches and WINDOWS in {o.name for o in self._session.get_outputs()}
         except (IndexError, UnicodeDecodeError) as error:
             raise EncoderDamaged(str(bundle.folder), "its inputs and outputs have no names") from error
         self._loading = threading.Lock()
@@ -65,6 +70,22 @@ class Runtime:
             result[chosen] = self._run([clips[i] for i in chosen])
         return result
 
+    def vector_and_windows(self, clip: Samples) -> tuple[Vector, Vectors | None]:
+        """A clip's unit vector, and those of its windows of `WINDOW_S`, one every `WINDOW_STEP_S`.
+
+        Windows hear the whole clip, and are no match for vectors of clips that were cut.
+        Returns: float32 [dimension] and [windows that end within the clip, dimension]; None where the graph has none.
+        Raises: as `vectors`.
+        """
+        if not self._windows:
+            return self.vectors([clip])[0], None
+        vector, windows = self._outputs_of([clip], [self._output, WINDOWS])
+        rate_hz = self._bundle.card.rate_hz
+        whole = max(0, int((len(clip) / rate_hz - WINDOW_S) // WINDOW_STEP_S) + 1)
+        if windows.ndim != 3 or len(windows) != 1 or windows.shape[1] < whole:
+            raise EncoderDamaged(str(self._bundle.folder), f"gave windows of shape {windows.shape}")
+        return self._checked(vector, 1)[0], self._checked(windows[0, :whole], whole)
+
     def dimension_of(self, samples: Samples) -> int:
         """Of the vector that the graph gives this clip, whatever the card says. Raises: EncoderDamaged."""
         output = self._output_of([samples])
@@ -79,11 +100,14 @@ class Runtime:
         return self._checked(output, len(clips))
 
     def _output_of(self, clips: list[Samples]) -> npt.NDArray[np.float32]:
+        return self._outputs_of(clips, [self._output])[0]
+
+    def _outputs_of(self, clips: list[Samples], names: list[str]) -> list[npt.NDArray[np.float32]]:
         try:
-            output = self._loaded().run([self._output], self._feed(clips))[0]
-            if not isinstance(output, np.ndarray) or output.dtype.kind not in "fiu":
+            outputs: list[npt.NDArray[np.float32]] = self._loaded().run(names, self._feed(clips))
+            if not all(isinstance(output, np.ndarray) and output.dtype.kind in "fiu" for output in outputs):
                 raise EncoderDamaged(str(self._bundle.folder), "gave something else than numbers")
-            return output
+            return outputs
         except EncoderDamaged:
             raise
         except Exception as error:
@@ -111,8 +135,8 @@ class Runtime:
             row[: len(clip)] = clip
         return {self._input: padded, LENGTHS: np.array([len(c) for c in clips], np.int64)}
 
-    def _checked(self, output: npt.NDArray[np.float32], clips: int) -> Vectors:
-        expected = (clips, self._bundle.card.dimension)
+    def _checked(self, output: npt.NDArray[np.float32], rows: int) -> Vectors:
+        expected = (rows, self._bundle.card.dimension)
         if output.shape != expected:
             raise EncoderDamaged(
                 str(self._bundle.folder), f"gave an output of shape {output.shape}, expected {expected}"

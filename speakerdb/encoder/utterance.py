@@ -43,7 +43,7 @@ class Utterance:
         warnings: a line each; empty where the encoder was made for such recordings.
         changes_s: seconds at which another voice begins, where that was looked for.
         audio: the sound itself as `KeptAudio` packs it, where that was asked for.
-        heard_by: SHA-256 of the encoder whose vector it is; empty where a caller made it.
+        heard_by: whose vector it is, as `Card.vectors_of` says; empty where a caller made it.
     """
 
     name: str
@@ -82,7 +82,13 @@ def hear(
         kept = KeptAudio(stream.name, stream.source_rate_hz) if keep_audio else None
         stream.listener = kept.add if kept else None
         for windows in _batches(_spoken(_windows(meter, stream, runtime.card.rate_hz, progress, watch))):
-            vectors.extend(runtime.vectors([samples for samples, _ in windows]))
+            clips = [samples for samples, _ in windows]
+            if watch and stream.duration_s <= settings.WHOLE_S:
+                vector, within = runtime.vector_and_windows(clips[0])
+                watch.glance(within)
+                vectors.append(vector)
+            else:
+                vectors.extend(runtime.vectors(clips))
             weights.extend(speech_s for _, speech_s in windows)
         quality = meter.quality()
         if quality.net_speech_s < needed_s or not vectors:
@@ -90,7 +96,7 @@ def hear(
         warnings = [f"{printable(stream.name, 200)}: {line}" for line in runtime.card.warnings(stream.source_rate_hz)]
         audio = kept.packed() if kept else None
         changes_s = watch.changes_s() if watch else ()
-        vector, encoder = average(vectors, weights), runtime.card.sha256
+        vector, encoder = average(vectors, weights), runtime.card.vectors_of
         return Utterance(stream.name, stream.sha256, vector, quality, warnings, changes_s, audio, encoder)
 
 
