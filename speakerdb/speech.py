@@ -178,10 +178,11 @@ class SpeechMeter:
     def _hear(self, block: Samples) -> None:
         self._probabilities = np.concatenate([self._probabilities, self._detector.detect(block)])
         self._powers = np.concatenate([self._powers, _frames(block).var(axis=1)])
-        magnitudes = np.abs(block)
         self._samples += len(block)
-        self._clipped += int(np.count_nonzero(magnitudes >= CLIPPED))
-        self._peak = max(self._peak, float(magnitudes.max(initial=0.0)))
+        peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+        self._peak = max(self._peak, peak)
+        if peak >= CLIPPED:
+            self._clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED))
 
     def _give(self, block: Samples, speech: SpeechMask) -> tuple[Samples, SpeechMask]:
         mask = speech[self._frames_given : self._frames_given + _frame_count(block)]
@@ -197,13 +198,15 @@ def _frame_count(block: Samples) -> int:
 
 def _frames(block: Samples) -> npt.NDArray[np.float32]:
     """float32 [frames, 512], the last filled up with zeros."""
-    return np.pad(block, (0, -len(block) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
+    missing = np.zeros(-len(block) % FRAME_SAMPLES, np.float32)
+    return (np.concatenate([block, missing]) if len(missing) else block).reshape(-1, FRAME_SAMPLES)
 
 
 def _runs(mask: SpeechMask) -> npt.NDArray[np.int64]:
     """int64 [runs, 2]: first frame and the one after the last of each run of True."""
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    return edges.reshape(-1, 2).astype(np.int64)
+    framed = np.zeros(len(mask) + 2, np.bool_)
+    framed[1:-1] = mask
+    return np.flatnonzero(framed[1:] != framed[:-1]).reshape(-1, 2)
 
 
 def _snr_db(powers: npt.NDArray[np.float32], speech: SpeechMask) -> float | None:

@@ -24,7 +24,7 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[An
 Sources: TypeAlias = "Source | Iterable[Source]"
 """One recording or several."""
 
-READ_SAMPLES = 1 << 16
+READ_SAMPLES = 1 << 17
 """Of all channels together in one read from a decoder."""
 
 UNKNOWN_FRAMES = (1 << 63) - 1

@@ -138,12 +138,16 @@ class AudioStream:
         for frames in self._decoder.read():
             with np.errstate(over="ignore", invalid="ignore"):  # what they make is refused below
                 mono = frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
-            bad = np.flatnonzero(~(np.abs(mono) <= LOUDEST))
-            if len(bad):
-                at_s = (self._frames_read + int(bad[0])) / self.source_rate_hz
-                raise AudioUnreadable(self.name, f"the sample at {at_s:.3f} s is {mono[bad[0]]:g}, no sound")
+            if len(mono) and not max(mono.max(), -mono.min()) <= LOUDEST:  # NaN is no number's maximum
+                raise self._no_sound(mono)
             self._frames_read += len(mono)
-            self._hash.update(mono.astype("<f4", copy=False).tobytes())
+            self._hash.update(np.ascontiguousarray(mono, "<f4"))
             if self.listener:
                 self.listener(mono)
             yield mono
+
+    def _no_sound(self, mono: Samples) -> AudioUnreadable:
+        """What to say of samples of which one is no number, or beyond all."""
+        first = int(np.flatnonzero(~(np.abs(mono) <= LOUDEST))[0])
+        at_s = (self._frames_read + first) / self.source_rate_hz
+        return AudioUnreadable(self.name, f"the sample at {at_s:.3f} s is {mono[first]:g}, no sound")

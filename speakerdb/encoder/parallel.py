@@ -15,8 +15,8 @@ Done = TypeVar("Done")
 GoOn = Callable[..., None]
 """Called by the work now and then, with anything; raises `Stopped` where its result is not wanted any more."""
 
-AHEAD = 2
-"""Items under way for each thread, so that none waits for a slow one."""
+AHEAD = 8
+"""Items under way for each thread, so that none waits for a slow one, nor while a batch is written."""
 
 
 class Stopped(Exception):

@@ -96,7 +96,7 @@ def hear(
         warnings = [f"{printable(stream.name, 200)}: {line}" for line in runtime.card.warnings(stream.source_rate_hz)]
         audio = kept.packed() if kept else None
         changes_s = watch.changes_s() if watch else ()
-        vector, encoder = average(vectors, weights), runtime.card.vectors_of
+        vector, encoder = average(vectors, weights) if len(vectors) > 1 else vectors[0], runtime.card.vectors_of
         return Utterance(stream.name, stream.sha256, vector, quality, warnings, changes_s, audio, encoder)
 
 
