@@ -12,8 +12,9 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from speakerdb import Encoder, audio
+from speakerdb import Encoder, audio, settings
 from speakerdb.encoder.bundle import read_card
+from speakerdb.encoder.parallel import AHEAD
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.errors import AudioUnreadable, EncoderDamaged, TooLittleSpeech
 from speakerdb.speech import SpeechMeter
@@ -199,7 +200,7 @@ def test_many_recordings_are_asked_for_a_few_at_a_time(encoder):
 
     vectors = encoder.embed_many(endless())
     next(vectors)
-    assert asked <= 9  # at most four threads, two recordings each and one
+    assert asked <= AHEAD * settings.threads() + 1
     vectors.close()
 
 
