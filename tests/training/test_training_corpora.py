@@ -193,6 +193,24 @@ def test_folders_named_as_splits_are_the_splits(tmp_path):
     ]
 
 
+def test_a_folder_without_recordings_beside_folders_named_as_splits_changes_nothing(tmp_path):
+    for path in ("train/a/1.wav", "test/b/1.wav", "work/shards/c.tfrecord"):
+        (tmp_path / "c" / path).parent.mkdir(parents=True)
+        (tmp_path / "c" / path).write_bytes(path.encode())
+    assert [(c.split, c.speaker) for c in clips_of(f"calls={tmp_path / 'c'}")] == [
+        ("train", "calls/a"),
+        ("test", "calls/b"),
+    ]
+
+
+def test_a_speaker_beside_folders_named_as_splits_is_an_error(tmp_path):
+    for path in ("train/a/1.wav", "test/b/1.wav", "zoe/1.wav"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(path.encode())
+    with pytest.raises(ValueError, match="zoe lies beside train and test"):
+        clips_of(tmp_path)
+
+
 @pytest.fixture
 def kaldi(tmp_path):
     folder = tmp_path / "data"

@@ -1,7 +1,7 @@
 """A folder with one folder a speaker; below it, recordings at any depth, as VoxCeleb's `id10001/VIDEO/00001.wav`.
 
-Where the speakers' folders lie in folders named train, dev and test, these are the splits. A `vox1_meta.csv` beside
-them says who is a woman and who a man.
+Where the speakers' folders lie in folders named train, dev and test, and no recording beside them, these are the
+splits. A `vox1_meta.csv` beside them says who is a woman and who a man.
 """
 
 from __future__ import annotations
@@ -55,9 +55,15 @@ class SpeakerFolders:
         return fingerprint_of_all(self.path, [self.path / VOXCELEB_TABLE, *recordings(self.path)])
 
     def _roots(self) -> list[tuple[str, Path]]:
-        names = {entry.name for entry in self.path.iterdir() if entry.is_dir()}
+        names = {entry.name for entry in self.path.iterdir() if entry.is_dir() and any(recordings(entry))}
         if names and names <= set(SPLITS):
             return [(split, self.path / split) for split in SPLITS if split in names]
+        if {"train", "test"} <= names:
+            other = min(names - set(SPLITS))
+            raise ValueError(
+                f"{self.path}: {other} lies beside train and test, so that nobody can tell whether these are splits or "
+                "speakers; move it away"
+            )
         return [("", self.path)]
 
     def _sexes(self) -> dict[str, str]:
