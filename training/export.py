@@ -27,12 +27,13 @@ from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
 from training.front_ends import FrontEnd, KaldiBank, SeedBank
 from training.levelling import level
-from training.loop import changed_since
+from training.loop import changed_since, require_same_sets
 from training.material import features
 from training.networks import build
 from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
 from training.quantize import write_int8
 from training.recipe import Recipe
+from training.records import complete, set_hash
 from training.simplify import simplified
 from training.spectra import ConvolvedSpectrum, HalvedSpectrum
 from training.windows import with_windows
@@ -156,13 +157,15 @@ def export_bundle(
     Args:
         work: the training's folder; shards and features lie beside it.
         int8: write a bundle with int8 weights beside, `out` with `-int8` at its end, both figures in its card.
-    Raises: ValueError where ONNX and Keras disagree, or the recipe is not what was trained by; FileNotFoundError
-        without weights.
+    Raises: ValueError where ONNX and Keras disagree, or the recipe or a set is not what was trained by;
+        FileNotFoundError without weights.
     """
     weights, state = best_weights(work)
     changed = changed_since(state, recipe.to_json())
     if changed:
         raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); export it by its recipe")
+    shards = work.parent / "shards"
+    require_same_sets(state, {name: set_hash(shards, name) for name in state.made_of if complete(shards, name)}, work)
     network = build(recipe.network)
     network.load_weights(weights)
     if recipe.levelled:
@@ -180,7 +183,7 @@ def export_bundle(
         if int8:
             small = Path(beside) / "int8.onnx"
             write_int8(graph, small)
-            sets = Sets(work.parent / "shards", corpora, trials, work / "trials")
+            sets = Sets(shards, corpora, trials, work / "trials")
             small_card = int8_card(card, recipe, graph, small, sets)
             for line in comparison(small_card):
                 console.print(line, highlight=False, soft_wrap=True)

@@ -114,12 +114,7 @@ def _restore(
     changed = changed_since(state, settings)
     if changed:
         raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); take another folder")
-    other = [name for name, found in material.made_of.items() if state.made_of.get(name, found) != found]
-    if other:
-        raise ValueError(
-            f"{work}: {', '.join(other)} changed since this training began; "
-            "take another --work, or remove that folder to train anew"
-        )
+    require_same_sets(state, material.made_of, work)
     student.optimizer.build(student.trainable_variables)
     student.load_weights(folder / checkpoints.WEIGHTS)
     return state
@@ -128,6 +123,16 @@ def _restore(
 def changed_since(state: checkpoints.State, settings: dict[str, object]) -> list[str]:
     """Parts of a recipe that are not what was trained by, but for those that may change."""
     return _differences(_bound(state.settings), _bound(settings))
+
+
+def require_same_sets(state: checkpoints.State, made_of: dict[str, str], work: Path) -> None:
+    """Raise ValueError for sets that are not what the training in `work` was made of. Args: made_of: as they are now."""
+    other = [name for name, found in made_of.items() if state.made_of.get(name, found) != found]
+    if other:
+        raise ValueError(
+            f"{work}: {', '.join(other)} changed since this training began; "
+            "take another --work, or remove that folder to train anew"
+        )
 
 
 def _after(state: checkpoints.State, step: int, rates: dict[str, float]) -> checkpoints.State:

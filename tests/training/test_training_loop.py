@@ -22,6 +22,7 @@ from tiny_training import LOOK, RECIPE, STEPS
 
 from training import checkpoints
 from training.evaluate import dev_error_rates, embed_cached
+from training.export import export_bundle
 from training.loop import train
 from training.material import gather
 from training.networks import build
@@ -142,6 +143,14 @@ def test_a_training_does_not_go_on_with_other_people_under_a_sets_name(tiny, tra
     material = gather(RECIPE, with_another_voice(tiny, tmp_path), tiny.teachers, quiet)
     with pytest.raises(ValueError, match=r"common_voice-dev changed since this training began; take another --work"):
         train(RECIPE, material, tiny.trials, trained, quiet)
+
+
+def test_a_training_is_not_exported_with_other_people_under_a_sets_name(tiny, trained, tmp_path, quiet):
+    work = with_another_voice(tiny, tmp_path)
+    shutil.copytree(trained, work / "tiny")
+    with pytest.raises(ValueError, match=r"common_voice-dev changed since this training began"):
+        export_bundle(RECIPE, work / "tiny", tiny.corpora, tiny.trials, tmp_path / "bundle", quiet)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_checkpoint_of_before_sets_hashes_were_kept_is_gone_on_with(tiny, trained, tmp_path, quiet):
