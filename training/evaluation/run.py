@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import statistics
 import tempfile
 from collections.abc import Mapping
@@ -72,7 +74,7 @@ def bootstrap_of(draws: int, console: Console) -> Bootstrap:
 
 @dataclass(frozen=True)
 class Encoder:
-    """What gives vectors: a function of samples at `rate_hz`, and the SHA-256 of the graph behind it."""
+    """What gives vectors: a function of samples at `rate_hz`, and the SHA-256 of the graph and of what it is fed."""
 
     encode: Encode
     rate_hz: int
@@ -83,7 +85,8 @@ class Encoder:
     def of(bundle: Bundle) -> Encoder:
         """A bundle's; one thread a clip, since clips run side by side."""
         runtime, card = Runtime(bundle, threads=1), bundle.card
-        return Encoder(lambda samples: runtime.vectors([samples])[0], card.rate_hz, card.dimension, card.sha256)
+        sha256 = hashlib.sha256(f"{card.sha256} {json.dumps(card.features, sort_keys=True)}".encode()).hexdigest()
+        return Encoder(lambda samples: runtime.vectors([samples])[0], card.rate_hz, card.dimension, sha256)
 
 
 @dataclass(frozen=True, eq=False)
