@@ -111,6 +111,10 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "speech that is not finite": (first_line(lambda one: one.update(net_speech_s=float("nan"))), "NaN is no number"),
     "negative speech": (first_line(lambda one: one.update(net_speech_s=-1.0)), "no duration"),
     "a quality of objects": (first_line(lambda one: one.update(quality={"a": {}})), "quality"),
+    "a making on a day without an hour": (
+        head(lambda h: h.update(created="2026-11-29")),
+        "archive.json: a time is none",
+    ),
     "a time that is none": (first_line(lambda one: one.update(created="yesterday")), "line 1"),
     "a sound that is not there": (
         first_line(lambda one: one.update(audio={"size": 1, "sha256": "0" * 64})),

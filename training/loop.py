@@ -126,7 +126,7 @@ def changed_since(state: checkpoints.State, settings: dict[str, object]) -> list
 
 
 def require_same_sets(state: checkpoints.State, made_of: dict[str, str], work: Path) -> None:
-    """Raise ValueError for sets that are not what the training in `work` was made of. Args: made_of: as they are now."""
+    """Raise ValueError for sets that the training in `work` was not made of. Args: made_of: hashes of today's."""
     other = [name for name, found in made_of.items() if state.made_of.get(name, found) != found]
     if other:
         raise ValueError(

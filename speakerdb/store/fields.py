@@ -119,11 +119,13 @@ def described(source: str, audio_sha256: str, net_speech_s: float, quality: Any,
 
 
 def time_of(text: str) -> str:
-    """A time in ISO 8601. Raises: DamagedRow."""
+    """A time in ISO 8601 with its zone, as `now` gives them. Raises: DamagedRow."""
     try:
-        datetime.fromisoformat(typed(text, str))
+        found = datetime.fromisoformat(typed(text, str))
     except ValueError as error:
         raise DamagedRow("a time is none") from error
+    if found.tzinfo is None:  # a day without an hour, too
+        raise DamagedRow("a time is none")
     return text
 
 
