@@ -29,14 +29,14 @@ from benchmarks.search import memory
 from benchmarks.voices import Voices, real_voices, with_fillers
 from speakerdb import Encoder, Gallery, settings
 from speakerdb.calibration.cohort import normalised
-from speakerdb.cli.options import NO, YES
+from speakerdb.cli.output import NO, YES
 from speakerdb.embedding import Vectors, distances
 from speakerdb.encoder.registry import find_bundle
 from speakerdb.encoder.utterance import Utterance
+from speakerdb.gallery.opened import identity_of
 from speakerdb.store import binding, database, gallery_file, importing
 from speakerdb.store.archive import Line
 from speakerdb.store.archive_reading import Archived
-from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.importing import Newcomer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -70,7 +70,7 @@ def made(folder: Path, voices: Vectors) -> None:
         newcomers = [_newcomer(number, voices[number]) for number in range(start, min(start + BATCH, len(voices)))]
         with store.writing() as connection:
             if start == 0:
-                binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+                binding.bind(connection, identity_of(card))
             binding.record_change(connection, importing.write_all(connection, newcomers))
     store.close()
     (folder / "whole").touch(mode=0o600)

@@ -9,8 +9,8 @@ import numpy as np
 
 from speakerdb import Encoder, Gallery
 from speakerdb.embedding import normalize
+from speakerdb.gallery.opened import identity_of
 from speakerdb.store import binding, database, gallery_file, records, voiceprints
-from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.records import NewEnrollment
 
 ALL = 2.0
@@ -28,7 +28,7 @@ def ready(folder: Path, encoder: Encoder, voices: dict[str, list[np.ndarray]]) -
     card = encoder.card
     store = gallery_file.create(folder / database.FILE)
     with store.writing() as connection:
-        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        binding.bind(connection, identity_of(card))
     for name, vectors in voices.items():
         with store.writing() as connection:
             speaker = records.add_speaker(connection, name)
@@ -68,7 +68,7 @@ def many_people(folder: Path, count: int = 40, seed: int = 0) -> Gallery:
     gallery, rng = Gallery.open(folder), np.random.default_rng(seed)
     card = gallery.encoder.card
     with gallery._writable().writing() as connection:
-        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        binding.bind(connection, identity_of(card))
         for number, voice in enumerate(normalize(rng.normal(size=(count, card.dimension)) + 0.6)):
             speaker = records.add_speaker(connection, f"voice{number}")
             for part, vector in enumerate(normalize(voice + rng.normal(size=(3, card.dimension)) * 0.07)):

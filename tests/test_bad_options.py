@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from handed_in import EXAMPLES, only_line, run_here
 
-from speakerdb.cli.options import counted, percent, shown_size
+from speakerdb.cli.output import counted, percent, shown_size
 
 CLIP = EXAMPLES / "ana_4.wav"
 

@@ -25,8 +25,8 @@ from speakerdb.cli.main import main, speakerdb
 from speakerdb.embedding import normalize
 from speakerdb.encoder.adding import add_encoder
 from speakerdb.encoder.registry import find_bundle
+from speakerdb.gallery.opened import identity_of
 from speakerdb.store import binding, records, voiceprints
-from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.records import NewEnrollment
 
 Command: TypeAlias = Callable[..., "Outcome"]
@@ -92,7 +92,7 @@ def provide_people(gallery_folder: Path, here: Path) -> None:
     voices = normalize(rng.normal(size=(130, near.dimension)))
     with Gallery.open(gallery_folder, encoder=near) as gallery, gallery._writable().writing() as connection:
         card = near.card
-        binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+        binding.bind(connection, identity_of(card))
         for number, voice in enumerate(voices):
             speaker = records.add_speaker(connection, f"voice{number}")
             said = normalize(voice + rng.normal(size=(3, near.dimension)) * 0.05)

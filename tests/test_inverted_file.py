@@ -13,9 +13,9 @@ from sqlalchemy import insert
 from speakerdb import Encoder, Gallery
 from speakerdb.embedding import normalize
 from speakerdb.gallery import building, view
+from speakerdb.gallery.opened import identity_of
 from speakerdb.index import engine, snapshot
 from speakerdb.store import binding, database, fields, gallery_file, records
-from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.schema import CHANGE, ENROLLMENT, SPEAKER, VOICEPRINT
 
 pytest.importorskip("faiss", reason="FAISS is an extra (speakerdb[cpu])")
@@ -148,7 +148,7 @@ def write(folder: Path, vectors: np.ndarray) -> None:
     store = gallery_file.create(folder / database.FILE)
     with store.writing() as connection:
         if binding.identity(connection) is None:
-            binding.bind(connection, EncoderIdentity(card.name, card.version, card.sha256, card.dimension))
+            binding.bind(connection, identity_of(card))
         first = records.count_speakers(connection) + 1
         now, rows = fields.now(), [(first + i, fields.to_blob(vector)) for i, vector in enumerate(vectors)]
         names = {row: f"speaker {row}" for row, _ in rows}

@@ -1,28 +1,21 @@
-"""What a source is, and its decoder: libsndfile, PyAV or an array's own samples, piece by piece as they are stored."""
+"""Samples piece by piece as they are stored: by libsndfile, by PyAV, or an array's own."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.errors import AudioUnreadable, InputError, printable
+from speakerdb.errors import AudioUnreadable
 from speakerdb.quiet import stderr_closed
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 """float32 [samples], mono, −1 to 1 by convention (louder is not clipped)."""
-
-Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any]"
-
-Sources: TypeAlias = "Source | Iterable[Source]"
-"""One recording or several."""
 
 READ_SAMPLES = 1 << 17
 """Of all channels together in one read from a decoder."""
@@ -32,10 +25,6 @@ UNKNOWN_FRAMES = (1 << 63) - 1
 
 MOST_HEADER_BYTES = 8192
 """A file without samples is no longer; a recorder that was cut off leaves a header of none before its sound."""
-
-MAGIC_BYTES = 16
-SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff")
-"""Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
 
 
 class Decoder(Protocol):
@@ -54,7 +43,9 @@ class Decoder(Protocol):
         """To be called once."""
 
 
-class _ArrayDecoder:
+class ArrayDecoder:
+    """An array's own samples: [samples] or [samples, channels]. Raises: AudioUnreadable."""
+
     def __init__(self, array: npt.NDArray[Any], name: str, rate_hz: int | None) -> None:
         if rate_hz is None:
             raise AudioUnreadable(name, "an array needs its sample rate (rate_hz=16000)")
@@ -70,11 +61,12 @@ class _ArrayDecoder:
         self._array = array
 
     def read(self) -> Iterator[Samples]:
+        """As `Decoder` has it."""
         for start in range(0, len(self._array), READ_SAMPLES):
             yield _to_float(self._array[start : start + READ_SAMPLES])
 
     def close(self) -> None:
-        pass
+        """Nothing is open."""
 
 
 def _to_float(array: npt.NDArray[Any]) -> Samples:
@@ -86,7 +78,9 @@ def _to_float(array: npt.NDArray[Any]) -> Samples:
     return ((array.astype(np.float64) - offset) / full_scale).astype(np.float32)
 
 
-class _SoundfileDecoder:
+class SoundfileDecoder:
+    """libsndfile. Args: quiet: stderr is shut while it works. Raises: AudioUnreadable."""
+
     def __init__(self, file: str | IO[bytes], name: str, quiet: bool) -> None:
         import soundfile
 
@@ -109,6 +103,7 @@ class _SoundfileDecoder:
             self.frames, self._file.seekable = None, lambda: False  # or soundfile seeks after reading, and fails
 
     def read(self) -> Iterator[Samples]:
+        """As `Decoder` has it."""
         done, size = 0, max(1, READ_SAMPLES // self._file.channels)
         while True:
             try:
@@ -127,6 +122,7 @@ class _SoundfileDecoder:
             yield frames
 
     def close(self) -> None:
+        """As `Decoder` has it."""
         with self._guard():
             self._file.close()
 
@@ -164,7 +160,9 @@ class _Sought:
             return self._file.seek(0)
 
 
-class _AvDecoder:
+class AvDecoder:
+    """PyAV. Raises: AudioUnreadable, where PyAV is missing, too."""
+
     def __init__(self, file: str | IO[bytes], name: str) -> None:
         try:
             import av
@@ -183,6 +181,7 @@ class _AvDecoder:
         self.frames: int | None = int(ticks * unit * self.rate_hz) if ticks and unit else None
 
     def read(self) -> Iterator[Samples]:
+        """As `Decoder` has it."""
         planar = self._av.AudioResampler(format="fltp")
         try:
             for frame in self._container.decode(self._stream):
@@ -192,88 +191,5 @@ class _AvDecoder:
             raise AudioUnreadable(self._name, "damaged or cut short") from error
 
     def close(self) -> None:
+        """As `Decoder` has it."""
         self._container.close()
-
-
-def each(sources: Sources) -> Iterator[Source]:
-    """The recordings one by one, as they are taken; one that is given alone is one, be it text, bytes or an array.
-
-    An array is copied, as are bytes that can change: who fills the same ones again for the next recording changes
-    nothing.
-    """
-    if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray) or hasattr(sources, "read"):
-        sources = [sources]  # type: ignore[list-item]
-    if not isinstance(sources, Iterable):
-        raise InputError(f"{printable(repr(sources), 100)}: neither a recording nor several")
-    for source in sources:
-        if isinstance(source, np.ndarray):
-            yield source.copy()
-        else:
-            yield bytes(source) if isinstance(source, bytearray | memoryview) else source
-
-
-def name_of(source: Source) -> str:
-    """The path, a file object's own name, or `<bytes>`, `<array>`."""
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return "<bytes>"
-    if isinstance(source, np.ndarray):
-        return "<array>"
-    named = getattr(source, "name", None)
-    return named if isinstance(named, str) and named else f"<{type(source).__name__}>"
-
-
-def open_decoder(source: Source, name: str, rate_hz: int | None) -> Decoder:
-    """A source opened for reading once. Args: rate_hz: of an array. Raises: AudioUnreadable."""
-    if isinstance(source, np.ndarray):
-        return _ArrayDecoder(source, name, rate_hz)
-    file: str | IO[bytes]
-    if isinstance(source, str | os.PathLike):
-        file, magic = _from_path(name)
-    elif isinstance(source, bytes | bytearray | memoryview):
-        file = io.BytesIO(source)
-        magic = bytes(source[:MAGIC_BYTES])
-    elif hasattr(source, "read"):
-        file, magic = _seekable(source, name)
-    else:
-        raise AudioUnreadable(name, "not a path, bytes, a file or an array")
-    if rate_hz is not None:
-        raise AudioUnreadable(name, "only an array needs a sample rate; files know theirs")
-    if not magic:
-        raise AudioUnreadable(name, "the file is empty")
-    if magic[4:8] == b"ftyp" or magic.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u")):
-        return _AvDecoder(file, name)
-    return _SoundfileDecoder(file, name, quiet=not magic.startswith(SILENT_DECODERS))
-
-
-def _from_path(path: str) -> tuple[str | IO[bytes], bytes]:
-    """What a decoder opens, the path itself or what a pipe held, and the first bytes."""
-    try:
-        with Path(path).open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if stat.S_ISCHR(mode):
-                raise AudioUnreadable(path, "is a device, not a recording")
-            if stat.S_ISFIFO(mode):  # `<(…)` in a shell: it can be read once
-                return _seekable(file, path)
-            return path, file.read(MAGIC_BYTES)
-    except FileNotFoundError as error:
-        raise AudioUnreadable(path, "no such file") from error
-    except IsADirectoryError as error:
-        raise AudioUnreadable(path, "is a folder, not a recording") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AudioUnreadable(path, f"cannot be opened ({reason})") from error
-
-
-def _seekable(file: IO[bytes], name: str) -> tuple[IO[bytes], bytes]:
-    try:
-        if not (hasattr(file, "seekable") and file.seekable() and file.tell() == 0):
-            file = io.BytesIO(file.read())  # decoders seek from the beginning
-        magic = file.read(MAGIC_BYTES)
-        file.seek(0)
-    except (OSError, ValueError, TypeError) as error:
-        raise AudioUnreadable(name, f"cannot be read ({error})") from error
-    if not isinstance(magic, bytes):
-        raise AudioUnreadable(name, "opened as text; open it with mode 'rb'")
-    return file, magic

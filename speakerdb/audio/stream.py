@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speakerdb.audio.decoders import Samples, Source, name_of, open_decoder
+from speakerdb.audio.decoders import Samples
+from speakerdb.audio.sources import Source, name_of, open_decoder
 from speakerdb.errors import AudioUnreadable
 
 RATE_RANGE_HZ = (4_000, 384_000)
@@ -141,7 +142,7 @@ class AudioStream:
             if len(mono) and not max(mono.max(), -mono.min()) <= LOUDEST:  # NaN is no number's maximum
                 raise self._no_sound(mono)
             self._frames_read += len(mono)
-            self._hash.update(np.ascontiguousarray(mono, "<f4"))
+            self._hash.update(np.ascontiguousarray(mono, "<f4").data)
             if self.listener:
                 self.listener(mono)
             yield mono

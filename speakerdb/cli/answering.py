@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from speakerdb.cli.explaining import candidate_lines, identification_line, verification_line
-from speakerdb.cli.options import YES, json_text, print_line, show, tell
+from speakerdb.cli.output import YES, json_text, print_line, show, tell
 from speakerdb.errors import StorageError, printable
 
 if TYPE_CHECKING:

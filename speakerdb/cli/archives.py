@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, GivenPath, counted, shared_options, show, shown_size
+from speakerdb.cli.options import GivenPath, shared_options
+from speakerdb.cli.output import YES, counted, show, shown_size
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery

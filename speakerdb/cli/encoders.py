@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from speakerdb.cli.options import (
-    YES,
-    GivenPath,
-    counted,
-    errors_as_exit_codes,
-    gallery_option,
-    json_option,
-    json_text,
-    print_line,
-    progress_bar,
-    show,
-)
+from speakerdb.cli.options import GivenPath, gallery_option, json_option
+from speakerdb.cli.output import YES, counted, errors_as_exit_codes, json_text, print_line, progress_bar, show
 
 if TYPE_CHECKING:
     from speakerdb.encoder.bundle import Card

@@ -6,7 +6,7 @@ import math
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from speakerdb.cli.options import counted, percent
+from speakerdb.cli.output import counted, percent
 from speakerdb.errors import printable
 
 if TYPE_CHECKING:

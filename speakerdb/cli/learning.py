@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from speakerdb import settings
-from speakerdb.cli.options import (
-    YES,
-    GivenPath,
-    counted,
-    json_text,
-    percent,
-    print_line,
-    progress_bar,
-    shared_options,
-    show,
-)
+from speakerdb.cli.options import GivenPath, shared_options
+from speakerdb.cli.output import YES, counted, json_text, percent, print_line, progress_bar, show
 
 if TYPE_CHECKING:
     from speakerdb.gallery.answers import Calibrated, ChangedAnswer, FeedbackKept

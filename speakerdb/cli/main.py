@@ -11,11 +11,11 @@ import sys
 
 import click
 
-from speakerdb.cli.options import refuse, tell, unwritten
+from speakerdb.cli.output import refuse, tell, unwritten
 from speakerdb.errors import printable
 
 COMMANDS = {
-    "enroll": "speakerdb.cli.voices",
+    "enroll": "speakerdb.cli.enrolling",
     "identify": "speakerdb.cli.voices",
     "verify": "speakerdb.cli.voices",
     "compare": "speakerdb.cli.voices",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import YES, counted, shared_options, show, tell
+from speakerdb.cli.options import shared_options
+from speakerdb.cli.output import YES, counted, show, tell
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery

@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from speakerdb.cli.options import (
-    NO,
-    YES,
-    GivenPath,
-    counted,
-    errors_as_exit_codes,
-    gallery_option,
-    json_option,
-    json_text,
-    print_line,
-    shared_options,
-    show,
-    shown_size,
-)
+from speakerdb.cli.options import GivenPath, gallery_option, json_option, shared_options
+from speakerdb.cli.output import NO, YES, counted, errors_as_exit_codes, json_text, print_line, show, shown_size
 from speakerdb.errors import NoSuchGallery, StorageError
 
 if TYPE_CHECKING:

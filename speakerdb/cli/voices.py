@@ -1,8 +1,7 @@
-"""enroll, identify, verify, compare: the commands that take recordings."""
+"""The commands that ask about voices: identify, verify, compare."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,26 +18,18 @@ from speakerdb.cli.explaining import (
     verification_line,
 )
 from speakerdb.cli.options import (
-    INCONCLUSIVE,
-    NO,
-    YES,
     GivenPath,
-    counted,
     fmr_option,
     missing,
-    progress_bar,
     shared_options,
-    show,
-    tell,
+    source_of,
     threshold_option,
     why_options,
 )
-from speakerdb.errors import InputError, printable
+from speakerdb.cli.output import INCONCLUSIVE, NO, YES, progress_bar, show
 
 if TYPE_CHECKING:
-    from speakerdb.audio import Source
     from speakerdb.gallery.gallery import Gallery
-    from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 
 FILES = click.argument("files", nargs=-1, required=True)
 MANY_FILES = click.option("--manifest", type=GivenPath(), help="Identify many: a file with a path a line, or a folder.")
@@ -53,61 +44,7 @@ SCORES = click.option(
     help="Write NAME PATH SCORE lines: LLRs, or −distance uncalibrated; white space in names as %20.",
 )
 COUNT = click.IntRange(1, 10_000)
-GRADES = ("high", "fair", "low")
 EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": INCONCLUSIVE}
-
-
-@click.command()
-@click.argument("name", required=False)
-@click.argument("files", nargs=-1)
-@click.option(
-    "--manifest",
-    type=GivenPath(),
-    help="Enroll many speakers: lines of SPEAKER<tab>PATH, a Kaldi folder, or a folder with a folder a speaker.",
-)
-@click.option("--keep-going", is_flag=True, help="Enroll what can be enrolled; report the rest.")
-@click.option("--force", is_flag=True, help="Enroll several voices, outliers and possible duplicates all the same.")
-@click.option("--keep-audio", is_flag=True, help="Keep the sounds in the gallery, so that it can change its encoder.")
-@shared_options
-def enroll(
-    gallery: Gallery,
-    as_json: bool,
-    name: str | None,
-    files: tuple[str, ...],
-    manifest: Path | None,
-    keep_going: bool,
-    force: bool,
-    keep_audio: bool,
-) -> int:
-    """Remember recordings (FILES, - for stdin) as the speaker NAME's: all of them, or none.
-
-    A recording of several voices, one that does not sound like the speaker's others, and a new speaker who sounds like
-    an enrolled one are refused, before anything is written. With --keep-going the exit code is 3 or 4 where any was.
-
-    With --manifest recordings that are enrolled under that name and path already are passed over: the same command goes
-    on where it was stopped. What cannot be enrolled is reported, as with --keep-going.
-
-    \b
-    Example:
-      speakerdb enroll ana ana_1.wav ana_2.wav ana_3.wav
-      speakerdb enroll --manifest people.tsv
-    """
-    if manifest is not None:
-        if name is not None:
-            raise click.UsageError("a manifest names its speakers and files; give no others")
-        with progress_bar("enroll") as progress:
-            many = gallery.enroll_manifest(manifest, keep_audio=keep_audio, force=force, progress=progress)
-        show(many, as_json, _enrolled_many_line(many))
-        return _refusals(many.refused, as_json)
-    if name is None or not files:
-        raise missing("NAME" if name is None else "FILES", "--manifest")
-    with progress_bar(f"enroll {printable(name, 20)}") as progress:
-        sources = map(_source, files)
-        done = gallery.enroll(
-            name, sources, keep_going=keep_going, keep_audio=keep_audio, force=force, progress=progress
-        )
-    show(done, as_json, _enrolled_line(done) if done.enrolled else "")
-    return _refusals(done.refused, as_json)
 
 
 @click.command()
@@ -169,7 +106,7 @@ def identify(
         raise missing("FILE", "--manifest")
     with progress_bar("identify") as progress:
         found = gallery.identify(
-            _source(file), top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
+            source_of(file), top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
         )
     if plot:
         draw_decision(plot, found, gallery.calibration)
@@ -222,7 +159,7 @@ def verify(
     if name is None or file is None:
         raise missing("NAME" if name is None else "FILE", "--trials")
     with progress_bar("verify") as progress:
-        found = gallery.verify(name, _source(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
+        found = gallery.verify(name, source_of(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
     if plot:
         draw_decision(plot, found, gallery.calibration)
     text = verification_line(found)
@@ -244,7 +181,7 @@ def compare(gallery: Gallery, as_json: bool, files: tuple[str, ...], fmr: float 
     Example:
       speakerdb compare call_1.wav call_2.wav
     """
-    found = gallery.compare(map(_source, files), threshold=threshold, fmr=fmr)
+    found = gallery.compare(map(source_of, files), threshold=threshold, fmr=fmr)
     show(found, as_json, "\n".join(map(comparison_line, found.pairs)))
     return YES if all(pair.same_speaker for pair in found.pairs) else NO
 
@@ -259,39 +196,3 @@ def _require_other(scores: Path | None, listed: Path) -> None:
     """Raise UsageError where scores would be written over the very list that is read."""
     if scores is not None and scores.exists() and listed.exists() and scores.samefile(listed):
         raise click.UsageError("--scores names the list itself, which it would overwrite")
-
-
-def _source(file: str) -> Source:
-    if not file:
-        raise InputError("the path of a recording is empty")
-    if file != "-":
-        return file
-    if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("-: stdin is closed or a terminal; pipe a recording into it")
-    return sys.stdin.buffer
-
-
-def _refusals(refused: list[RefusedRecording], as_json: bool) -> int:
-    """A line each on stderr; the first one's exit code."""
-    if not as_json:
-        for one in refused:
-            tell(f"speakerdb: refused {one.error['message']}")
-    return YES if not refused else int(refused[0].error["exit_code"])
-
-
-def _enrolled_many_line(many: EnrolledMany) -> str:
-    what = f"{counted(many.speakers, 'speaker')}, {counted(many.recordings, 'recording')}"
-    line = f"Enrolled  {what}, {many.net_speech_s:.0f} s of speech"
-    line += f"; {many.known} were enrolled before" if many.known else ""
-    return line + (f"; {len(many.refused)} refused" if many.refused else "")
-
-
-def _enrolled_line(done: Enrolled) -> str:
-    count, complete_s = len(done.enrolled), settings.COMPLETE_SPEECH_S
-    line = f"Enrolled  {done.speaker}  {counted(count, 'recording')}"
-    line += "" if done.new_speaker else f", {done.total} in all"
-    speech = (
-        f"{done.total_speech_s:.1f} s" if done.enrollment_complete else f"{done.total_speech_s:.1f} of {complete_s:g} s"
-    )
-    worst = max((recording.quality for recording in done.enrolled), key=GRADES.index)
-    return f"{line}; {speech} of speech, quality {worst}"

@@ -6,9 +6,9 @@ import os
 
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
-from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, StateError, printable
+from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, StateError
 from speakerdb.gallery.naming import lasting_path, usable_name, usable_path
-from speakerdb.gallery.opened import OpenGallery, require_identity
+from speakerdb.gallery.opened import OpenGallery, identity_of, require_identity
 from speakerdb.gallery.reports import Exported, Imported
 from speakerdb.store import binding, decisions, records
 from speakerdb.store.binding import EncoderIdentity
@@ -91,7 +91,7 @@ class Archives(OpenGallery):
         if self._asked_encoder is not None:
             card = self._asked_encoder.card
             if card.vectors_of != wanted.sha256:
-                asked = f"{printable(card.id)} ({card.vectors_of[:8]})"
+                asked = identity_of(card).shown
                 raise StateError(f"the archive is of the encoder {wanted.shown}, not of {asked}; ask for that one")
         else:
             folder = find_by_hash(wanted.sha256)
@@ -100,4 +100,4 @@ class Archives(OpenGallery):
                     f"the archive's encoder {wanted.shown} is not here; add it with `speakerdb encoder add`"
                 )
             card = read_card(folder)
-        return EncoderIdentity(card.name, card.version, card.vectors_of, card.dimension)
+        return identity_of(card)

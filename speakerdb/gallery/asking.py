@@ -20,7 +20,7 @@ from speakerdb.gallery.answers import Candidate, ComparedPair, Comparison, Ident
 from speakerdb.gallery.deciding import candidates, identification, judgements, verification
 from speakerdb.gallery.feedback import KEPT
 from speakerdb.gallery.naming import usable_name
-from speakerdb.gallery.opened import OpenGallery, Progress, judge_by, line_for, require_identity
+from speakerdb.gallery.opened import OpenGallery, Progress, identity_of, judge_by, line_for, require_identity
 from speakerdb.store import decisions, records
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.found import named, speakers
@@ -185,6 +185,6 @@ def require_vector_of(encoder: Encoder, heard: Utterance) -> None:
     """Raises: EncoderMismatch where another encoder heard it; InputError where its vector cannot be this one's."""
     card, name = encoder.card, printable(heard.name, 200)
     if heard.heard_by not in ("", card.vectors_of):
-        raise EncoderMismatch(f"{card.id} ({card.vectors_of[:8]})", f"the one that heard {name} ({heard.heard_by[:8]})")
+        raise EncoderMismatch(identity_of(card).shown, f"the one that heard {name} ({heard.heard_by[:8]})")
     if heard.vector.shape != (card.dimension,) or not is_unit(heard.vector):
         raise InputError(f"{name}: its vector is not one of {card.id}")

@@ -17,11 +17,10 @@ from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, StorageError, printable
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.naming import usable_name, usable_path
-from speakerdb.gallery.opened import OpenGallery, Progress, require_same
+from speakerdb.gallery.opened import OpenGallery, Progress, identity_of, require_same
 from speakerdb.gallery.results import Enrolled, EnrolledMany, RefusedRecording
 from speakerdb.gallery.screening import outliers, pending, require_new
 from speakerdb.store import binding, records
-from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.found import Found
 
 if TYPE_CHECKING:
@@ -212,8 +211,7 @@ def _bind(connection: Connection, encoder: Encoder) -> None:
     """
     bound = binding.identity(connection)
     if bound is None:
-        card = encoder.card
-        binding.bind(connection, EncoderIdentity(card.name, card.version, card.vectors_of, card.dimension))
+        binding.bind(connection, identity_of(encoder.card))
     else:
         require_same(bound.encoder, encoder)
 

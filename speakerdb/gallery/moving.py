@@ -7,9 +7,9 @@ from functools import partial
 
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import AudioNotKept, EmptyGallery
+from speakerdb.gallery.opened import identity_of
 from speakerdb.gallery.reports import Moved
 from speakerdb.store import binding, records, reembedding
-from speakerdb.store.binding import EncoderIdentity
 from speakerdb.store.database import Database
 
 COMMIT_RECORDINGS = 64
@@ -26,7 +26,7 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
     Raises: EmptyGallery before the first enrollment; AudioNotKept; InputError for a sound that the encoder cannot use.
     """
     card = encoder.card
-    identity = EncoderIdentity(card.name, card.version, card.vectors_of, card.dimension)
+    identity = identity_of(card)
     with store.reading() as connection:
         found = binding.identity(connection)
         if found is None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from speakerdb.calibration import Calibration
 from speakerdb.decision.criterion import Asked, Criterion, criterion
 from speakerdb.decision.judging import Judge
-from speakerdb.encoder.bundle import open_bundle
+from speakerdb.encoder.bundle import Card, open_bundle
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import (
@@ -217,8 +217,13 @@ def require_speaker(connection: Connection, name: str) -> int:
     return speaker
 
 
+def identity_of(card: Card) -> EncoderIdentity:
+    """The encoder as a gallery remembers it: by its vectors."""
+    return EncoderIdentity(card.name, card.version, card.vectors_of, card.dimension)
+
+
 def require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
     """Raises: EncoderMismatch where a gallery is bound to another encoder."""
     card = encoder.card
     if bound.sha256 != card.vectors_of:
-        raise EncoderMismatch(bound.shown, f"{card.id} ({card.vectors_of[:8]})")
+        raise EncoderMismatch(bound.shown, identity_of(card).shown)

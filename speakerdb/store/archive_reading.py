@@ -7,43 +7,25 @@ import hashlib
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from speakerdb.calibration import Calibration
-from speakerdb.embedding import Vector, average, is_unit
+from speakerdb.embedding import Vector, average
 from speakerdb.errors import InputError, printable
 from speakerdb.kept_audio import KEPT_BEGIN
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
+from speakerdb.store.archive_members import MAX_LINE_BYTES, UNREADABLE, Member, line_of, vector_of
 from speakerdb.store.binding import EncoderIdentity
-from speakerdb.store.fields import HEX, STORED, DamagedRow, described, no_number, time_of
+from speakerdb.store.fields import STORED, no_number, time_of
 
 MAX_HEAD_BYTES = 1 << 20
-MAX_LINE_BYTES = 1 << 16
 MAX_SOUND_BYTES = 512 << 20
 """Of one recording: five minutes at 192 kHz as floats are 230 MB."""
 MAX_RECORDINGS = 100_000_000
 MAX_DIMENSION = 1 << 16
-UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RuntimeError,
-    DamagedRow,
-)
-"""What reading a file of any content can raise. Runtime errors are JSON's that is too deep, and zipfile's of members
-that are encrypted or packed in ways that it does not know."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +105,9 @@ class Archive:
         with self._hashed(RECORDINGS) as lines, self._hashed(VECTORS) as vectors:
             for number in range(1, self.count + 1):
                 with self._translated(f"{RECORDINGS}, line {number}"):
-                    line = _line(lines.read_line(), self._usable_name)
+                    line = line_of(lines.read_line(), self._usable_name)
                 with self._translated(f"{VECTORS}, row {number}"):
-                    vector = _vector(vectors.read(self.encoder.dimension * STORED.itemsize))
+                    vector = vector_of(vectors.read(self.encoder.dimension * STORED.itemsize))
                 yield Archived(line, vector, self._sound(line, number))
 
     def calibration(self) -> Calibration | None:
@@ -210,13 +192,13 @@ class Archive:
             return content
 
     @contextlib.contextmanager
-    def _hashed(self, name: str) -> Iterator[_Member]:
+    def _hashed(self, name: str) -> Iterator[Member]:
         """A member to read; at the end of the block it must have been read whole, and its hash must agree."""
         size, sha256 = self._members[name]
         with self._translated(name):
             opened = self._zip.open(name)
         with opened as raw:
-            member = _Member(raw, size)
+            member = Member(raw, size)
             yield member
             with self._translated(name):
                 if member.left or member.digest.hexdigest() != sha256:
@@ -237,53 +219,6 @@ class Archive:
     def _wrong(self, place: str, reason: str) -> InputError:
         shown = printable(" ".join(reason.split()) or "cannot be read", 200)
         return InputError(f"{printable(self._file, 200)}: {place}: {shown}", path=str(self._file), member=place)
-
-
-class _Member:
-    """Bytes of a member, counted and hashed as they come."""
-
-    def __init__(self, raw: Any, size: int) -> None:
-        self._raw, self.size, self.left, self.digest = raw, size, size, hashlib.sha256()
-
-    def read(self, count: int) -> bytes:
-        """So many bytes. Raises: ValueError where there are not as many."""
-        return self._taken(self._raw.read(count), count)
-
-    def read_line(self) -> bytes:
-        """A line with its end. Raises: ValueError where it has none, or is too long."""
-        line: bytes = self._raw.readline(MAX_LINE_BYTES)
-        if not line.endswith(b"\n"):
-            raise ValueError("the line is cut off or too long")
-        return self._taken(line, len(line))
-
-    def _taken(self, content: bytes, wanted: int) -> bytes:
-        if len(content) != wanted or wanted > self.left:
-            raise ValueError("it ends too early")
-        self.left -= wanted
-        self.digest.update(content)
-        return content
-
-
-def _line(raw: bytes, usable_name: Callable[[str], str]) -> Line:
-    content = json.loads(raw, parse_constant=no_number)
-    if not isinstance(content, dict) or content.keys() != {field.name for field in fields(Line)}:
-        raise ValueError("other fields than a recording has")
-    line = Line(**content)
-    if usable_name(line.speaker) != line.speaker:
-        raise ValueError(f"the name {printable(line.speaker)!r} is not in its composed form")
-    seconds = float(line.net_speech_s) if type(line.net_speech_s) is int else line.net_speech_s
-    described(line.source, line.audio_sha256, seconds, line.quality, line.created)
-    time_of(line.speaker_created)
-    if line.audio is not None and (type(line.audio["size"]) is not int or not HEX.fullmatch(line.audio["sha256"])):
-        raise ValueError("audio is no size and SHA-256")
-    return replace(line, net_speech_s=seconds)
-
-
-def _vector(raw: bytes) -> Vector:
-    vector = np.frombuffer(raw, STORED).astype(np.float32)
-    if not is_unit(vector):
-        raise ValueError("a vector that is not of unit length")
-    return vector
 
 
 def _size(value: Any) -> int:

@@ -1,0 +1,109 @@
+"""What a recording may be given as, and the decoder for it."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from speakerdb.audio.decoders import ArrayDecoder, AvDecoder, Decoder, SoundfileDecoder
+from speakerdb.errors import AudioUnreadable, InputError, printable
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any]"
+
+Sources: TypeAlias = "Source | Iterable[Source]"
+"""One recording or several."""
+
+MAGIC_BYTES = 16
+SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff")
+"""Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
+
+
+def each(sources: Sources) -> Iterator[Source]:
+    """The recordings one by one, as they are taken; one that is given alone is one, be it text, bytes or an array.
+
+    An array is copied, as are bytes that can change: who fills the same ones again for the next recording changes
+    nothing.
+    """
+    if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray) or hasattr(sources, "read"):
+        sources = [sources]  # type: ignore[list-item]
+    if not isinstance(sources, Iterable):
+        raise InputError(f"{printable(repr(sources), 100)}: neither a recording nor several")
+    for source in sources:
+        if isinstance(source, np.ndarray):
+            yield source.copy()
+        else:
+            yield bytes(source) if isinstance(source, bytearray | memoryview) else source
+
+
+def name_of(source: Source) -> str:
+    """The path, a file object's own name, or `<bytes>`, `<array>`."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "<bytes>"
+    if isinstance(source, np.ndarray):
+        return "<array>"
+    named = getattr(source, "name", None)
+    return named if isinstance(named, str) and named else f"<{type(source).__name__}>"
+
+
+def open_decoder(source: Source, name: str, rate_hz: int | None) -> Decoder:
+    """A source opened for reading once. Args: rate_hz: of an array. Raises: AudioUnreadable."""
+    if isinstance(source, np.ndarray):
+        return ArrayDecoder(source, name, rate_hz)
+    file: str | IO[bytes]
+    if isinstance(source, str | os.PathLike):
+        file, magic = _from_path(name)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        file = io.BytesIO(source)
+        magic = bytes(source[:MAGIC_BYTES])
+    elif hasattr(source, "read"):
+        file, magic = _seekable(source, name)
+    else:
+        raise AudioUnreadable(name, "not a path, bytes, a file or an array")
+    if rate_hz is not None:
+        raise AudioUnreadable(name, "only an array needs a sample rate; files know theirs")
+    if not magic:
+        raise AudioUnreadable(name, "the file is empty")
+    if magic[4:8] == b"ftyp" or magic.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u")):
+        return AvDecoder(file, name)
+    return SoundfileDecoder(file, name, quiet=not magic.startswith(SILENT_DECODERS))
+
+
+def _from_path(path: str) -> tuple[str | IO[bytes], bytes]:
+    """What a decoder opens, the path itself or what a pipe held, and the first bytes."""
+    try:
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISCHR(mode):
+                raise AudioUnreadable(path, "is a device, not a recording")
+            if stat.S_ISFIFO(mode):  # `<(…)` in a shell: it can be read once
+                return _seekable(file, path)
+            return path, file.read(MAGIC_BYTES)
+    except FileNotFoundError as error:
+        raise AudioUnreadable(path, "no such file") from error
+    except IsADirectoryError as error:
+        raise AudioUnreadable(path, "is a folder, not a recording") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioUnreadable(path, f"cannot be opened ({reason})") from error
+
+
+def _seekable(file: IO[bytes], name: str) -> tuple[IO[bytes], bytes]:
+    try:
+        if not (hasattr(file, "seekable") and file.seekable() and file.tell() == 0):
+            file = io.BytesIO(file.read())  # decoders seek from the beginning
+        magic = file.read(MAGIC_BYTES)
+        file.seek(0)
+    except (OSError, ValueError, TypeError) as error:
+        raise AudioUnreadable(name, f"cannot be read ({error})") from error
+    if not isinstance(magic, bytes):
+        raise AudioUnreadable(name, "opened as text; open it with mode 'rb'")
+    return file, magic
