@@ -17,7 +17,7 @@ from speakerdb.quiet import stderr_closed
 Samples: TypeAlias = npt.NDArray[np.float32]
 """float32 [samples], mono, −1 to 1 by convention (louder is not clipped)."""
 
-READ_SAMPLES = 1 << 17
+READ_SAMPLES = 1 << 16
 """Of all channels together in one read from a decoder."""
 
 UNKNOWN_FRAMES = (1 << 63) - 1
@@ -100,7 +100,10 @@ class SoundfileDecoder:
         self.rate_hz = int(self._file.samplerate)
         self.frames: int | None = int(self._file.frames)
         if self.frames == UNKNOWN_FRAMES:
-            self.frames, self._file.seekable = None, lambda: False  # or soundfile seeks after reading, and fails
+            self.frames = None
+        # Or soundfile seeks to where it stands after every read. A FLAC of a pipe cannot, and in an MP3 the decoder
+        # forgets there what the next frames still need (its bit reservoir).
+        self._file.seekable = lambda: False
 
     def read(self) -> Iterator[Samples]:
         """As `Decoder` has it."""
