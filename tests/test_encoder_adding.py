@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from tiny_graphs import SHERPA, pooling_graph
 from speakerdb import Encoder
 from speakerdb.audio import read
 from speakerdb.encoder.adding import add_encoder, remove_encoder
+from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import cards, find_bundle, find_by_hash
 from speakerdb.errors import EncoderDamaged, InputError, StateError
 from speakerdb.metrics import equal_error_rate
@@ -40,7 +42,7 @@ def test_a_graph_is_added_and_found_by_name_and_by_hash(tmp_path, encoders_folde
 
 def test_a_graph_that_is_here_with_other_features_is_refused_since_galleries_know_it_by_its_hash(tmp_path):
     add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), FBANK)
-    with pytest.raises(StateError, match="is here as mine, with another card"):
+    with pytest.raises(StateError, match="are here as mine, with another card"):
         add_encoder("other", tmp_path / "a.onnx", {**FBANK, "window": "hamming"})
     add_encoder("twin", tmp_path / "a.onnx", FBANK)  # under two names it is the same encoder
     assert [folder.name for folder, _ in cards()] == ["speakerdb-16k", "mine", "twin"]
@@ -173,6 +175,57 @@ def test_a_bundle_keeps_its_cohort_and_scores_as_it_did(encoders_folder, example
     found = Encoder.load("mine")
     np.testing.assert_array_equal(found.embed(examples / "ana_1.wav"), Encoder.load().embed(examples / "ana_1.wav"))
     assert found.cohort.nearest == Encoder.load().cohort.nearest
+
+
+def changed_bundle(folder, **changes):
+    """The shipped bundle under another hash, its card changed."""
+    shutil.copytree(find_bundle(None), folder)
+    content = (folder / "encoder.onnx").read_bytes() + b"\x32\x01x"  # the model's doc_string
+    (folder / "encoder.onnx").write_bytes(content)
+    card = json.loads((folder / "card.json").read_text()) | {"sha256": hashlib.sha256(content).hexdigest()} | changes
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_the_same_vectors_with_another_card_are_refused(tmp_path, encoders_folder):
+    shipped = read_card(find_bundle(None)).vectors_of
+    changed = changed_bundle(tmp_path / "b", vectors_of=shipped, calibration=None, threshold=None)
+    with pytest.raises(StateError, match="the same vectors are here as speakerdb-16k, with another card"):
+        add_encoder("mine", changed)
+    assert files_in(encoders_folder) == []
+
+
+def test_a_card_that_claims_anothers_vectors_is_refused(tmp_path, encoders_folder):
+    onnx = pytest.importorskip("onnx", reason="onnx is an extra (speakerdb[train])")
+    shipped = read_card(find_bundle(None)).vectors_of
+    folder = changed_bundle(tmp_path / "b", vectors_of=shipped)
+    model = onnx.load(folder / "encoder.onnx")
+    last = next(node for node in model.graph.node if "embedding" in node.output)
+    last.output[:] = ["true"]
+    model.graph.node.append(onnx.helper.make_node("Neg", ["true"], ["embedding"]))
+    onnx.save(model, folder / "encoder.onnx")
+    card = json.loads((folder / "card.json").read_text())
+    card["sha256"] = hashlib.sha256((folder / "encoder.onnx").read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(EncoderDamaged, match="its vectors are not those of speakerdb-16k, as its card says"):
+        add_encoder("mine", folder)
+    assert files_in(encoders_folder) == []
+
+
+def test_windows_that_are_no_vectors_are_found_when_an_encoder_is_added(tmp_path, encoders_folder):
+    onnx = pytest.importorskip("onnx", reason="onnx is an extra (speakerdb[train])")
+    folder = changed_bundle(tmp_path / "b")
+    model = onnx.load(folder / "encoder.onnx")
+    last = next(node for node in model.graph.node if "windows" in node.output)
+    last.output[:] = ["true"]
+    model.graph.node.append(onnx.helper.make_node("Sub", ["true", "true"], ["windows"]))
+    onnx.save(model, folder / "encoder.onnx")
+    sha256 = hashlib.sha256((folder / "encoder.onnx").read_bytes()).hexdigest()
+    card = json.loads((folder / "card.json").read_text()) | {"sha256": sha256, "vectors_of": sha256}
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(EncoderDamaged, match="windows: a vector of zero"):
+        add_encoder("mine", folder)
+    assert files_in(encoders_folder) == []
 
 
 @pytest.mark.parametrize("threshold", [(-1.0, "a guess"), (2.1, "a guess"), (float("nan"), "a guess"), (1.0, " ")])

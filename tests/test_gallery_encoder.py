@@ -89,8 +89,17 @@ def test_an_archive_is_taken_in_by_an_encoder_that_gives_the_same_vectors(tmp_pa
         assert gallery.identify(*clips("ana_1")).candidates[0].distance < 1e-3
 
 
-def test_the_shipped_encoder_gives_the_vectors_of_the_one_before_it(encoder):
-    assert encoder.card.vectors_of == "7209e1d1561f17d7319fd29970ebf297d3f558089fb65b236886f3f0da35fc4f"  # 0.5
+def test_vectors_of_another_dimension_are_another_encoders_whatever_its_card_says(
+    gallery_folder, clips, other_bundle, successor
+):
+    with Gallery.open(gallery_folder, encoder=other_bundle) as gallery:
+        gallery.enroll("ana", clips("ana_1"))
+    card = json.loads((successor / "card.json").read_text())
+    (successor / "card.json").write_text(json.dumps(card | {"dimension": 191}))
+    with Gallery.open(gallery_folder, encoder=successor) as gallery:
+        with pytest.raises(EncoderMismatch):
+            gallery.enroll("ben", clips("ben_1"), force=True)
+        assert listed(gallery) == {"ana": 1}
 
 
 def test_a_gallery_of_another_encoder_needs_it_to_be_named(gallery_folder, clips, other_bundle):
@@ -148,6 +157,8 @@ def test_a_gallery_bound_by_another_process_meanwhile_is_not_searched_with_the_w
         ({"threshold": {"distance": 2.5, "origin": "x"}}, "2.5 is not between 0.0 and 2.0"),
         ({"threshold": {"distance": 0.5}}, "KeyError: 'origin'"),
         ({"name": ""}, "'' is not a short text"),
+        ({"vectors_of": "x"}, "'x' is no SHA-256"),
+        ({"vectors_of": 7}, "7 is no SHA-256"),
         ({"name": "x" * 501}, "card.json: ValueError: 'xxx"),
         ({"name": "two\nlines"}, "is not a short text"),
         ({"features": {"kind": "mfcc"}}, "features of kind 'mfcc' are not known"),

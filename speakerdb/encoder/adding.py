@@ -15,23 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from speakerdb import settings
 from speakerdb.durable import fsync_folder
 from speakerdb.encoder.bundle import COHORT, FORMAT, Bundle, Card, open_bundle, parse_card, read_bounded, read_model
 from speakerdb.encoder.registry import added_folder, cards, shipped_names
-from speakerdb.encoder.runtime import Runtime
+from speakerdb.encoder.trying import require_its_vectors, tried
 from speakerdb.errors import EncoderDamaged, InputError, StateError, printable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A folder's name on any system."""
 
-TRIED_S = (2.0, 0.9)
-"""Lengths of the sounds that a graph is tried on."""
-
-SAME = 1e-4
-"""A graph that gives two sounds vectors nearer than this has not listened."""
+WHAT_CHANGES_NOTHING = ("name", "version", "origin", "dimension", "sha256", "vectors_of")
+"""In a card: it changes no vector and no decision; the dimension is the graph's own."""
 
 FRAMEWORKS = {"wespeaker": "hamming", "3d-speaker": "povey"}
 """Whose graphs sherpa-onnx's metadata describes, with the window that their makers' training used."""
@@ -91,7 +86,9 @@ def add_encoder(
             raise InputError("a calibrated encoder decides by rates; a threshold of its own would never be looked at")
         raw["threshold"] = {"distance": threshold[0], "origin": threshold[1]}
     _require_only(raw)
-    return _write(name, tried(raw, content, model), cohort)
+    bundle = tried(raw, content, model)
+    require_its_vectors(bundle)
+    return _write(name, bundle, cohort)
 
 
 def read_form(content: bytes, model: Path) -> GraphForm:
@@ -152,18 +149,19 @@ def _require_usable(raw: dict[str, Any]) -> None:
 
 
 def _require_only(raw: dict[str, Any]) -> None:
-    """Raise StateError where the graph is here with another card: a gallery finds its encoder by the graph's hash."""
+    """Raise StateError where its vectors are here with another card: a gallery knows its encoder by them alone."""
+    vectors_of = raw.get("vectors_of", raw["sha256"])
     for folder, card in cards():
-        if isinstance(card, Card) and card.sha256 == raw["sha256"] and _what_counts(card.raw) != _what_counts(raw):
+        if isinstance(card, Card) and card.vectors_of == vectors_of and _what_counts(card.raw) != _what_counts(raw):
             raise StateError(
-                f"the same graph is here as {folder.name}, with another card, and a gallery knows its encoder by the "
-                f"graph alone; `speakerdb encoder remove {folder.name}` first, where it is one that was added"
+                f"the same vectors are here as {folder.name}, with another card, and a gallery knows its encoder by "
+                f"them alone; `speakerdb encoder remove {folder.name}` first, where it is one that was added"
             )
 
 
 def _what_counts(raw: dict[str, Any]) -> dict[str, Any]:
-    """A card without what changes no vector and no decision; the dimension is the graph's own."""
-    return {key: value for key, value in raw.items() if key not in ("name", "origin", "dimension")}
+    """A card without `WHAT_CHANGES_NOTHING`."""
+    return {key: value for key, value in raw.items() if key not in WHAT_CHANGES_NOTHING}
 
 
 def _require_threshold(distance: float, origin: str) -> None:
@@ -186,39 +184,12 @@ def features_said(form: GraphForm) -> dict[str, Any] | None:
     }
 
 
-def tried(raw: dict[str, Any], content: bytes, model: Path) -> Bundle:
-    """The bundle of a card, once its graph has given vectors of two sounds; the card's dimension is theirs.
-
-    Raises: EncoderDamaged.
-    """
-    if "dimension" not in raw:
-        raw = {**raw, "dimension": 1}
-        runtime = Runtime(Bundle(model, parse_card(raw, model), content))
-        raw["dimension"] = runtime.dimension_of(_sounds(raw["rate_hz"])[0])
-    card: Card = parse_card(raw, model)
-    bundle = Bundle(model, card, content)
-    first, second = Runtime(bundle).vectors(_sounds(card.rate_hz))
-    if float(np.linalg.norm(first - second)) < SAME:
-        raise EncoderDamaged(str(model), "gives a tone and noise one vector; are the features the right ones?")
-    return bundle
-
-
 def remove_encoder(name: str) -> None:
     """Forget an encoder that was added. Raises: StateError for one that was not."""
     folder = added_folder() / name
     if not NAME.fullmatch(name) or not folder.is_dir():
         raise StateError(f"no encoder named {printable(name)} was added; `speakerdb encoder list` shows them")
     shutil.rmtree(folder)
-
-
-def _sounds(rate_hz: int) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-    """A buzz as of a voice, and noise."""
-    rng = np.random.default_rng(1)
-    times = np.arange(round(TRIED_S[0] * rate_hz)) / rate_hz
-    harmonics = np.arange(1, 25)[:, None]
-    buzz = (np.sin(2.0 * np.pi * 120.0 * harmonics * times) / harmonics).sum(axis=0)
-    noise = rng.normal(size=round(TRIED_S[1] * rate_hz))
-    return [(0.05 * sound).astype(np.float32) for sound in (buzz, noise)]
 
 
 def _number(text: str | None) -> int | None:

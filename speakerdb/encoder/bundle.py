@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def parse_card(raw: Any, folder: Path) -> Card:
             calibration=Calibration.parse(calibration) if calibration else None,
             cohort_sha256=_text(cohort["sha256"]) if cohort else "",
             cohort_nearest=_whole(cohort["nearest"], 2, 1_000_000) if cohort else 0,
-            vectors_of=_text(raw.get("vectors_of", raw["sha256"])),
+            vectors_of=_hash(raw["vectors_of"]) if "vectors_of" in raw else _text(raw["sha256"]),
         )
         check_features(card.features, card.rate_hz)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -198,6 +199,12 @@ def read_bounded(path: Path, limit: int) -> bytes:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value or len(value) > 500 or not value.isprintable():
         raise ValueError(f"{value!r} is not a short text")
+    return value
+
+
+def _hash(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError(f"{value!r} is no SHA-256")
     return value
 
 

@@ -15,7 +15,7 @@ Done = TypeVar("Done")
 GoOn = Callable[..., None]
 """Called by the work now and then, with anything; raises `Stopped` where its result is not wanted any more."""
 
-AHEAD = 8
+AHEAD = 4
 """Items under way for each thread, so that none waits for a slow one, nor while a batch is written."""
 
 

@@ -84,7 +84,7 @@ class Runtime:
         whole = max(0, int((len(clip) / rate_hz - WINDOW_S) // WINDOW_STEP_S) + 1)
         if windows.ndim != 3 or len(windows) != 1 or windows.shape[1] < whole:
             raise EncoderDamaged(str(self._bundle.folder), f"gave windows of shape {windows.shape}")
-        return self._checked(vector, 1)[0], self._checked(windows[0, :whole], whole)
+        return self._checked(vector, 1)[0], self._checked(windows[0, :whole], whole, "windows: ")
 
     def dimension_of(self, samples: Samples) -> int:
         """Of the vector that the graph gives this clip, whatever the card says. Raises: EncoderDamaged."""
@@ -135,16 +135,16 @@ class Runtime:
             row[: len(clip)] = clip
         return {self._input: padded, LENGTHS: np.array([len(c) for c in clips], np.int64)}
 
-    def _checked(self, output: npt.NDArray[np.float32], rows: int) -> Vectors:
+    def _checked(self, output: npt.NDArray[np.float32], rows: int, what: str = "") -> Vectors:
         expected = (rows, self._bundle.card.dimension)
         if output.shape != expected:
             raise EncoderDamaged(
-                str(self._bundle.folder), f"gave an output of shape {output.shape}, expected {expected}"
+                str(self._bundle.folder), f"{what}gave an output of shape {output.shape}, expected {expected}"
             )
         try:
             return normalize(output)
         except ValueError as error:
-            raise EncoderDamaged(str(self._bundle.folder), str(error)) from error
+            raise EncoderDamaged(str(self._bundle.folder), f"{what}{error}") from error
 
 
 def _load(bundle: Bundle, threads: int) -> Any:

@@ -34,7 +34,7 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
         before = found.encoder
         total = reembedding.count_enrollments(connection)
     name = f"{before.name} {before.version}"
-    if before.sha256 == card.vectors_of:
+    if (before.sha256, before.dimension) == (card.vectors_of, card.dimension):
         return Moved(name, name, total)
     while True:
         with store.writing() as connection:

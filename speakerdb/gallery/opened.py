@@ -224,6 +224,6 @@ def identity_of(card: Card) -> EncoderIdentity:
 
 def require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
     """Raises: EncoderMismatch where a gallery is bound to another encoder."""
-    card = encoder.card
-    if bound.sha256 != card.vectors_of:
-        raise EncoderMismatch(bound.shown, identity_of(card).shown)
+    here = identity_of(encoder.card)
+    if (bound.sha256, bound.dimension) != (here.sha256, here.dimension):
+        raise EncoderMismatch(bound.shown, here.shown)
