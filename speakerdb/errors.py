@@ -156,11 +156,12 @@ class NoSuchEnrollment(StateError):
 
 
 class DuplicateEnrollment(StateError):
-    """The recording is enrolled for this speaker already."""
+    """The recording is enrolled for this speaker already, or given twice."""
 
-    def __init__(self, source: str, speaker: str) -> None:
+    def __init__(self, source: str, speaker: str, twice: bool = False) -> None:
+        known = "is given twice" if twice else f"is enrolled for {printable(speaker)!r} already"
         super().__init__(
-            f"{printable(source)} is enrolled for {printable(speaker)!r} already (same audio)",
+            f"{printable(source)} {known} (same audio)",
             source=source,
             speaker=speaker,
         )
@@ -172,7 +173,8 @@ class ConflictingEnrollment(StateError):
     def __init__(self, source: str, speaker: str, enrolled_for: str) -> None:
         super().__init__(
             f"{printable(source)} is enrolled for {printable(enrolled_for)!r}, not {printable(speaker)!r} "
-            f"(same audio); `speakerdb remove` or `speakerdb rename` the wrong one first",
+            f"(same audio); where that is wrong, `speakerdb move-enrollment` or `speakerdb remove-enrollment` it first "
+            f"(`speakerdb speakers --enrollments` lists the ids)",
             source=source,
             speaker=speaker,
             enrolled_for=enrolled_for,
@@ -233,8 +235,8 @@ class EncoderMismatch(StateError):
     def __init__(self, gallery_encoder: str, encoder: str) -> None:
         super().__init__(
             f"the gallery was made with encoder {printable(gallery_encoder)}, not with {printable(encoder)}; "
-            f"use that encoder (--encoder), move the gallery (`speakerdb encoder use`), or enroll into a new one "
-            f"(--gallery)",
+            f"use that encoder (--encoder; `speakerdb encoder add` where it is not here), "
+            f"move the gallery (`speakerdb encoder use`), or enroll into a new one (--gallery)",
             gallery_encoder=gallery_encoder,
             encoder=encoder,
         )

@@ -95,6 +95,8 @@ def test_the_same_sound_is_enrolled_once_whatever_it_comes_as(people, clips, exa
             people.enroll("ana", source, **arguments)
     with (examples / "ana_1.wav").open("rb") as file, pytest.raises(DuplicateEnrollment):
         people.enroll("ana", file)
+    with pytest.raises(DuplicateEnrollment, match=r"ana_3\.wav is given twice \(same audio\)"):
+        people.enroll("ana", [examples / "ana_3.wav"] * 2)
     assert people.check().generation == before
     assert listed(people) == {"ana": 2, "ben": 1, "eva": 1}
 

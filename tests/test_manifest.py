@@ -66,6 +66,12 @@ def test_every_form_enrolls_everybody_and_the_second_time_nobody(folders: Path, 
     assert enrolled(gallery_folder) == EVERYBODY
 
 
+def test_a_line_ends_at_a_line_feed_alone_and_the_header_may_stand_below_empty_lines(tmp_path: Path) -> None:
+    (tmp_path / "people.tsv").write_text("\n\nspeaker\tpath\nana\ta\u2028b.wav\r\nben\tb.wav", encoding="utf8")
+    found = [(one.speaker, Path(one.path).name) for one in read_manifest(tmp_path / "people.tsv")]
+    assert found == [("ana", "a\u2028b.wav"), ("ben", "b.wav")]
+
+
 def test_a_recording_that_is_listed_by_two_paths_is_heard_once(tmp_path: Path) -> None:
     (tmp_path / "people.tsv").write_text(f"ana\tb.wav\nana\ta.wav\nana\t{tmp_path}/b.wav\nben\tb.wav\n")
     found = [(one.speaker, Path(one.path).name) for one in read_manifest(tmp_path / "people.tsv")]

@@ -109,7 +109,9 @@ def describe(recipe: Recipe, material: Material) -> list[str]:
     crops = sum(length.share * length.crops for length in recipe.lengths) / shares
     frames = sum(length.share * length.crops * length.frames for length in recipe.lengths) / shares
     heard_h = how.steps * frames * frame_s / 3600
-    lines.append(f"steps  {how.steps} of {crops:.0f} crops on average: {how.steps * crops:,.0f} crops, {heard_h:.0f} h")
+    lines.append(
+        f"steps  {how.steps} of {crops:.0f} crops on average: {how.steps * crops:,.0f} crops, {heard_h:.0f} h of sound"
+    )
     if recipe.transplant:
         lines.append(f"front  {recipe.transplant.front.steps} steps of the same crops before, on the teacher's frames")
     held = sum(cached.frames.nbytes for cached in material.train.values())

@@ -35,7 +35,7 @@ def print_identifications(
             if isinstance(found, RefusedRecording):
                 code = _print_refused(found, as_json, code)
                 continue
-            lines = [identification_line(found), *(candidate_lines(found) if listed else [])]
+            lines = [identification_line(found, found.source), *(candidate_lines(found) if listed else [])]
             show(found, as_json, "\n".join(lines))
             if file:
                 for one in found.candidates:

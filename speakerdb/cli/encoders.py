@@ -188,6 +188,7 @@ def _row(folder: Path, card: Card | EncoderDamaged) -> dict[str, Any]:
         "folder": str(folder),
         "version": card.version,
         "sha256": card.sha256,
+        "vectors_of": card.vectors_of,
         "dimension": card.dimension,
         "rate_hz": card.rate_hz,
         "features": card.features["kind"],
@@ -211,6 +212,8 @@ def _line(card: Card | EncoderDamaged) -> str:
 def _described(card: Card, size: int, folder: Path) -> list[str]:
     """A card in lines that a person reads."""
     lines = [f"Encoder     {card.id}", f"Folder      {folder}", f"SHA-256     {card.sha256}"]
+    if card.vectors_of != card.sha256:
+        lines.append(f"Vectors of  {card.vectors_of}")
     parameters = card.raw.get("parameters")
     counted = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
     lines.append(f"Size        {size / 1e6:.1f} MB{counted}")

@@ -63,6 +63,8 @@ def enroll(
         return _refusals(many.refused, as_json)
     if name is None or not files:
         raise missing("NAME" if name is None else "FILES", "--manifest")
+    if Path(name).is_file():
+        raise click.UsageError(f"{printable(name, 200)} is a file; the speaker's name comes first: enroll NAME FILES")
     with progress_bar(f"enroll {printable(name, 20)}") as progress:
         sources = map(source_of, files)
         done = gallery.enroll(

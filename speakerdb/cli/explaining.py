@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from speakerdb.cli.output import counted, percent
-from speakerdb.errors import printable
+from speakerdb.errors import InputError, StateError, StorageError, printable
 
 if TYPE_CHECKING:
     from speakerdb.calibration import Calibration
@@ -19,9 +20,12 @@ SIGNS = {"accepted": "≤", "rejected": ">", "unknown": ">", "inconclusive": "�
 LARGEST_SHOWN_LLR = 20.7  # a billion
 
 
-def identification_line(found: Identification) -> str:
-    """`identify  clip.wav  ana  distance 0.42 ≤ 0.93  LLR +9.2    next: ben 1.34`."""
-    head, best = f"identify  {_short(found.source)}", found.candidates[0]
+def identification_line(found: Identification, source: str | None = None) -> str:
+    """`identify  clip.wav  ana  distance 0.42 ≤ 0.93  LLR +9.2    next: ben 1.34`.
+
+    Args: source: what to call the recording, where its name alone does not tell it from others.
+    """
+    head, best = f"identify  {_short(found.source) if source is None else printable(source)}", found.candidates[0]
     measured = f"{_measured(found.distance, SIGNS[found.outcome], found.threshold.distance, found.llr)}"
     if found.speaker is None:
         return f"{head}  {found.outcome:<12}  nearest: {best.speaker}  {measured}"
@@ -68,19 +72,21 @@ def explained(found: Identification | Verification) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
+def require_drawing(file: Path | None) -> None:
+    """Before anything is heard: raise InputError where a picture is wanted and matplotlib is not installed."""
+    if file is not None and importlib.util.find_spec("matplotlib") is None:
+        raise InputError("matplotlib is not installed; run: pip install 'speakerdb[plot]'")
+
+
 def draw_decision(file: Path, found: Identification | Verification, calibration: Calibration | None) -> None:
     """The answer's LLR among those of trials of one speaker and of two, and the second candidate's beside it.
 
-    Raises: StateError where nobody has calibrated the encoder; InputError where matplotlib is not installed.
+    Raises: StateError where nobody has calibrated the encoder; StorageError where the file cannot be written.
     """
-    from speakerdb.errors import InputError, StateError, StorageError
+    from speakerdb import plots
 
     if calibration is None or found.llr is None:
         raise StateError("the encoder has no calibration to draw; run `speakerdb calibrate`")
-    try:
-        from speakerdb import plots
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; run: pip install 'speakerdb[plot]'") from error
     candidates = getattr(found, "candidates", [])
     marks = {_enrolled(found)[2]: found.llr}
     marks |= {f"next: {second.speaker}": second.llr for second in candidates[1:2]}

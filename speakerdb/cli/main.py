@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from speakerdb.cli.output import refuse, tell, unwritten
+from speakerdb.cli.output import FAULT, refuse, tell, unwritten
 from speakerdb.errors import printable
 
 COMMANDS = {
@@ -113,6 +113,11 @@ def main() -> None:
         found = unwritten(error)
         refuse(found.to_json(), "--json" in sys.argv)
         sys.exit(found.exit_code)
+    except Exception:  # Python's own end would be 1, which is an answer: no
+        import traceback
+
+        tell(f"{traceback.format_exc()}speakerdb: a fault of the program itself; please report the lines above")
+        sys.exit(FAULT)
     finally:
         gc.freeze()  # nor is it looked through at the end, for a tenth of a second
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.opened import Progress
     from speakerdb.gallery.results import Result
 
-YES, NO, INCONCLUSIVE, INTERRUPTED = 0, 1, 6, 130
+YES, NO, INCONCLUSIVE, FAULT, INTERRUPTED = 0, 1, 6, 70, 130
 
 
 @contextlib.contextmanager

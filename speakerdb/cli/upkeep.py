@@ -62,7 +62,9 @@ def doctor(gallery: Gallery, as_json: bool) -> int:
 @click.argument("target", type=GivenPath())
 @shared_options
 def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
-    """Copy the gallery, in use or not, into the new folder TARGET, which is a gallery itself then.
+    """Copy the gallery, in use or not, into the folder TARGET, which is a gallery itself then.
+
+    TARGET is made where it is missing, and must hold no gallery.
 
     To bring it back, move the gallery's whole folder away and put TARGET in its place.
 

@@ -15,6 +15,7 @@ from speakerdb.cli.explaining import (
     draw_decision,
     explained,
     identification_line,
+    require_drawing,
     verification_line,
 )
 from speakerdb.cli.options import (
@@ -104,6 +105,7 @@ def identify(
         raise click.UsageError("--scores belongs to --manifest")
     if file is None:
         raise missing("FILE", "--manifest")
+    require_drawing(plot)
     with progress_bar("identify") as progress:
         found = gallery.identify(
             source_of(file), top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
@@ -158,6 +160,7 @@ def verify(
         raise click.UsageError("--scores belongs to --trials")
     if name is None or file is None:
         raise missing("NAME" if name is None else "FILE", "--trials")
+    require_drawing(plot)
     with progress_bar("verify") as progress:
         found = gallery.verify(name, source_of(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
     if plot:

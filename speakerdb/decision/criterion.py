@@ -40,7 +40,7 @@ class Asked:
             raise InputError(f"a threshold of {self.threshold:g}; distances lie between 0 and 2")
         for name, rate in (("an FMR", self.fmr), ("an FPIR", self.fpir)):
             if rate is not None and not 0.0 < rate < 1.0:
-                raise InputError(f"{name} of {rate:g}; rates lie between 0 and 1")
+                raise InputError(f"{name} of {rate:g}; rates lie above 0 and below 1")
         if not (math.isfinite(self.margin) and 0.0 <= self.margin <= 2.0):
             raise InputError(f"a margin of {self.margin:g}; distances lie between 0 and 2")
 

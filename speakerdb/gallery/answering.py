@@ -42,7 +42,7 @@ def listed_files(source: Path) -> list[str]:
         if source.is_dir():
             found = [str(path) for path in files_within(source)]
         else:
-            fields = [line.split("\t") for line in source.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            fields = [line.split("\t") for line in source.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
             if fields and fields[0][-1] == "path":
                 fields = fields[1:]
             found = [str(source.parent / line[-1].strip()) for line in fields]
@@ -65,11 +65,13 @@ def listed_claims(source: Path) -> list[Claim]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not any("\t" in line for _, line in lines[:1]):
         if lines and len(lines[0][1].split()) < 3:
             form = "NAME<tab>PATH, or 1|0 NAME PATH, is wanted"
-            raise InputError(f"{printable(source, 200)}, line {lines[0][0]}: {form}", line=lines[0][0])
+            raise InputError(
+                f"{printable(source, 200)}, line {lines[0][0]}: {form}", path=str(source), line=lines[0][0]
+            )
         trials = read_model_trials(source)
         return [Claim(one.model, one.clip, str(source.parent / one.clip), one.target) for one in trials]
     claims = []
@@ -78,7 +80,8 @@ def listed_claims(source: Path) -> list[Claim]:
         if number == lines[0][0] and tuple(fields) == HEADER:
             continue
         if len(fields) != 2 or not all(fields):
-            raise InputError(f"{printable(source, 200)}, line {number}: NAME<tab>PATH is wanted", line=number)
+            where = f"{printable(source, 200)}, line {number}"
+            raise InputError(f"{where}: NAME<tab>PATH is wanted", path=str(source), line=number)
         claims.append(Claim(fields[0], fields[1], str(source.parent / fields[1])))
     return claims
 

@@ -28,7 +28,7 @@ def write_enrollment(
         except StateError as error:
             if not keep_going:
                 raise
-            refused.append(RefusedRecording(utterance.name, error.to_json()))
+            refused.append(RefusedRecording(utterance.name, error.to_json(), name))
     speaker = records.speaker_id(connection, name)
     if not accepted:
         have = records.enrolled_speech(connection, [speaker])[speaker] if speaker is not None else None
@@ -62,7 +62,8 @@ def _complete(seconds: float) -> bool:
 def _require_new(connection: Connection, name: str, utterance: Utterance, accepted: list[Utterance]) -> None:
     """Raise where the very audio is enrolled already, or stands twice in this call."""
     owner = records.enrolled_for(connection, utterance.sha256)
-    if owner == name or any(utterance.sha256 == other.sha256 for other in accepted):
-        raise DuplicateEnrollment(utterance.name, name)
+    twice = any(utterance.sha256 == other.sha256 for other in accepted)
+    if owner == name or twice:
+        raise DuplicateEnrollment(utterance.name, name, twice)
     if owner is not None:
         raise ConflictingEnrollment(utterance.name, name, owner)

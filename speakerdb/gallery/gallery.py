@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from speakerdb import settings
@@ -121,12 +122,12 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
         margin: float,
     ) -> Verification | RefusedRecording:
         if isinstance(heard, RefusedRecording):
-            return heard
+            return replace(heard, speaker=claim.speaker)
         try:
             usable_name(claim.speaker)
         except InputError as error:
-            return RefusedRecording(claim.path, error.to_json())
+            return RefusedRecording(claim.path, error.to_json(), claim.speaker)
         try:
             return self.verify(claim.speaker, heard, threshold=threshold, fmr=fmr, margin=margin)
         except NoSuchSpeaker as error:
-            return RefusedRecording(claim.path, error.to_json())
+            return RefusedRecording(claim.path, error.to_json(), claim.speaker)

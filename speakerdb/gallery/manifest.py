@@ -46,9 +46,10 @@ def read_manifest(source: Path) -> list[Listed]:
 
 
 def _table(file: Path) -> Iterator[Listed]:
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    lines = [(number, line) for number, line in enumerate(_lines(file), 1) if line.strip()]
+    for number, line in lines:
         fields = line.split("\t")
-        if not line.strip() or (number == 1 and tuple(fields[:2]) == HEADER):
+        if number == lines[0][0] and tuple(fields[:2]) == HEADER:
             continue
         if len(fields) < 2 or not fields[1].strip():
             raise _malformed(file, number, "SPEAKER<tab>PATH")
@@ -66,13 +67,18 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
 
 
 def _pairs(file: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         fields = line.strip().split(maxsplit=1)
         if not fields:
             continue
         if len(fields) < 2:
             raise _malformed(file, number, "two fields")
         yield fields[0], fields[1]
+
+
+def _lines(file: Path) -> list[str]:
+    """Ended by line feeds alone: what else Unicode ends lines with may stand in a name."""
+    return file.read_text(encoding="utf-8-sig").split("\n")
 
 
 def _folders(source: Path) -> Iterator[Listed]:

@@ -34,10 +34,14 @@ class EnrolledRecording(Result):
 
 @dataclass(frozen=True)
 class RefusedRecording(Result):
-    """A recording or claim that was passed over (`keep_going`, a manifest, a list), and the error in full."""
+    """A recording or claim that was passed over (`keep_going`, a manifest, a list), and the error in full.
+
+    Attributes: speaker: whose it was said to be; None where nobody was named.
+    """
 
     source: str
     error: dict[str, Any]
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
