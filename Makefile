@@ -6,7 +6,7 @@ PACKAGE := pyproject.toml $(shell find speakerdb -type f -not -path '*__pycache_
 
 TFIO_ENV := .venv-tfio
 BACKENDS_ENV := .venv-backends
-BACKENDS ?= train-jax,train-torch
+BACKENDS ?= train-jax,train-torch,rooms
 
 .PHONY: demo test test-slow lint format encoder tfio test-tfio test-backends clean
 
@@ -55,8 +55,8 @@ $(TFIO_ENV)/made: pyproject.toml
 	$(TFIO_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tfio,test]'
 	@touch $@
 
-test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same network
-	$(BACKENDS_ENV)/bin/python -m pytest tests/training/test_training_backends.py
+test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same network; a graph learns rooms
+	$(BACKENDS_ENV)/bin/python -m pytest tests/training/test_training_backends.py tests/training/test_training_rooms.py
 
 $(BACKENDS_ENV)/made: pyproject.toml
 	$(PYTHON) -m venv $(BACKENDS_ENV)

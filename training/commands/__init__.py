@@ -11,6 +11,7 @@ from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.import_seed import import_seed
 from training.commands.prepare import prepare
+from training.commands.rooms import rooms
 from training.commands.speech import speech
 from training.commands.train import train
 from training.commands.trials import trials
@@ -21,5 +22,5 @@ def training() -> None:
     """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
 
 
-for command in (describe, prepare, train, export, calibrate, import_seed, trials, evaluate, build, speech):
+for command in (describe, prepare, train, export, rooms, calibrate, import_seed, trials, evaluate, build, speech):
     training.add_command(command)

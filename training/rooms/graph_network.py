@@ -1,0 +1,178 @@
+"""An exported graph as a PyTorch module, from its features to its vector: its weights can be learnt further.
+
+It runs the graph's own operations one by one on clips of one length, all of whose frames are valid. What the export
+folded (normalisations, factors, offsets) stays folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import ModelProto, NodeProto, numpy_helper
+from torch.nn import functional
+
+from training.simplify import Graph
+
+LEARNT = ("Conv", "MatMul", "Add", "Max")
+"""Operations whose constants are weights."""
+PREFIX = "weight_"
+"""PyTorch takes no names of digits alone."""
+
+
+class GraphNetwork(torch.nn.Module):
+    """features float32 [batch, frames, bins] → unit vectors float32 [batch, dimension].
+
+    Attributes: features: the graph's tensor that they stand for: slowed, before their floor.
+    Raises: ValueError for a graph without a floor under its features.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        super().__init__()
+        graph = Graph(model)
+        self._model, (self.features, self._mask) = model, _features(graph)
+        self._output = model.graph.output[0].name
+        self._nodes = _needed(graph, self._output, {self.features, self._mask})
+        self._options = [{a.name: onnx.helper.get_attribute_value(a) for a in n.attribute} for n in self._nodes]
+        self.weights, self._constants = torch.nn.ParameterDict(), dict[str, Any]()
+        for node in self._nodes:
+            for name in node.input:
+                if name in graph.constants:
+                    self._take(node, name, graph.constants[name])
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Vectors of clips of one length."""
+        values: dict[str, Any] = {**self._constants, "": None}
+        values.update((name.removeprefix(PREFIX), weight) for name, weight in self.weights.items())
+        values[self.features] = features
+        values[self._mask] = torch.ones(*features.shape[:2], 1)
+        for node, options in zip(self._nodes, self._options, strict=True):
+            values[node.output[0]] = OPERATIONS[node.op_type]([values[name] for name in node.input], options)
+        found: torch.Tensor = values[self._output]
+        return found
+
+    def mean_with(self, share: float) -> ModelProto:
+        """The graph with `share` of these weights and the rest of those that it came with."""
+        changed = ModelProto()
+        changed.CopyFrom(self._model)
+        for constant in changed.graph.initializer:
+            learnt = self.weights.get(PREFIX + constant.name)
+            if learnt is not None:
+                before = numpy_helper.to_array(constant)
+                mean = before + share * (learnt.detach().numpy() - before)
+                constant.CopyFrom(numpy_helper.from_array(mean.astype(np.float32), constant.name))
+        return changed
+
+    def _take(self, node: NodeProto, name: str, value: np.ndarray[Any, Any]) -> None:
+        if value.dtype == np.float32 and value.size > 1 and node.op_type in LEARNT:
+            self.weights[PREFIX + name] = torch.nn.Parameter(torch.tensor(value))
+        else:
+            self._constants[name] = value if value.dtype == np.int64 else torch.tensor(value)
+
+
+def _features(graph: Graph) -> tuple[str, str]:
+    """The names of the features before their floor, and of the mask that they are multiplied by."""
+    for node in graph.nodes:
+        lower = graph.makers.get(node.input[1]) if node.op_type == "Max" and len(node.input) == 2 else None
+        peak = graph.makers.get(lower.input[0]) if lower is not None and lower.op_type == "Sub" else None
+        if peak is not None and peak.op_type == "ReduceMax":
+            masked = next(one for one in graph.readers[node.output[0]] if one.op_type == "Mul")
+            return node.input[0], next(name for name in masked.input if name != node.output[0])
+    raise ValueError("a graph without a floor under its features")
+
+
+def _needed(graph: Graph, output: str, given: set[str]) -> list[NodeProto]:
+    """The nodes between what is given and the output, in the graph's order."""
+    wanted, found = {output}, list[NodeProto]()
+    for node in reversed(graph.nodes):
+        if wanted.intersection(node.output):
+            found.append(node)
+            wanted.update(name for name in node.input if name not in given)
+    return [node for node in reversed(found) if not given.intersection(node.output)]
+
+
+def _slice(inputs: list[Any], _: dict[str, Any]) -> Any:
+    value, starts, ends, axes, *steps = inputs
+    if not torch.is_tensor(value):
+        return value[int(np.ravel(starts)[0]) : int(np.ravel(ends)[0])]
+    chosen = [slice(None)] * value.dim()
+    for start, end, axis, step in zip(starts, ends, axes, steps[0] if steps else np.ones(len(starts)), strict=True):
+        chosen[int(axis)] = slice(int(start), int(end), int(step))
+    return value[tuple(chosen)]
+
+
+def _reshape(inputs: list[Any], _: dict[str, Any]) -> Any:
+    value, shape = inputs
+    return value.reshape([value.shape[axis] if size == 0 else int(size) for axis, size in enumerate(shape)])
+
+
+def _axes(change: Callable[[torch.Tensor, int], torch.Tensor]) -> Callable[[list[Any], dict[str, Any]], Any]:
+    def changed(inputs: list[Any], _: dict[str, Any]) -> Any:
+        value = inputs[0]
+        for axis in np.ravel(inputs[1]):
+            value = change(value, int(axis))
+        return value
+
+    return changed
+
+
+def _concat(inputs: list[Any], options: dict[str, Any]) -> Any:
+    if torch.is_tensor(inputs[0]):
+        return torch.cat(inputs, dim=options["axis"])
+    return np.concatenate([np.atleast_1d(one) for one in inputs])
+
+
+def _convolution(inputs: list[Any], options: dict[str, Any]) -> torch.Tensor:
+    value, kernel, *bias = inputs
+    axes = kernel.dim() - 2
+    dilations = options.get("dilations", [1] * axes)
+    pads = options.get("pads", [0] * (2 * axes))
+    if options.get("auto_pad", b"NOTSET").startswith(b"SAME"):
+        reach = [(size - 1) * dilation for size, dilation in zip(kernel.shape[2:], dilations, strict=True)]
+        pads = [one // 2 for one in reach] + [one - one // 2 for one in reach]
+    around = [pads[axis + side * axes] for axis in reversed(range(axes)) for side in (0, 1)]
+    convolve = functional.conv2d if axes == 2 else functional.conv1d
+    strides = tuple(options.get("strides", [1] * axes))
+    padded, groups = functional.pad(value, around), options.get("group", 1)
+    return convolve(padded, kernel, bias[0] if bias else None, strides, 0, tuple(dilations), groups)
+
+
+def _reduced(change: Callable[..., torch.Tensor]) -> Callable[[list[Any], dict[str, Any]], Any]:
+    def changed(inputs: list[Any], options: dict[str, Any]) -> Any:
+        axes = inputs[1] if len(inputs) > 1 else options["axes"]
+        return change(inputs[0], dim=[int(axis) for axis in axes], keepdim=bool(options.get("keepdims", 1)))
+
+    return changed
+
+
+OPERATIONS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
+    "Add": lambda inputs, _: inputs[0] + inputs[1],
+    "Cast": lambda inputs, _: inputs[0].float() if torch.is_tensor(inputs[0]) else inputs[0],
+    "Concat": _concat,
+    "Conv": _convolution,
+    "Div": lambda inputs, _: inputs[0] / inputs[1] if torch.is_tensor(inputs[0]) else inputs[0] // inputs[1],
+    "Gather": lambda inputs, _: inputs[0][inputs[1]],
+    "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
+    "Max": lambda inputs, _: torch.maximum(inputs[0], inputs[1]),
+    "Min": lambda inputs, _: torch.minimum(inputs[0], inputs[1]),
+    "Mul": lambda inputs, _: inputs[0] * inputs[1],
+    "Greater": lambda inputs, _: inputs[0] > inputs[1],
+    "Not": lambda inputs, _: ~inputs[0],
+    "Reciprocal": lambda inputs, _: 1.0 / inputs[0],
+    "ReduceMax": _reduced(torch.amax),
+    "ReduceSum": _reduced(torch.sum),
+    "Relu": lambda inputs, _: torch.relu(inputs[0]),
+    "Reshape": _reshape,
+    "Shape": lambda inputs, _: np.array(inputs[0].shape),
+    "Sigmoid": lambda inputs, _: torch.sigmoid(inputs[0]),
+    "Slice": _slice,
+    "Sqrt": lambda inputs, _: torch.sqrt(inputs[0]),
+    "Squeeze": _axes(torch.squeeze),
+    "Sub": lambda inputs, _: inputs[0] - inputs[1],
+    "Transpose": lambda inputs, options: inputs[0].permute(*options["perm"]),
+    "Unsqueeze": _axes(torch.unsqueeze),
+}
+"""What a `narrow-campplus` is made of."""
