@@ -114,10 +114,11 @@ class SoundfileDecoder:
                     frames = self._file.read(size, dtype="float32")
             except (self._error, RuntimeError) as error:
                 self._require_read()
-                at_s = done / self.rate_hz
-                raise AudioUnreadable(self._name, f"damaged or cut short after {at_s:.1f} s") from error
+                raise self._cut(done) from error
             if not len(frames):
                 self._require_read()
+                if not done and self.frames:  # a FLAC's header alone
+                    raise self._cut(done)
                 if not done and self._size() > MOST_HEADER_BYTES:
                     raise AudioUnreadable(self._name, "its header announces no samples; its recorder did not finish it")
                 return
@@ -128,6 +129,9 @@ class SoundfileDecoder:
         """As `Decoder` has it."""
         with self._guard():
             self._file.close()
+
+    def _cut(self, done: int) -> AudioUnreadable:
+        return AudioUnreadable(self._name, f"damaged or cut short after {done / self.rate_hz:.1f} s")
 
     def _size(self) -> int:
         """Of the file, in bytes."""
