@@ -95,7 +95,7 @@ def answers(
         try:
             found: Answer | RefusedRecording = ask(path, future.result())
         except InputError as error:
-            found = RefusedRecording(path, error.to_json())
+            found = RefusedRecording.of(error, path)
         if progress:
             progress(number, len(paths), 1.0, 1.0)
         yield found

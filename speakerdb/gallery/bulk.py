@@ -42,7 +42,7 @@ def batches(
             try:
                 heard.append(next(futures).result())
             except SpeakerdbError as error:
-                refused.append(RefusedRecording(one.path, error.to_json(), speaker))
+                refused.append(RefusedRecording.of(error, one.path, speaker))
         if heard:
             batch.heard.append((speaker, heard))
         if batch.full:

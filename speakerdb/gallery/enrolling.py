@@ -28,7 +28,7 @@ def write_enrollment(
         except StateError as error:
             if not keep_going:
                 raise
-            refused.append(RefusedRecording(utterance.name, error.to_json(), name))
+            refused.append(RefusedRecording.of(error, utterance.name, name))
     speaker = records.speaker_id(connection, name)
     if not accepted:
         have = records.enrolled_speech(connection, [speaker])[speaker] if speaker is not None else None

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from speakerdb.audio import Source, Sources, each
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, SpeakerdbError, StorageError, printable
+from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, StorageError, printable
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, identity_of, require_same
@@ -66,7 +66,7 @@ class Enrollment(OpenGallery):
             except InputError as error:
                 if not keep_going:
                     raise
-                refused.append(RefusedRecording(str(error.fields.get("source", "")), error.to_json(), speaker))
+                refused.append(RefusedRecording.of(error, str(error.fields.get("source", "")), speaker))
         if not heard and self._found() is None:  # nothing to write is no reason to make a gallery
             return Enrolled(speaker, False, [], refused, 0, 0.0, False)
         if heard and not force:
@@ -131,13 +131,13 @@ class Enrollment(OpenGallery):
         fit: list[tuple[str, list[Utterance]]] = []
         for speaker, heard in batch.heard:
             several = [utterance for utterance in heard if utterance.changes_s]
-            refused += [_refused(SeveralVoices(u.name, u.changes_s), u.name, speaker) for u in several]
+            refused += [RefusedRecording.of(SeveralVoices(u.name, u.changes_s), u.name, speaker) for u in several]
             single = [utterance for utterance in heard if not utterance.changes_s]
             try:
                 waiting = [pending(name, kept) for name, kept in fit]
                 kept = self._screened(speaker, single, refused, encoder, True, waiting) if single else []
             except PossibleDuplicate as error:
-                refused += [_refused(error, utterance.name, speaker) for utterance in single]
+                refused += [RefusedRecording.of(error, utterance.name, speaker) for utterance in single]
                 continue
             if kept:
                 fit.append((speaker, kept))
@@ -172,7 +172,7 @@ class Enrollment(OpenGallery):
             new = [u for u in kept if connection is None or not records.enrolled_for(connection, u.sha256)]
             if new and len(new) == len(kept):  # of audio that is enrolled already it is said when it is written
                 require_new(connection, identity, self._view, judge, pending(speaker, kept), waiting)
-        refused += [_refused(error, heard[place].name, speaker) for place, error in sorted(found.items())]
+        refused += [RefusedRecording.of(error, heard[place].name, speaker) for place, error in sorted(found.items())]
         return kept
 
 
@@ -214,10 +214,6 @@ def _bind(connection: Connection, encoder: Encoder) -> None:
         binding.bind(connection, identity_of(encoder.card))
     else:
         require_same(bound.encoder, encoder)
-
-
-def _refused(error: SpeakerdbError, source: str, speaker: str) -> RefusedRecording:
-    return RefusedRecording(source, error.to_json(), speaker)
 
 
 def _one_voice(utterance: Utterance) -> Utterance:

@@ -126,8 +126,8 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
         try:
             usable_name(claim.speaker)
         except InputError as error:
-            return RefusedRecording(claim.path, error.to_json(), claim.speaker)
+            return RefusedRecording.of(error, claim.path, claim.speaker)
         try:
             return self.verify(claim.speaker, heard, threshold=threshold, fmr=fmr, margin=margin)
         except NoSuchSpeaker as error:
-            return RefusedRecording(claim.path, error.to_json(), claim.speaker)
+            return RefusedRecording.of(error, claim.path, claim.speaker)

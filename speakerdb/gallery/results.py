@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from speakerdb.errors import SpeakerdbError
 from speakerdb.speech import Quality
 
 
@@ -42,6 +43,11 @@ class RefusedRecording(Result):
     source: str
     error: dict[str, Any]
     speaker: str | None = None
+
+    @staticmethod
+    def of(error: SpeakerdbError, source: str, speaker: str | None = None) -> RefusedRecording:
+        """What was passed over for this error."""
+        return RefusedRecording(source, error.to_json(), speaker)
 
 
 @dataclass(frozen=True)
