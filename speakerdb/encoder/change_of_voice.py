@@ -63,30 +63,26 @@ class VoiceWatch:
     def __init__(self, runtime: Runtime, calibration: Calibration, cohort: Cohort | None) -> None:
         self._runtime, self._calibration, self._cohort = runtime, calibration, cohort
         self._frame = runtime.card.rate_hz * FRAME_SAMPLES // SAMPLE_RATE_HZ
-        self._samples, self._speech = np.zeros(0, np.float32), np.zeros(0, np.bool_)
-        self._at = 0
+        self._samples, self._at = np.zeros(0, np.float32), 0  # what is left from the next window's start on
+        self._speech = np.zeros(0, np.bool_)  # of the whole recording
         self._starts: list[int] = []  # of each window, in frames
         self._spoken: list[int] = []
         self._waiting: dict[int, Samples] = {}  # by the window's place among these
         self._vectors: dict[int, Vector] = {}
-        self._heard: list[SpeechMask] = []
         self._within: Vectors | None = None
 
     def listen(self, samples: Samples, speech: SpeechMask) -> None:
         """The recording's next block at the encoder's rate, with its speech."""
         self._samples = np.concatenate([self._samples, samples])
         self._speech = np.concatenate([self._speech, speech])
-        self._heard.append(speech)
-        at = 0
-        while len(self._speech) - at >= WINDOW_FRAMES:
-            spoken = int(self._speech[at : at + WINDOW_FRAMES].sum())
+        while len(self._speech) - self._at >= WINDOW_FRAMES:
+            spoken = int(self._speech[self._at : self._at + WINDOW_FRAMES].sum())
             if spoken >= LEAST_SPEECH_FRAMES:
-                self._waiting[len(self._starts)] = self._samples[at * self._frame :][: WINDOW_FRAMES * self._frame]
-                self._starts.append(self._at + at)
+                self._waiting[len(self._starts)] = self._samples[: WINDOW_FRAMES * self._frame]
+                self._starts.append(self._at)
                 self._spoken.append(spoken)
-            at += STEP_FRAMES
-        self._samples, self._speech = self._samples[at * self._frame :], self._speech[at:]
-        self._at += at
+            self._samples = self._samples[STEP_FRAMES * self._frame :]
+            self._at += STEP_FRAMES
         if self._at * FRAME_S > settings.WHOLE_S:  # a recording of hours is not held until its end
             self._embed(list(self._waiting))
 
@@ -118,7 +114,7 @@ class VoiceWatch:
         """Whether the encoder's own windows leave no doubt that one voice speaks."""
         if self._within is None:
             return False
-        speech, length = np.concatenate(self._heard), round(WINDOW_S / FRAME_S)
+        speech, length = self._speech, round(WINDOW_S / FRAME_S)
         starts = np.round(np.arange(len(self._within)) * WINDOW_STEP_S / FRAME_S).astype(np.int64)
         total = np.concatenate([[0], np.cumsum(speech)])
         spoken = total[np.minimum(starts + length, len(speech))] - total[starts]
