@@ -17,7 +17,17 @@ from typing import Any
 
 from speakerdb import settings
 from speakerdb.durable import fsync_folder
-from speakerdb.encoder.bundle import COHORT, FORMAT, Bundle, Card, open_bundle, parse_card, read_bounded, read_model
+from speakerdb.encoder.bundle import (
+    COHORT,
+    FORMAT,
+    Bundle,
+    Card,
+    open_bundle,
+    parse_card,
+    read_bounded,
+    read_model,
+    vectors_of,
+)
 from speakerdb.encoder.registry import added_folder, cards, shipped_names
 from speakerdb.encoder.trying import require_its_vectors, tried
 from speakerdb.errors import EncoderDamaged, InputError, StateError, printable
@@ -150,9 +160,12 @@ def _require_usable(raw: dict[str, Any]) -> None:
 
 def _require_only(raw: dict[str, Any]) -> None:
     """Raise StateError where its vectors are here with another card: a gallery knows its encoder by them alone."""
-    vectors_of = raw.get("vectors_of", raw["sha256"])
     for folder, card in cards():
-        if isinstance(card, Card) and card.vectors_of == vectors_of and _what_counts(card.raw) != _what_counts(raw):
+        if (
+            isinstance(card, Card)
+            and card.vectors_of == vectors_of(raw)
+            and _what_counts(card.raw) != _what_counts(raw)
+        ):
             raise StateError(
                 f"the same vectors are here as {folder.name}, with another card, and a gallery knows its encoder by "
                 f"them alone; `speakerdb encoder remove {folder.name}` first, where it is one that was added"

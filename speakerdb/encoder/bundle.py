@@ -171,7 +171,7 @@ def parse_card(raw: Any, folder: Path) -> Card:
             calibration=Calibration.parse(calibration) if calibration else None,
             cohort_sha256=_text(cohort["sha256"]) if cohort else "",
             cohort_nearest=_whole(cohort["nearest"], 2, 1_000_000) if cohort else 0,
-            vectors_of=_hash(raw["vectors_of"]) if "vectors_of" in raw else _text(raw["sha256"]),
+            vectors_of=vectors_of(raw),
         )
         check_features(card.features, card.rate_hz)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -180,6 +180,11 @@ def parse_card(raw: Any, folder: Path) -> Card:
         reason = f"wants samples at {card.rate_hz} Hz; multiples of {SPEECH_STEPS_HZ} Hz are served"
         raise EncoderDamaged(str(folder), reason)
     return card
+
+
+def vectors_of(raw: dict[str, Any]) -> str:
+    """`Card.vectors_of` of a card's JSON. Raises: KeyError; ValueError."""
+    return _hash(raw["vectors_of"]) if "vectors_of" in raw else _text(raw["sha256"])
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

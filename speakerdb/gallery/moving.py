@@ -34,12 +34,12 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
         before = found.encoder
         total = reembedding.count_enrollments(connection)
     name = f"{before.name} {before.version}"
-    if (before.sha256, before.dimension) == (card.vectors_of, card.dimension):
+    if identity.gives_those_of(before):
         return Moved(name, name, total)
     while True:
         with store.writing() as connection:
             found = binding.identity(connection)
-            if found is not None and found.encoder.sha256 == card.vectors_of:  # another process was faster
+            if found is not None and identity.gives_those_of(found.encoder):  # another process was faster
                 return Moved(name, card.id, reembedding.count_enrollments(connection))
             missing = reembedding.without_audio(connection)
             if missing:

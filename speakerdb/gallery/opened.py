@@ -225,5 +225,5 @@ def identity_of(card: Card) -> EncoderIdentity:
 def require_same(bound: EncoderIdentity, encoder: Encoder) -> None:
     """Raises: EncoderMismatch where a gallery is bound to another encoder."""
     here = identity_of(encoder.card)
-    if (bound.sha256, bound.dimension) != (here.sha256, here.dimension):
+    if not here.gives_those_of(bound):
         raise EncoderMismatch(bound.shown, here.shown)

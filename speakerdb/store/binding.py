@@ -40,6 +40,10 @@ class EncoderIdentity:
         """What a message calls it by."""
         return f"{printable(self.name)} {printable(self.version)} ({self.sha256[:8]})"
 
+    def gives_those_of(self, other: EncoderIdentity) -> bool:
+        """Whether its vectors are another's, whatever their names and versions are."""
+        return (self.sha256, self.dimension) == (other.sha256, other.dimension)
+
 
 @dataclass(frozen=True)
 class GalleryIdentity:
