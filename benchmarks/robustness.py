@@ -33,6 +33,7 @@ from speakerdb.metrics import equal_error_rate
 from speakerdb.trials import read_pairs, score_pairs
 from training.evaluation.clips import named_set
 from training.evaluation.run import named_job
+from training.speech.mixtures import convolved, looped
 
 RATE_HZ = 16_000
 Worsened = Callable[[Samples, list[Samples], list[Samples], np.random.Generator], Samples]
@@ -115,7 +116,7 @@ def beside(snr_db: float, voices: bool = False) -> Worsened:
         sounds = others if voices else noises
         while True:
             sound = sounds[rng.integers(len(sounds))]
-            noise = np.resize(np.roll(sound, -int(rng.integers(len(sound)))), len(clip))
+            noise = looped(sound, len(clip), rng)
             if np.square(noise).mean() > 1e-9 and not (voices and np.array_equal(noise, clip)):
                 break
         gain = np.sqrt(np.square(clip).mean() / np.square(noise).mean() / 10.0 ** (snr_db / 10.0))
@@ -132,8 +133,7 @@ def room(rt60_s: float, direct_db: float) -> Worsened:
         echoes = rng.standard_normal(length) * 10.0 ** (-3.0 * np.arange(length) / length)
         echoes *= 10.0 ** (-direct_db / 20.0) / np.sqrt(np.square(echoes).sum())
         echoes[0] += 1.0
-        size = 1 << (len(clip) + length - 1).bit_length()
-        return np.fft.irfft(np.fft.rfft(clip, size) * np.fft.rfft(echoes, size), size)[: len(clip)].astype(np.float32)
+        return convolved(clip, echoes).astype(np.float32)
 
     return worsened
 

@@ -29,4 +29,5 @@ def rooms(bundle: Path, recipe: str, out: Path, version: str, share: float, **wh
     with errors_as_exit_codes():
         from training.rooms.bundle import taught
 
-        taught(bundle, chosen, Places(**where), out, version, share, Console(stderr=True))
+        at, console = Places(**where), Console(stderr=True)
+        taught(bundle, chosen, at.work, at.corpora, at.trials, out, version, share, console)

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from speakerdb.encoder.bundle import open_bundle
 from training.card import Sets, all_figures
-from training.commands.places import Places
 from training.export import write_bundle
 from training.recipe import Recipe
 from training.rooms.copies import make_copies
@@ -18,30 +17,42 @@ from training.rooms.graph_network import GraphNetwork
 from training.rooms.learn import Course, learn
 from training.windows import with_windows
 
+OF_THE_VECTORS = ("cohort", "vectors_of")
+"""What a card says of the vectors before, and is not measured anew here."""
 
-def taught(bundle: Path, recipe: Recipe, at: Places, out: Path, version: str, share: float, console: Console) -> None:
+
+def taught(
+    bundle: Path,
+    recipe: Recipe,
+    work: Path,
+    corpora: Path,
+    trials: Path,
+    out: Path,
+    version: str,
+    share: float,
+    console: Console,
+) -> None:
     """Learn, take the mean of the weights, measure and write; a stopped run goes on.
 
-    Args: share: of the new weights in the mean.
+    Args: work: copies and checkpoints, in `rooms`; shards where there are any. share: of the new weights in the mean.
     Raises: EncoderDamaged; ValueError for a recipe without noise or a graph that cannot be learnt further.
     """
-    card, work = open_bundle(bundle).card, at.work / "rooms"
+    card = open_bundle(bundle).card
     if recipe.noise is None:
         raise ValueError("rooms: the recipe names no noise")
     graph = onnx.load(bundle / "encoder.onnx")
     features = GraphNetwork(graph).features
-    copies = make_copies(bundle / "encoder.onnx", features, at.corpora, recipe.train, recipe.noise, work)
-    network = learn(graph, copies, Course(), work, console)
+    copies = make_copies(bundle / "encoder.onnx", features, corpora, recipe.train, recipe.noise, work / "rooms")
+    network = learn(graph, copies, Course(), work / "rooms", console)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "encoder.onnx"
         changed = network.mean_with(share)
         onnx.save(changed if len(changed.graph.output) > 1 else with_windows(changed), file)
-        figures, threshold = all_figures(recipe, file, Sets(at.shards, at.corpora, at.trials, at.trials))
+        figures, threshold = all_figures(recipe, file, Sets(work / "shards", corpora, trials, trials))
         for name, found in figures.items():
             console.print(f"{name}: {found}", highlight=False, soft_wrap=True)
         how = {"command": f"python -m training rooms, after {card.id}", "share": share, **vars(Course())}
         training = {**card.raw["training"], "rooms": how}
-        left_out = {"calibration": None, "cohort": None, "vectors_of": None}  # of the vectors before
-        changes = {"version": version, "training": training, "figures": figures, "threshold": threshold}
-        raw = {key: value for key, value in {**card.raw, **left_out, **changes}.items() if value is not None}
-        write_bundle(file, {**raw, "calibration": None}, out)
+        kept = {key: value for key, value in card.raw.items() if key not in OF_THE_VECTORS}
+        measured = {"figures": figures, "threshold": threshold, "calibration": None}
+        write_bundle(file, {**kept, "version": version, "training": training, **measured}, out)

@@ -22,6 +22,7 @@ from rich.progress import track
 from speakerdb import settings
 from speakerdb.audio import Samples, read
 from training.corpora import open_corpus
+from training.speech.mixtures import convolved, looped
 
 RATE_HZ = 16_000
 COPIES = 2
@@ -172,12 +173,10 @@ def worsened(clip: Samples, rooms: list[Samples], noises: list[Samples], rng: np
     found = clip.astype(np.float64)
     if rng.random() < ROOM_SHARE:
         echoes = rooms[rng.integers(len(rooms))]
-        size = 1 << (len(clip) + len(echoes) - 1).bit_length()
-        found = np.fft.irfft(np.fft.rfft(found, size) * np.fft.rfft(echoes, size), size)[BEFORE_DIRECT:][: len(clip)]
+        found = convolved(np.pad(found, (0, BEFORE_DIRECT)), echoes)[BEFORE_DIRECT:]
         found *= np.sqrt(np.square(clip).mean() / max(np.square(found).mean(), 1e-12))
     if rng.random() < NOISE_SHARE:
-        noise = noises[rng.integers(len(noises))]
-        noise = np.resize(np.roll(noise, -int(rng.integers(len(noise)))), len(clip))
+        noise = looped(noises[rng.integers(len(noises))], len(clip), rng)
         snr = 10.0 ** (rng.uniform(*SNR_DB) / 10.0)
         found += noise * np.sqrt(np.square(found).mean() / max(np.square(noise).mean(), 1e-10) / snr)
     if rng.random() < TELEPHONE_SHARE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +76,7 @@ class Mixtures:
         if kind < 0.6:
             noise = self.noises[self.rng.integers(len(self.noises))]
             noise = soxr.resample(noise, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * self.rng.uniform(*SPEED), quality="QQ")
-            start = int(self.rng.integers(0, len(noise)))
-            return np.resize(np.roll(noise, -start), size).astype(np.float64) + 1e-7 * self.rng.standard_normal(size)
+            return looped(noise, size, self.rng).astype(np.float64) + 1e-7 * self.rng.standard_normal(size)
         if kind < 0.75:
             return coloured(size, self.rng)
         if kind < 0.85:
@@ -129,8 +129,18 @@ def _room(samples: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDA
     tail = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
     tail *= 10.0 ** (-rng.uniform(3.0, 10.0) / 20.0) / np.sqrt(np.square(tail).sum())
     tail[0] += 1.0
-    size = 1 << int(np.ceil(np.log2(len(samples) + length)))
-    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)[: len(samples)]
+    return convolved(samples, tail)
+
+
+def convolved(samples: npt.NDArray[Any], echoes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Samples heard through an impulse response, as long as they were."""
+    size = 1 << (len(samples) + len(echoes) - 1).bit_length()
+    return np.asarray(np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echoes, size), size)[: len(samples)])
+
+
+def looped(sound: npt.NDArray[Any], size: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    """So many samples of a sound from anywhere in it, again and again."""
+    return np.resize(np.roll(sound, -int(rng.integers(0, len(sound)))), size)
 
 
 def _power(samples: npt.NDArray[np.float64]) -> float:
