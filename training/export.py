@@ -26,6 +26,7 @@ from rich.console import Console
 from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
 from training.front_ends import FrontEnd, KaldiBank, SeedBank
+from training.known_voices import parameters, with_step
 from training.levelling import level
 from training.loop import changed_since, require_same_sets
 from training.material import features
@@ -178,7 +179,14 @@ def export_bundle(
         console.print(
             f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False, soft_wrap=True
         )
-        card = make_card(recipe, state, network.count_params(), graph, work, corpora, trials, console)
+        size = network.count_params()
+        if recipe.known is not None:
+            step = with_step(
+                onnx.load(graph), recipe.front_end.rate_hz, corpora / f"{recipe.known}.tar", work.parent, console
+            )
+            onnx.save(step, graph)
+            size += parameters(step)
+        card = make_card(recipe, state, size, graph, work, corpora, trials, console)
         write_bundle(graph, card, out)
         if int8:
             small = Path(beside) / "int8.onnx"

@@ -86,7 +86,9 @@ class Transplant:
 class Recipe:
     """See training/recipes/*.toml, where every value stands with its reason.
 
-    Attributes: levelled: two of the train sets, whose vectors `training.levelling` brings together; or none.
+    Attributes:
+        levelled: two of the train sets, whose vectors `training.levelling` brings together; or none.
+        known: a train set, from whose voices `training.known_voices` moves all others away; or none.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Recipe:
     transplant: Transplant | None = None
     licences: dict[str, str] = field(default_factory=dict)
     levelled: list[str] = field(default_factory=list)
+    known: str | None = None
 
     @staticmethod
     def load(name: str) -> Recipe:
@@ -131,7 +134,7 @@ class Recipe:
             return changed
         transplant = replace(self.transplant, corpora={}) if self.transplant else None
         lengths = [replace(row, corpora={}) for row in self.lengths]
-        return replace(changed, lengths=lengths, transplant=transplant, levelled=[])
+        return replace(changed, lengths=lengths, transplant=transplant, levelled=[], known=None)
 
     def with_steps(self, steps: int | None) -> Recipe:
         """The same recipe with another number of steps."""
@@ -155,6 +158,7 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         noise=corpora.pop("noise", None),
         licences=corpora.pop("licences", {}),
         levelled=corpora.pop("levelled", []),
+        known=corpora.pop("known", None),
         front_end=FRONT_ENDS[front_end.pop("kind")],
         teachers=_part(Teachers, values.pop("teachers", {})),
         network=_part(size, network),
@@ -181,6 +185,8 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("virtual speakers want the teachers' graphs")
     if len(recipe.levelled) not in (0, 2) or not set(recipe.levelled) <= set(recipe.train):
         raise ValueError("levelled are two of the train sets, or none")
+    if recipe.known is not None and (recipe.known not in recipe.train or not recipe.levelled):
+        raise ValueError("known is one of the train sets, and wants two of them levelled")
     if recipe.transplant and not isinstance(recipe.network, NarrowCampplus):
         raise ValueError("a transplant wants a narrow-campplus")
     if recipe.losses.frame and not recipe.transplant:

@@ -1,0 +1,115 @@
+"""The step that moves vectors away from learnt voices, beside its formula written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from speakerdb.audio import read
+from speakerdb.embedding import normalize
+from speakerdb.encoder.registry import find_bundle
+from training.known_voices import LEVEL, PULL, SLOPE, VOICES, free_direction, moved_away, parameters, without_step
+
+DIMENSION = 192
+
+
+@pytest.fixture(scope="module")
+def shipped() -> onnx.ModelProto:
+    return onnx.load(find_bundle() / "encoder.onnx")
+
+
+@pytest.fixture(scope="module")
+def before(shipped) -> onnx.ModelProto:
+    return without_step(shipped)
+
+
+@pytest.fixture(scope="module")
+def voice(examples) -> np.ndarray:
+    return np.concatenate([read(str(examples / f"{name}.wav"), 16_000).samples for name in ("ana_1", "ben_1")])
+
+
+@pytest.fixture(scope="module")
+def voices(shipped) -> np.ndarray:
+    """Some learnt voices, and the direction that none of them has a part in."""
+    return constant(shipped, "known.voices").astype(np.float32)
+
+
+def constant(model: onnx.ModelProto, name: str) -> np.ndarray:
+    return next(numpy_helper.to_array(value) for value in model.graph.initializer if value.name == name)
+
+
+def outputs(model: onnx.ModelProto, samples: np.ndarray) -> list[np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"waveform": samples})
+
+
+def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray) -> np.ndarray:
+    found = []
+    for x in vectors.astype(np.float64):
+        cosines = np.maximum(voices.astype(np.float64) @ x, 0.0)
+        weights = cosines**3
+        y = x - PULL * (weights @ voices) / weights.sum()
+        z = y / np.linalg.norm(y) + (LEVEL - SLOPE * cosines.mean()) * free
+        found.append(z / np.linalg.norm(z))
+    return np.array(found)
+
+
+def test_vector_and_windows_of_the_shipped_graph_are_what_the_formula_says(shipped, before, voices, voice):
+    free = constant(shipped, "known.free")
+    now, then = outputs(shipped, voice[None]), outputs(before, voice[None])
+    assert np.abs(now[0] - written_out(then[0], voices, free)).max() < 1e-5
+    assert now[1].shape == then[1].shape
+    assert np.abs(now[1][0, :3] - written_out(then[1][0, :3], voices, free)).max() < 1e-5
+
+
+def test_a_clip_beside_others_has_the_vector_that_it_has_alone(shipped, voice):
+    several = outputs(shipped, np.stack([voice[:32_000], voice[16_000:48_000]]))
+    assert np.abs(several[0][1] - outputs(shipped, voice[None, 16_000:48_000])[0][0]).max() < 1e-5
+
+
+def test_the_step_can_be_taken_off_again(before, voices):
+    changed = moved_away(before, voices)
+    onnx.checker.check_model(changed)
+    assert without_step(changed).SerializeToString() == before.SerializeToString()
+    assert without_step(before).SerializeToString() == before.SerializeToString()
+
+
+def test_a_graph_with_a_vector_alone_gets_the_step_too(before, voices, voice):
+    alone = onnx.ModelProto()
+    alone.CopyFrom(before)
+    del alone.graph.output[1:]
+    [vector] = outputs(moved_away(alone, voices), voice[None])
+    assert np.array_equal(vector, outputs(moved_away(before, voices), voice[None])[0])
+
+
+def test_the_draw_is_of_so_many_voices_and_counts_as_parameters(shipped, before, voices):
+    assert constant(shipped, "known.voices").shape == (VOICES, DIMENSION)
+    assert (parameters(shipped), parameters(before)) == (VOICES * DIMENSION, 0)
+    few = moved_away(before, voices[: DIMENSION + 5])
+    assert constant(few, "known.voices").shape == (DIMENSION + 5, DIMENSION)
+
+
+def test_the_free_direction_is_one_that_no_voice_has_a_part_in(voices):
+    assert np.abs(voices @ free_direction(voices)).max() < 1e-3
+    turned = normalize(np.random.default_rng(0).standard_normal((400, DIMENSION)))
+    with pytest.raises(ValueError, match="no direction is free"):
+        free_direction(turned)
+    with pytest.raises(ValueError, match="no direction is free"):
+        free_direction(voices[:50])
+
+
+def test_two_strangers_who_resemble_the_same_learnt_voice_come_apart(voices):
+    rng, free = np.random.default_rng(1), free_direction(voices)
+    noise = rng.standard_normal((2, DIMENSION))
+    noise -= np.outer(noise @ free, free)
+    strangers = normalize(voices[:1] + 0.9 * normalize(noise))
+    first, second = written_out(strangers, voices, free)
+    own = strangers @ voices[0]
+    moved = written_out(strangers, voices, np.zeros(DIMENSION)) @ voices[0]
+    assert (moved < own - 0.05).all()
+    assert first @ free < LEVEL and second @ free < LEVEL

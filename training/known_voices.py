@@ -1,0 +1,199 @@
+"""The last step of a graph: unheard voices are moved away from those that the network has learnt, which attract them.
+
+A network that knows a few thousand people by heart lays everybody else too near to some of them. Of a unit vector x and
+learnt voices c,
+
+    y = unit(x − PULL · Σ w c / Σ w),    w = max(0, x·c)³,
+    z = unit(y + (LEVEL − SLOPE · mean max(0, x·c)) · f),
+
+where f is a direction that no vector has a part in. The first line takes a part of the nearest learnt voices out. The
+second says how near to all of them a voice is, so that a voice like many has smaller cosines to all others: what the
+mean of an s-norm does (`speakerdb.calibration.cohort`), in the vector itself. The constants were chosen on dev
+(docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from rich.console import Console
+
+from speakerdb.audio import Samples
+from speakerdb.embedding import Vector, Vectors, average, normalize
+from training.corpora import open_corpus
+from training.evaluation.clips import OfCorpus
+from training.evaluation.embed import embed_clips
+from training.evaluation.embeddings import Embeddings
+
+VOICES = 600
+PULL, LEVEL, SLOPE = 0.35, 1.0, 4.0
+FREE = 1e-3
+"""Of the largest singular value: what voices have in a direction that is free."""
+PREFIX = "known."
+BEFORE = f"{PREFIX}before."
+"""Of the names of outputs as they were."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def with_step(model: ModelProto, rate_hz: int, archive: Path, work: Path, console: Console) -> ModelProto:
+    """The graph with this last step, by what it says itself of a train set's clips; it may have had one before.
+
+    Args: rate_hz: of its waveform. archive: the set's. work: where vectors are kept as they come.
+    Raises: ValueError where there is no such archive, or without a free direction.
+    """
+    before = without_step(model)
+    return moved_away(before, voices_of(before, rate_hz, archive, work, console))
+
+
+def voices_of(model: ModelProto, rate_hz: int, archive: Path, work: Path, console: Console) -> Vectors:
+    """Voiceprints of a set's speakers as the graph hears its clips, whole: float32 [speakers, dimension]."""
+    content = model.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1  # clips run side by side
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    output = session.get_outputs()[0]
+
+    def encode(samples: Samples) -> Vector:
+        found: Vector = session.run([output.name], {"waveform": samples[None]})[0][0]
+        return found
+
+    corpus = open_corpus(str(archive))
+    source, rows, sha256 = OfCorpus(corpus), corpus.rows(), hashlib.sha256(content).hexdigest()
+    vectors = Embeddings(work / "known" / corpus.name, sha256, int(output.shape[1]), source.fingerprint())
+    embed_clips([row.path for row in rows], source, encode, rate_hz, vectors, console, corpus.name)
+    of_speaker: dict[str, list[Vector]] = {}
+    for row in rows:
+        of_speaker.setdefault(row.speaker, []).append(vectors[row.path])
+    return np.stack([average(np.stack(own)) for _, own in sorted(of_speaker.items())])
+
+
+def of_known(name: str) -> dict[str, Any]:
+    """What a card says of the step."""
+    how = {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE}
+    return {"known_voices": how}
+
+
+def parameters(model: ModelProto) -> int:
+    """Numbers that the step adds to a graph's."""
+    return sum(math.prod(value.dims) for value in model.graph.initializer if value.name == f"{PREFIX}voices")
+
+
+def free_direction(voices: Vectors) -> Floats:
+    """The unit vector in which voices [n, dimension] have no part: what `training.levelling` took out.
+
+    Raises: ValueError where there is none.
+    """
+    _, sizes, directions = np.linalg.svd(voices.astype(np.float64))
+    if len(sizes) < voices.shape[1] or not sizes[-1] <= FREE * sizes[0]:
+        raise ValueError("no direction is free; two sets have to be levelled before")
+    found: Floats = directions[-1] * np.sign(directions[-1][np.abs(directions[-1]).argmax()])
+    return found
+
+
+def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
+    """The graph with this last step behind its vector, and behind the vectors of its windows where it has them.
+
+    Args: model: without the step. It is not changed. voices: of whom `VOICES` are drawn, as the graph has them.
+    Raises: ValueError without a free direction.
+    """
+    changed, free = ModelProto(), free_direction(voices)
+    changed.CopyFrom(model)
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(voices))[:VOICES])
+    chosen = normalize(voices[drawn] - np.outer(voices[drawn] @ free, free))
+    constants = {
+        "voices": chosen.astype(np.float16),  # half of the bytes; onnxruntime makes float32 of them at load
+        "pull": np.float32(PULL),
+        "level": np.float32(LEVEL),
+        "slope": np.full((len(chosen), 1), SLOPE / len(chosen), np.float32),
+        "each": np.ones((len(chosen), 1), np.float32),
+        "least": np.float32(1e-12),
+        "free": free.astype(np.float32),
+        "axis": np.array([1], np.int64),
+        "first": np.int64(0),
+        "second": np.array([1], np.int64),
+        "end": np.array([np.iinfo(np.int64).max], np.int64),
+    }
+    changed.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), PREFIX + name) for name, value in constants.items()
+    )
+    outputs = [value.name for value in changed.graph.output]
+    _rename(changed, {name: BEFORE + name for name in outputs})
+    changed.graph.node.extend(_nodes(*outputs))
+    return changed
+
+
+def without_step(model: ModelProto) -> ModelProto:
+    """The graph as it was before `moved_away`; another one as it is. The model given is not changed."""
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    ours = {value.name for value in model.graph.output}
+    before = {name for node in model.graph.node for name in node.output if name.startswith(BEFORE)}
+    if not before:
+        return changed
+    nodes = [node for node in changed.graph.node if not _of_step(node, ours)]
+    constants = [value for value in changed.graph.initializer if not value.name.startswith(PREFIX)]
+    del changed.graph.node[:], changed.graph.initializer[:]
+    changed.graph.node.extend(nodes)
+    changed.graph.initializer.extend(constants)
+    _rename(changed, {name: name.removeprefix(BEFORE) for name in before})
+    return changed
+
+
+def _of_step(node: NodeProto, outputs: Collection[str]) -> bool:
+    made = node.output[0]
+    return made in outputs or (made.startswith(PREFIX) and not made.startswith(BEFORE))
+
+
+def _rename(model: ModelProto, names: dict[str, str]) -> None:
+    """Tensors in nodes; a node is named as what it makes."""
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        node.name = names.get(node.name, node.name)
+
+
+def _nodes(vector: str, windows: str | None = None) -> list[NodeProto]:
+    """From unit vectors [batch, dimension] and [batch, windows, dimension] to the outputs: all vectors at once, since
+    it is to read the voices that takes time."""
+    steps: list[tuple[str, list[str], str, dict[str, int]]] = [
+        ("Cast", ["voices"], "rows", {"to": TensorProto.FLOAT}),
+        ("Transpose", ["rows"], "columns", {}),
+        ("Unsqueeze", [f"before.{vector}", "axis"], "alone", {}),
+        ("Concat", ["alone", *([f"before.{windows}"] if windows else [])], "vectors", {"axis": 1}),
+        ("MatMul", ["vectors", "columns"], "cosines", {}),
+        ("Relu", ["cosines"], "near", {}),
+        ("Mul", ["near", "near"], "squares", {}),
+        ("Mul", ["squares", "near"], "weights", {}),
+        ("MatMul", ["weights", "rows"], "sum", {}),
+        ("MatMul", ["weights", "each"], "weight", {}),
+        ("Add", ["weight", "least"], "divisor", {}),
+        ("Div", ["sum", "divisor"], "nearest", {}),
+        ("Mul", ["nearest", "pull"], "part", {}),
+        ("Sub", ["vectors", "part"], "away", {}),
+        ("LpNormalization", ["away"], "unit", {"axis": -1, "p": 2}),
+        ("MatMul", ["near", "slope"], "nearness", {}),
+        ("Sub", ["level", "nearness"], "height", {}),
+        ("Mul", ["height", "free"], "upwards", {}),
+        ("Add", ["unit", "upwards"], "lifted", {}),
+        ("LpNormalization", ["lifted"], "moved", {"axis": -1, "p": 2}),
+        ("Gather", ["moved", "first"], vector, {"axis": 1}),
+        *([("Slice", ["moved", "second", "end", "axis"], windows, {})] if windows else []),
+    ]
+    outputs = {vector, windows}
+
+    def named(name: str) -> str:
+        return name if name in outputs else PREFIX + name
+
+    return [
+        helper.make_node(kind, [PREFIX + name for name in inputs], [named(made)], name=named(made), **options)
+        for kind, inputs, made, options in steps
+    ]
