@@ -6,12 +6,27 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 from onnx import numpy_helper
+from rich.console import Console
+from tiny_corpus import write_voices
 
 from speakerdb.audio import read
-from speakerdb.embedding import normalize
+from speakerdb.embedding import average, normalize
 from speakerdb.encoder.registry import find_bundle
-from training.known_voices import LEVEL, PULL, SLOPE, VOICES, free_direction, moved_away, parameters, without_step
+from training.commands import training
+from training.known_voices import (
+    LEVEL,
+    PULL,
+    SLOPE,
+    VOICES,
+    free_direction,
+    moved_away,
+    parameters,
+    voices_of,
+    with_step,
+    without_step,
+)
 
 DIMENSION = 192
 
@@ -113,3 +128,21 @@ def test_two_strangers_who_resemble_the_same_learnt_voice_come_apart(voices):
     moved = written_out(strangers, voices, np.zeros(DIMENSION)) @ voices[0]
     assert (moved < own - 0.05).all()
     assert first @ free < LEVEL and second @ free < LEVEL
+
+
+def test_a_sets_voices_are_the_averages_of_what_the_graph_says_of_its_clips(before, examples, tmp_path):
+    archive = write_voices(tmp_path / "some-train.tar", ["eva", "ana"])
+    found = voices_of(before, 16_000, archive, tmp_path / "work", Console(quiet=True))
+    clips = [read(str(examples / f"ana_{number}.wav"), 16_000).samples for number in (1, 2, 3, 4)]
+    assert np.abs(found[0] - average(np.stack([outputs(before, clip[None])[0][0] for clip in clips]))).max() < 1e-5
+    assert found.shape == (2, DIMENSION)
+    with pytest.raises(ValueError, match="no direction is free"):
+        with_step(before, 16_000, archive, tmp_path / "work", Console(quiet=True))
+
+
+def test_a_recipe_that_does_not_say_whose_voices_ends_in_one_line(tmp_path):
+    options = ["--recipe", "second", "--work", str(tmp_path), "--out", str(tmp_path / "out"), "--version", "1"]
+    done = CliRunner().invoke(training, ["known-voices", str(find_bundle()), *options])
+    assert done.exit_code == 3
+    assert "recipe second: it does not say which voices are known" in done.output
+    assert not (tmp_path / "out").exists()
