@@ -30,9 +30,10 @@ FIRST, FURTHER = 3, 15
 at first, and where nobody stood out (docs/LOG.md)."""
 
 CROWD = 18
-AHEAD = 0.1
-"""A nearest voice whose cosine is not so far above the 18th's is one of a crowd: others may lie nearer, in lists that
-were not searched. Who has a recording in the gallery stands out, and is found in the first few lists."""
+AHEAD = 0.2
+"""A nearest voice whose squared distance is not by this share less than the 18th's is one of a crowd: others may lie
+nearer, in lists that were not searched. Who has a recording in the gallery stands out, and is found in the first few
+lists. A share, since encoders lay strangers at different distances."""
 
 ITSELF = 0.98
 """Beyond this cosine the nearest is the voice that is asked with (`doctor` does), and the second has to stand out."""
@@ -135,7 +136,8 @@ def _crowded(near: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """The rows of cosines, nearest first, in which nobody stands out."""
     best = np.where(near[:, 0] > ITSELF, near[:, 1], near[:, 0])
     with np.errstate(invalid="ignore"):  # nobody is as near as nobody
-        return ~(best - near[:, CROWD - 1] >= AHEAD)
+        last = near[:, CROWD - 1]
+        return ~(best - last >= AHEAD * (1.0 - last))
 
 
 def _lists(index: Any, count: float) -> Any:
