@@ -40,6 +40,8 @@ FREE = 1e-3
 PREFIX = "known."
 BEFORE = f"{PREFIX}before."
 """Of the names of outputs as they were."""
+OF_THE_STEP = "known_voices"
+"""Where a card says how it was made, among what it says of the training."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,8 +80,7 @@ def voices_of(model: ModelProto, rate_hz: int, archive: Path, work: Path, consol
 
 def of_known(name: str) -> dict[str, Any]:
     """What a card says of the step."""
-    how = {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE}
-    return {"known_voices": how}
+    return {OF_THE_STEP: {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE}}
 
 
 def parameters(model: ModelProto) -> int:
@@ -92,7 +93,7 @@ def free_direction(voices: Vectors) -> Floats:
 
     Raises: ValueError where there is none.
     """
-    _, sizes, directions = np.linalg.svd(voices.astype(np.float64))
+    _, sizes, directions = np.linalg.svd(voices.astype(np.float64), full_matrices=False)
     if len(sizes) < voices.shape[1] or not sizes[-1] <= FREE * sizes[0]:
         raise ValueError("no direction is free; two sets have to be levelled before")
     found: Floats = directions[-1] * np.sign(directions[-1][np.abs(directions[-1]).argmax()])

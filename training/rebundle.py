@@ -10,29 +10,42 @@ import onnx
 from onnx import ModelProto
 from rich.console import Console
 
-from speakerdb.encoder.bundle import Card
+from speakerdb.encoder.bundle import Bundle
 from training.card import Sets, all_figures
 from training.export import write_bundle
+from training.known_voices import OF_THE_STEP, parameters
 from training.recipe import Recipe
+
+Json = dict[str, Any]
 
 OF_THE_VECTORS = ("cohort", "vectors_of")
 """What a card says of the vectors before, and is not measured anew here."""
 
 
 def write_changed(
-    card: Card, graph: ModelProto, recipe: Recipe, sets: Sets, out: Path, changes: dict[str, Any], console: Console
+    bundle: Bundle, graph: ModelProto, recipe: Recipe, sets: Sets, out: Path, version: str, how: Json, console: Console
 ) -> None:
     """Measure the graph and write it with the card, less what was true of the vectors before: it is not calibrated.
 
-    Args: card: of the bundle that it was made of. changes: to the card; those of `training` are added to what it says.
+    Args: bundle: that it was made of. how: it was made, added to what the card says of the training.
     """
+    card, before = bundle.card.raw, onnx.load_from_string(bundle.model)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "encoder.onnx"
         onnx.save(graph, file)
         figures, threshold = all_figures(recipe, file, sets)
         for name, found in figures.items():
             console.print(f"{name}: {found}", highlight=False, soft_wrap=True)
-        kept = {key: value for key, value in card.raw.items() if key not in OF_THE_VECTORS}
-        measured = {"figures": figures, "threshold": threshold, "calibration": None}
-        training = {**card.raw["training"], **changes.pop("training", {})}
-        write_bundle(file, {**kept, **changes, "training": training, **measured}, out)
+        changes = {
+            "version": version,
+            "parameters": card["parameters"] - parameters(before) + parameters(graph),
+            "training": {**_without(card["training"], OF_THE_STEP), **how},
+            "figures": figures,
+            "threshold": threshold,
+            "calibration": None,
+        }
+        write_bundle(file, {**_without(card, *OF_THE_VECTORS), **changes}, out)
+
+
+def _without(values: Json, *names: str) -> Json:
+    return {name: value for name, value in values.items() if name not in names}

@@ -13,7 +13,9 @@ from tiny_corpus import write_voices
 
 from speakerdb.audio import read
 from speakerdb.embedding import average, normalize
+from speakerdb.encoder.bundle import open_bundle
 from speakerdb.encoder.registry import find_bundle
+from training.card import Sets
 from training.commands import training
 from training.known_voices import (
     LEVEL,
@@ -27,6 +29,8 @@ from training.known_voices import (
     with_step,
     without_step,
 )
+from training.rebundle import write_changed
+from training.recipe import Recipe
 
 DIMENSION = 192
 
@@ -146,3 +150,15 @@ def test_a_recipe_that_does_not_say_whose_voices_ends_in_one_line(tmp_path):
     assert done.exit_code == 3
     assert "recipe second: it does not say which voices are known" in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_of_another_graph_keeps_nothing_that_was_true_of_the_vectors_before(before, tmp_path):
+    shipped, nowhere = open_bundle(find_bundle()), tmp_path / "nowhere"
+    sets = Sets(nowhere, nowhere, nowhere, nowhere)
+    how = {"rooms": "some"}
+    write_changed(shipped, before, Recipe.load("third"), sets, tmp_path / "b", "9", how, Console(quiet=True))
+    made = open_bundle(tmp_path / "b").card
+    assert (made.version, made.calibration, made.raw["figures"]) == ("9", None, {})
+    assert made.raw["parameters"] == shipped.card.raw["parameters"] - VOICES * DIMENSION
+    assert "known_voices" not in made.raw["training"] and made.raw["training"]["rooms"] == "some"
+    assert made.sha256 != shipped.card.sha256 and "cohort" not in made.raw

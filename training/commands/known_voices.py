@@ -30,14 +30,13 @@ def known_voices(bundle: Path, recipe: str, out: Path, version: str, **where: An
 
         from speakerdb.encoder.bundle import open_bundle
         from training.card import Sets
-        from training.known_voices import of_known, parameters, with_step
+        from training.known_voices import of_known, with_step
         from training.rebundle import write_changed
 
         if chosen.known is None:
             raise ValueError(f"recipe {chosen.name}: it does not say which voices are known")
-        at, console = Places(**where), Console(stderr=True)
-        card, graph = open_bundle(bundle).card, onnx.load(bundle / "encoder.onnx")
-        changed = with_step(graph, chosen.front_end.rate_hz, at.corpora / f"{chosen.known}.tar", at.work, console)
-        size = card.raw["parameters"] - parameters(graph) + parameters(changed)
-        changes = {"version": version, "parameters": size, "training": of_known(chosen.known)}
-        write_changed(card, changed, chosen, Sets(at.shards, at.corpora, at.trials, at.trials), out, changes, console)
+        at, console, opened = Places(**where), Console(stderr=True), open_bundle(bundle)
+        archive, rate_hz = at.corpora / f"{chosen.known}.tar", chosen.front_end.rate_hz
+        graph = with_step(onnx.load_from_string(opened.model), rate_hz, archive, at.work, console)
+        sets = Sets(at.shards, at.corpora, at.trials, at.trials)
+        write_changed(opened, graph, chosen, sets, out, version, of_known(chosen.known), console)

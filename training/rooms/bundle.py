@@ -35,21 +35,15 @@ def taught(
     Args: work: copies and checkpoints, in `rooms`; shards where there are any. share: of the new weights in the mean.
     Raises: EncoderDamaged; ValueError for a recipe without noise or a graph that cannot be learnt further.
     """
-    card = open_bundle(bundle).card
+    opened = open_bundle(bundle)
     if recipe.noise is None:
         raise ValueError("rooms: the recipe names no noise")
-    graph = without_step(onnx.load(bundle / "encoder.onnx"))
+    graph = without_step(onnx.load_from_string(opened.model))
     features = GraphNetwork(graph).features
     copies = make_copies(bundle / "encoder.onnx", features, corpora, recipe.train, recipe.noise, work / "rooms")
     network = learn(graph, copies, Course(), work / "rooms", console)
     changed = network.mean_with(share)
-    how = {"command": f"python -m training rooms, after {card.id}", "share": share, **vars(Course())}
-    write_changed(
-        card,
-        changed if len(changed.graph.output) > 1 else with_windows(changed),
-        recipe,
-        Sets(work / "shards", corpora, trials, trials),
-        out,
-        {"version": version, "training": {"rooms": how}},
-        console,
-    )
+    with_both = changed if len(changed.graph.output) > 1 else with_windows(changed)
+    how = {"command": f"python -m training rooms, after {opened.card.id}", "share": share, **vars(Course())}
+    sets = Sets(work / "shards", corpora, trials, trials)
+    write_changed(opened, with_both, recipe, sets, out, version, {"rooms": how}, console)
