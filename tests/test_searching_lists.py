@@ -66,6 +66,15 @@ def test_only_the_rows_where_nobody_stands_out_are_searched_further(index, vecto
     assert searches[0][1] < searches[1][1]
 
 
+def test_who_stands_out_is_the_same_where_all_voices_have_a_part_in_one_direction():
+    rng = np.random.default_rng(3)
+    cosines_found = 0.3 + rng.uniform(0.05, 0.4, (500, 1)) * rng.uniform(0.0, 1.0, (500, CROWD))
+    near = -np.sort(-cosines_found, axis=1).astype(np.float32)
+    crowded = inverted_file._crowded(near)
+    assert 50 < crowded.sum() < 450
+    assert (inverted_file._crowded((near + 0.7) / 1.7) == crowded).mean() > 0.99  # rounding apart
+
+
 def test_a_voice_of_the_gallery_itself_is_no_one_who_stands_out(index, vectors, searches):
     [row] = np.argsort(ahead(vectors, vectors[:200], 1))[:1]
     index.search(vectors[row : row + 1], 20)

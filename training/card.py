@@ -74,7 +74,6 @@ def make_card(
     figures, threshold = all_figures(recipe, graph, Sets(work.parent / "shards", corpora, trials, work / "trials"))
     for name, found in figures.items():
         console.print(f"{name}: {found}", highlight=False, soft_wrap=True)
-    limits = recipe.limits if threshold else [*recipe.limits, "No threshold was chosen: name one with --threshold."]
     return {
         "format": FORMAT,
         **recipe.bundle,
@@ -98,8 +97,13 @@ def make_card(
         },
         "figures": figures,
         "figures_note": "whole clips, no voice activity detection, no score normalisation; EER and rates in %",
-        "limits": limits,
+        "limits": limits(recipe, threshold),
     }
+
+
+def limits(recipe: Recipe, threshold: dict[str, float | str] | None) -> list[str]:
+    """What a card says that a bundle is not good for."""
+    return [*recipe.limits, *([] if threshold else ["No threshold was chosen: name one with --threshold."])]
 
 
 def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any], dict[str, float | str] | None]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 from keras import layers, ops
@@ -135,19 +136,34 @@ def write_onnx(model: keras.Model, path: Path) -> None:
 
 def disagreement(model: keras.Model, path: Path, rate_hz: int) -> float:
     """The largest difference between Keras and the ONNX graph, and between a clip alone and padded in a batch."""
+    padded, lengths = checked_clips(rate_hz)
+    batch = _session(path).run(None, {"waveform": padded, "lengths": lengths})[0]
+    reference = ops.convert_to_numpy(model([padded, lengths]))
+    return max(float(np.abs(batch - reference).max()), alone_against_padded(path, rate_hz))
+
+
+def alone_against_padded(path: Path, rate_hz: int) -> float:
+    """The largest difference between a clip's vector alone and padded in a batch."""
+    session, (padded, lengths) = _session(path), checked_clips(rate_hz)
+    batch = session.run(None, {"waveform": padded, "lengths": lengths})[0]
+    alone = [session.run(None, {"waveform": row[None, :size]})[0][0] for row, size in zip(padded, lengths, strict=True)]
+    return float(np.abs(batch - np.stack(alone)).max())
+
+
+def checked_clips(rate_hz: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Noise of the lengths that are checked: float32 [clips, samples], padded, and the samples of each."""
     rng = np.random.default_rng(0)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # or it warns that `lengths` has a default
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     clips = [0.1 * rng.standard_normal(round(s * rate_hz)).astype(np.float32) for s in CHECKED_S]
-    alone = [session.run(None, {"waveform": clip[None]})[0][0] for clip in clips]
     padded = np.zeros((len(clips), len(clips[-1])), np.float32)
     for row, clip in zip(padded, clips, strict=True):
         row[: len(clip)] = clip
-    lengths = np.array([len(clip) for clip in clips])
-    batch = session.run(None, {"waveform": padded, "lengths": lengths})[0]
-    reference = ops.convert_to_numpy(model([padded, lengths]))
-    return float(max(np.abs(batch - reference).max(), np.abs(batch - np.stack(alone)).max()))
+    return padded, np.array([len(clip) for clip in clips])
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # or it warns that `lengths` has a default
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def export_bundle(
@@ -185,6 +201,9 @@ def export_bundle(
                 onnx.load(graph), recipe.front_end.rate_hz, corpora / f"{recipe.known}.tar", work.parent, console
             )
             onnx.save(step, graph)
+            apart = alone_against_padded(graph, recipe.front_end.rate_hz)
+            if not apart <= AGREEMENT:
+                raise ValueError(f"clips differ by {apart:.1e} alone and in a padded batch; nothing was written")
             size += parameters(step)
         card = make_card(recipe, state, size, graph, work, corpora, trials, console)
         write_bundle(graph, card, out)

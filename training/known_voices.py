@@ -9,7 +9,7 @@ learnt voices c,
 where f is a direction that no vector has a part in. The first line takes a part of the nearest learnt voices out. The
 second says how near to all of them a voice is, so that a voice like many has smaller cosines to all others: what the
 mean of an s-norm does (`speakerdb.calibration.cohort`), in the vector itself. The constants were chosen on dev
-(docs/LOG.md).
+(docs/LOG.md). A vector of nothing but zeros, which no network here gives, would come out as f.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def with_step(model: ModelProto, rate_hz: int, archive: Path, work: Path, consol
     """The graph with this last step, by what it says itself of a train set's clips; it may have had one before.
 
     Args: rate_hz: of its waveform. archive: the set's. work: where vectors are kept as they come.
-    Raises: ValueError where there is no such archive, or without a free direction.
+    Raises: ValueError where there is no such archive, or as `moved_away`.
     """
     before = without_step(model)
     return moved_away(before, voices_of(before, rate_hz, archive, work, console))
@@ -91,10 +91,13 @@ def parameters(model: ModelProto) -> int:
 def free_direction(voices: Vectors) -> Floats:
     """The unit vector in which voices [n, dimension] have no part: what `training.levelling` took out.
 
-    Raises: ValueError where there is none.
+    Raises: ValueError where there is none, or where there are fewer voices than dimensions.
     """
+    count, dimension = voices.shape
+    if count < dimension:
+        raise ValueError(f"{count} voices are too few to know which of {dimension} directions is free")
     _, sizes, directions = np.linalg.svd(voices.astype(np.float64), full_matrices=False)
-    if len(sizes) < voices.shape[1] or not sizes[-1] <= FREE * sizes[0]:
+    if not sizes[-1] <= FREE * sizes[0]:
         raise ValueError("no direction is free; two sets have to be levelled before")
     found: Floats = directions[-1] * np.sign(directions[-1][np.abs(directions[-1]).argmax()])
     return found
@@ -104,8 +107,10 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
     """The graph with this last step behind its vector, and behind the vectors of its windows where it has them.
 
     Args: model: without the step. It is not changed. voices: of whom `VOICES` are drawn, as the graph has them.
-    Raises: ValueError without a free direction.
+    Raises: ValueError without a free direction, or with fewer voices than are drawn.
     """
+    if len(voices) < VOICES:
+        raise ValueError(f"{len(voices)} voices; {VOICES} are drawn")
     changed, free = ModelProto(), free_direction(voices)
     changed.CopyFrom(model)
     drawn = np.sort(np.random.default_rng(seed).permutation(len(voices))[:VOICES])

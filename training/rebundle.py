@@ -11,7 +11,7 @@ from onnx import ModelProto
 from rich.console import Console
 
 from speakerdb.encoder.bundle import Bundle
-from training.card import Sets, all_figures
+from training.card import Sets, all_figures, limits
 from training.export import write_bundle
 from training.known_voices import OF_THE_STEP, parameters
 from training.recipe import Recipe
@@ -43,6 +43,7 @@ def write_changed(
             "figures": figures,
             "threshold": threshold,
             "calibration": None,
+            "limits": limits(recipe, threshold),
         }
         write_bundle(file, {**_without(card, *OF_THE_VECTORS), **changes}, out)
 

@@ -109,8 +109,8 @@ def test_a_graph_with_a_vector_alone_gets_the_step_too(before, voices, voice):
 def test_the_draw_is_of_so_many_voices_and_counts_as_parameters(shipped, before, voices):
     assert constant(shipped, "known.voices").shape == (VOICES, DIMENSION)
     assert (parameters(shipped), parameters(before)) == (VOICES * DIMENSION, 0)
-    few = moved_away(before, voices[: DIMENSION + 5])
-    assert constant(few, "known.voices").shape == (DIMENSION + 5, DIMENSION)
+    with pytest.raises(ValueError, match="599 voices; 600 are drawn"):
+        moved_away(before, voices[1:])
 
 
 def test_the_free_direction_is_one_that_no_voice_has_a_part_in(voices):
@@ -118,7 +118,7 @@ def test_the_free_direction_is_one_that_no_voice_has_a_part_in(voices):
     turned = normalize(np.random.default_rng(0).standard_normal((400, DIMENSION)))
     with pytest.raises(ValueError, match="no direction is free"):
         free_direction(turned)
-    with pytest.raises(ValueError, match="no direction is free"):
+    with pytest.raises(ValueError, match="50 voices are too few to know which of 192 directions is free"):
         free_direction(voices[:50])
 
 
@@ -140,8 +140,22 @@ def test_a_sets_voices_are_the_averages_of_what_the_graph_says_of_its_clips(befo
     clips = [read(str(examples / f"ana_{number}.wav"), 16_000).samples for number in (1, 2, 3, 4)]
     assert np.abs(found[0] - average(np.stack([outputs(before, clip[None])[0][0] for clip in clips]))).max() < 1e-5
     assert found.shape == (2, DIMENSION)
-    with pytest.raises(ValueError, match="no direction is free"):
+    with pytest.raises(ValueError, match="2 voices; 600 are drawn"):
         with_step(before, 16_000, archive, tmp_path / "work", Console(quiet=True))
+
+
+def test_the_command_writes_a_bundle_that_says_how_it_was_made(voices, monkeypatch, tmp_path):
+    monkeypatch.setattr("training.known_voices.voices_of", lambda *_: voices)  # of a corpus that is not committed
+    nowhere = str(tmp_path / "nowhere")
+    places = ["--corpora", nowhere, "--trials", nowhere, "--work", str(tmp_path), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(training, ["known-voices", str(find_bundle()), *places, "--version", "9"])
+    assert done.exit_code == 0, done.output
+    made, shipped = open_bundle(tmp_path / "out").card, open_bundle(find_bundle()).card
+    assert made.raw["parameters"] == shipped.raw["parameters"]
+    assert made.raw["training"]["known_voices"] == shipped.raw["training"]["known_voices"]
+    assert made.raw["training"]["command"] == f"python -m training known-voices, after {shipped.id}"
+    assert made.raw["training"]["recipe"]["known"] == "common_voice-train"
+    assert made.version == "9"
 
 
 def test_a_recipe_that_does_not_say_whose_voices_ends_in_one_line(tmp_path):

@@ -22,7 +22,7 @@ def known_voices(bundle: Path, recipe: str, out: Path, version: str, **where: An
 
     `export` does so by itself where the recipe says of whom.
 
-    Example: python -m training known-voices bundle --work work --out bundle-moved --version 0.7
+    Example: python -m training known-voices bundle --work work --out bundle-moved --version 0.8
     """
     chosen = read_recipe(recipe)
     with errors_as_exit_codes():
@@ -36,7 +36,13 @@ def known_voices(bundle: Path, recipe: str, out: Path, version: str, **where: An
         if chosen.known is None:
             raise ValueError(f"recipe {chosen.name}: it does not say which voices are known")
         at, console, opened = Places(**where), Console(stderr=True), open_bundle(bundle)
-        archive, rate_hz = at.corpora / f"{chosen.known}.tar", chosen.front_end.rate_hz
-        graph = with_step(onnx.load_from_string(opened.model), rate_hz, archive, at.work, console)
-        sets = Sets(at.shards, at.corpora, at.trials, at.trials)
-        write_changed(opened, graph, chosen, sets, out, version, of_known(chosen.known), console)
+        card, archive = opened.card, at.corpora / f"{chosen.known}.tar"
+        graph = with_step(onnx.load_from_string(opened.model), card.rate_hz, archive, at.work, console)
+        how = {
+            "command": f"python -m training known-voices, after {card.id}",
+            **of_known(chosen.known),
+            "recipe": {**card.raw["training"]["recipe"], "bundle": chosen.bundle, "known": chosen.known},
+        }
+        write_changed(
+            opened, graph, chosen, Sets(at.shards, at.corpora, at.trials, at.trials), out, version, how, console
+        )

@@ -23,7 +23,7 @@ def rooms(bundle: Path, recipe: str, out: Path, version: str, share: float, **wh
 
     Wants PyTorch and pyroomacoustics: pip install '.[rooms]'.
 
-    Example: python -m training rooms bundle --work work --out bundle-in-rooms --version 0.7
+    Example: python -m training rooms bundle --work work --out bundle-in-rooms --version 0.8
     """
     chosen = read_recipe(recipe)
     with errors_as_exit_codes():
