@@ -15,9 +15,11 @@ from tiny_corpus import EXAMPLES
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 pytest.importorskip("tf2onnx", reason="exporting needs tf2onnx (the extra train)")
 
+import onnx
 from tiny_training import RECIPE
 
-from speakerdb import audio
+from speakerdb import Encoder, audio
+from speakerdb.embedding import normalize
 from speakerdb.encoder.bundle import open_bundle
 from speakerdb.features.filter_bank import log_mel
 from training import export
@@ -25,6 +27,7 @@ from training.card import described, make_card
 from training.checkpoints import State
 from training.export import LogMel, disagreement, export_bundle, waveform_model, write_graph, write_onnx
 from training.front_ends import FRONT_ENDS
+from training.known_voices import VOICES, parameters
 from training.networks.bilstm import Bilstm
 from training.networks.bilstm import build as build_bilstm
 from training.networks.next_tdnn import NextTdnn, build
@@ -174,6 +177,20 @@ def test_a_training_becomes_a_bundle_with_its_figures_and_its_data(tiny, trained
     assert small.raw["int8"]["float"]["figures"] == card.raw["figures"]
     assert small.raw["int8"]["int8"]["figures"] == small.raw["figures"]
     assert small.raw["int8"]["int8"]["cpu_s_for_5_s"] > 0.0
+
+
+@pytest.mark.slow
+def test_a_recipe_that_says_whose_voices_are_known_is_exported_with_the_step(
+    tiny, trained, monkeypatch, tmp_path, quiet
+):
+    voices = normalize(np.pad(np.random.default_rng(0).standard_normal((VOICES, 7)), ((0, 0), (0, 1))))
+    monkeypatch.setattr("training.known_voices.voices_of", lambda *_: voices)  # four people leave no direction free
+    out = tmp_path / "bundle"
+    export_bundle(replace(RECIPE, known="common_voice-train"), trained, tiny.corpora, tiny.trials, out, quiet)
+    card, graph = open_bundle(out).card, onnx.load(out / "encoder.onnx")
+    assert card.raw["training"]["known_voices"]["of"] == card.raw["training"]["recipe"]["known"] == "common_voice-train"
+    assert parameters(graph) == 8 * VOICES < card.raw["parameters"]
+    assert len(Encoder.load(out).embed(str(EXAMPLES / "ana_1.wav"))) == 8
 
 
 @pytest.mark.slow
