@@ -43,7 +43,7 @@ def test_leaving_each_out_is_what_a_plain_loop_finds(three_people) -> None:
             )
             cosine = float(held.vectors[row].astype(float) @ voice.astype(float))
             expected.append(((cosine - mean_a) / spread_a + (cosine - mean_b) / spread_b) / 2)
-    assert found == pytest.approx(sorted(expected), rel=1e-5, abs=1e-5)
+    assert found == pytest.approx(sorted(expected), rel=2e-6, abs=1e-5)  # float32 vectors, scores up to 12
 
 
 def test_too_few_trials_are_refused_with_the_number_needed(three_people) -> None:

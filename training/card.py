@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from rich.console import Console
 
-from speakerdb.audio import Samples
-from speakerdb.embedding import Vector
 from speakerdb.encoder.bundle import FORMAT
 from speakerdb.metrics import error_rates
 from training.checkpoints import State
@@ -114,7 +110,8 @@ def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any]
         source = named_set(name, sets.shards, sets.corpora)
         if lists is None or source is None:
             continue
-        job, encoder = Job(lists, source), encoder_of(graph, recipe.front_end, recipe.network.dimension)
+        encoder = Encoder.of_graph(graph.read_bytes(), recipe.front_end.rate_hz, recipe.network.dimension)
+        job = Job(lists, source)
         found = evaluate(job, encoder, Console(stderr=True))
         figures[name] = {**found.report.figures, **parts_of(found, job, encoder)}
         if threshold is None and name in recipe.dev:
@@ -187,19 +184,6 @@ def described(recipe: Recipe, name: str, shards: Path) -> dict[str, Any]:
     hours = {"hours": round(sum(row.seconds for row in rows) / 3600, 3)} if all(row.seconds for row in rows) else {}
     speakers = {row.speaker for row in rows if row.speaker}
     return {"licence": licence, **hours, **({"speakers": len(speakers)} if speakers else {}), "clips": len(rows)}
-
-
-def encoder_of(graph: Path, front_end: FrontEnd, dimension: int) -> Encoder:
-    """The graph alone: it has no card yet."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # clips run side by side
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-
-    def encode(samples: Samples) -> Vector:
-        return session.run(None, {"waveform": samples[None]})[0][0]
-
-    return Encoder(encode, front_end.rate_hz, dimension, hashlib.sha256(graph.read_bytes()).hexdigest())
 
 
 def parts_of(found: Evaluated, job: Job, encoder: Encoder) -> dict[str, Any]:

@@ -14,7 +14,6 @@ mean of an s-norm does (`speakerdb.calibration.cohort`), in the vector itself. T
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection
 from pathlib import Path
@@ -22,16 +21,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from rich.console import Console
 
-from speakerdb.audio import Samples
 from speakerdb.embedding import Vector, Vectors, average, normalize
 from training.corpora import open_corpus
 from training.evaluation.clips import OfCorpus
 from training.evaluation.embed import embed_clips
 from training.evaluation.embeddings import Embeddings
+from training.evaluation.run import Encoder
 
 VOICES = 600
 PULL, LEVEL, SLOPE = 0.35, 1.0, 4.0
@@ -58,20 +56,12 @@ def with_step(model: ModelProto, rate_hz: int, archive: Path, work: Path, consol
 
 def voices_of(model: ModelProto, rate_hz: int, archive: Path, work: Path, console: Console) -> Vectors:
     """Voiceprints of a set's speakers as the graph hears its clips, whole: float32 [speakers, dimension]."""
-    content = model.SerializeToString()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1  # clips run side by side
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    output = session.get_outputs()[0]
-
-    def encode(samples: Samples) -> Vector:
-        found: Vector = session.run([output.name], {"waveform": samples[None]})[0][0]
-        return found
-
+    dimension = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
+    encoder = Encoder.of_graph(model.SerializeToString(), rate_hz, dimension)
     corpus = open_corpus(str(archive))
-    source, rows, sha256 = OfCorpus(corpus), corpus.rows(), hashlib.sha256(content).hexdigest()
-    vectors = Embeddings(work / "known" / corpus.name, sha256, int(output.shape[1]), source.fingerprint())
-    embed_clips([row.path for row in rows], source, encode, rate_hz, vectors, console, corpus.name)
+    source, rows = OfCorpus(corpus), corpus.rows()
+    vectors = Embeddings(work / "known" / corpus.name, encoder.sha256, dimension, source.fingerprint())
+    embed_clips([row.path for row in rows], source, encoder.encode, rate_hz, vectors, console, corpus.name)
     of_speaker: dict[str, list[Vector]] = {}
     for row in rows:
         of_speaker.setdefault(row.speaker, []).append(vectors[row.path])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
+
+from training.sessions import on_one_core
 
 OPERATORS = ("MatMul", "LSTM")
 TIMED_S = 5.0
@@ -58,10 +59,7 @@ def front_end_nodes(model: onnx.ModelProto) -> set[str]:
 
 def seconds_a_run(graph: Path, rate_hz: int) -> float:
     """CPU seconds, the median of ten runs, that a clip of 5 s takes on one core."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    session = on_one_core(str(graph))
     clip = 0.1 * np.random.default_rng(0).standard_normal((1, round(TIMED_S * rate_hz))).astype(np.float32)
     taken = []
     for _ in range(TIMED_RUNS + 1):  # the first one allocates

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import onnxruntime
-
 from speakerdb.audio import Samples
 from speakerdb.embedding import Vector, normalize
 from speakerdb.features import graph_input
+from training.sessions import on_one_core
 
 RATE_HZ = 16_000
 
@@ -27,10 +26,7 @@ def open_teacher(graph: Path) -> Callable[[Samples], Vector]:
     features = next((FEATURES[kind] for kind in FEATURES if graph.name.startswith(kind)), None)
     if features is None:
         raise ValueError(f"{graph}: no teacher of that name is known; there are {', '.join(FEATURES)}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # clips run side by side
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    session = on_one_core(str(graph))
     name = session.get_inputs()[0].name
 
     def encode(samples: Samples) -> Vector:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from speakerdb.audio import Samples
+from speakerdb.embedding import Vector
 from speakerdb.encoder.bundle import Bundle
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import InputError, printable
@@ -36,6 +38,7 @@ from training.evaluation.figures import (
 from training.evaluation.groups import by_groups
 from training.evaluation.lists import Lists
 from training.evaluation.report import draw, write_trials
+from training.sessions import on_one_core
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,18 @@ class Encoder:
         runtime, card = Runtime(bundle, threads=1), bundle.card
         sha256 = hashlib.sha256(f"{card.sha256} {json.dumps(card.features, sort_keys=True)}".encode()).hexdigest()
         return Encoder(lambda samples: runtime.vectors([samples])[0], card.rate_hz, card.dimension, sha256)
+
+    @staticmethod
+    def of_graph(graph: bytes, rate_hz: int, dimension: int) -> Encoder:
+        """A graph's that has no card yet: from waveform to its first output."""
+        session = on_one_core(graph)
+        output = session.get_outputs()[0].name
+
+        def encode(samples: Samples) -> Vector:
+            found: Vector = session.run([output], {"waveform": samples[None]})[0][0]
+            return found
+
+        return Encoder(encode, rate_hz, dimension, hashlib.sha256(graph).hexdigest())
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import soundfile
 import soxr
 from rich.console import Console
@@ -22,6 +21,7 @@ from rich.progress import track
 from speakerdb import settings
 from speakerdb.audio import Samples, read
 from training.corpora import open_corpus
+from training.sessions import on_one_core
 from training.speech.mixtures import convolved, looped
 
 RATE_HZ = 16_000
@@ -81,9 +81,7 @@ def make_copies(graph: Path, features: str, corpora: Path, sets: Sequence[str], 
 def _write(graph: Path, features: str, corpora: Path, sets: Sequence[str], noise: str, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     onnx.utils.extract_model(graph, work / "front.onnx", ["waveform", "lengths"], [features])
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    session = onnxruntime.InferenceSession(str(work / "front.onnx"), options, providers=["CPUExecutionProvider"])
+    session = on_one_core(str(work / "front.onnx"))
 
     def heard(samples: Samples) -> npt.NDArray[np.float16]:
         found: npt.NDArray[np.float32] = session.run(None, {"waveform": samples[None]})[0][0]
