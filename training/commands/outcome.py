@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 
 import click
 
@@ -21,13 +22,17 @@ class Refused(click.ClickException):
 
 @contextlib.contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """The exit code of speakerdb's own errors; 3 for a corpus, list or folder that cannot be used, 1 for what lacks."""
+    """The exit code of speakerdb's own errors; 3 for a corpus, list or folder that cannot be used, else 1."""
     try:
         yield
     except SpeakerdbError as error:
         raise Refused(str(error), error.exit_code) from error
     except ModuleNotFoundError as error:
         raise Refused(f"{error.name} is not installed; run: pip install '.[cpu,train]'", 1) from error
+    except BrokenProcessPool as error:
+        raise Refused(
+            "a process beside this one was ended, perhaps for want of memory; run it again: it goes on", 1
+        ) from error
     except (ValueError, OSError) as error:
         raise Refused(str(error)) from error
 

@@ -54,17 +54,35 @@ class GraphNetwork(torch.nn.Module):
         found: torch.Tensor = values[self._output]
         return found
 
-    def mean_with(self, share: float) -> ModelProto:
-        """The graph with `share` of these weights and the rest of those that it came with."""
-        changed = ModelProto()
+    def mean_with(self, share_of_front: float, share_of_blocks: float) -> ModelProto:
+        """The graph with these shares of these weights, and the rest of those that it came with.
+
+        Args: share_of_front: before the blocks that are inherited, `share_of_blocks`: in these and what follows them.
+        """
+        changed, front = ModelProto(), self.front
         changed.CopyFrom(self._model)
         for constant in changed.graph.initializer:
             learnt = self.weights.get(PREFIX + constant.name)
             if learnt is not None:
                 before = numpy_helper.to_array(constant)
+                share = share_of_front if constant.name in front else share_of_blocks
                 mean = before + share * (learnt.detach().numpy() - before)
                 constant.CopyFrom(numpy_helper.from_array(mean.astype(np.float32), constant.name))
         return changed
+
+    @property
+    def front(self) -> set[str]:
+        """The names of the weights before the first block that is inherited, which begins with a floor under its input.
+
+        Raises: ValueError for a graph without such a block.
+        """
+        found = set[str]()
+        for node in self._nodes:
+            weights = {name for name in node.input if PREFIX + name in self.weights}
+            if node.op_type == "Max" and weights:
+                return found
+            found |= weights
+        raise ValueError("a graph without inherited blocks")
 
     def _take(self, node: NodeProto, name: str, value: np.ndarray[Any, Any]) -> None:
         if value.dtype == np.float32 and value.size > 1 and node.op_type in LEARNT:

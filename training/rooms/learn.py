@@ -1,31 +1,33 @@
-"""Teaches a graph that a clip in a room is the clip."""
+"""Teaches a graph that a crop in a room is the crop."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import onnx
 import torch
 from onnx import ModelProto
 from rich.console import Console
 
-from training.rooms.copies import COPIES, Copies
+from training.rooms.crops import made_beside
 from training.rooms.graph_network import GraphNetwork
+from training.rooms.sounds import TABLE
 
-WORDS = "speech_commands-train"
-OFTEN = "common_voice-train"
-"""Its clips are drawn twice as often as others: they are of most people."""
-LENGTHS = ((0.25, 196, 48), (0.5, 200, 48), (0.25, 300, 32))
-"""Shares of the batches, frames, and crops a batch; the first are words, whole and slowed."""
-CLEAN_SHARE = 0.3
-"""Of the crops: what the graph says of clips as they are is to stay."""
 RELATIONAL = 5.0
-WARMUP_STEPS, CLIP_NORM, WEIGHT_DECAY = 50, 1.0, 1e-4
-KEPT_AFTER = 300
+"""Weight of the loss between the crops' cosines to one another, beside that of each to its own clean crop."""
+WARMUP_STEPS, CLIP_NORM = 100, 1.0
+WEIGHT_DECAY, BETAS = 1e-4, (0.9, 0.98)
+"""Of AdamW."""
+MEAN_DECAY = 0.998
+"""Of the running mean of the weights, which is what comes out."""
+TOLD_AFTER = 50
+"""Steps, whose mean cosine is printed."""
+KEPT_AFTER = 250
 """Steps after which a stopped run goes on."""
 
 
@@ -33,8 +35,8 @@ KEPT_AFTER = 300
 class Course:
     """How long, and how fast at most; the rate falls as a half cosine."""
 
-    steps: int = 450
-    rate: float = 2e-4
+    steps: int = 2000
+    rate: float = 1.5e-4
     seed: int = 1
 
     def rate_at(self, step: int) -> float:
@@ -42,66 +44,88 @@ class Course:
         return self.rate * min(1.0, (step + 1) / WARMUP_STEPS) * (1.0 + math.cos(math.pi * step / self.steps)) / 2.0
 
 
-def learn(graph: ModelProto, copies: Copies, how: Course, work: Path, console: Console) -> GraphNetwork:
-    """The graph's network after all steps; a run that was stopped goes on where it stood."""
+def learn(graph: ModelProto, sounds: Path, how: Course, work: Path, console: Console) -> GraphNetwork:
+    """The graph's network after all steps; a run that was stopped goes on where it stood.
+
+    Args: sounds: the folder of `sounds.Sounds`. work: of the checkpoint.
+    """
     torch.set_flush_denormal(True)
-    network, before = GraphNetwork(graph), GraphNetwork(graph).requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), how.rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
-    bound = hashlib.sha256(graph.SerializeToString()).hexdigest()
-    file = work / f"learnt-{bound[:12]}-{how.steps}-{how.rate:g}-{how.seed}.pt"
+    learner, before = _Learner(graph, how), GraphNetwork(graph).requires_grad_(False)
+    file = work / f"learnt-{_bound_to(graph, sounds)}-{how.steps}-{how.rate:g}-{how.seed}.pt"
     work.mkdir(parents=True, exist_ok=True)
-    step = 0
     if file.exists():
-        stored = torch.load(file, weights_only=True)
-        network.load_state_dict(stored["network"])
-        optimizer.load_state_dict(stored["optimizer"])
-        step = stored["step"]
-    drawn = Crops(copies, how.seed)
-    while step < how.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = how.rate_at(step)
-        heard, clean = drawn.batch(step)
-        with torch.no_grad():
-            wanted = before(clean)
-        said = network(heard)
+        learner.load(file)
+    cosines = list[float]()
+    with closing(made_beside(sounds, front_of(graph), how.seed, range(learner.step, how.steps))) as batches:
+        for batch in batches:
+            heard, clean = (torch.from_numpy(part) for part in batch)
+            with torch.no_grad():
+                wanted = before(clean)
+            cosines.append(learner.learn_from(heard, wanted))
+            if learner.step % TOLD_AFTER == 0 or learner.step == how.steps:
+                told = f"step {learner.step} of {how.steps}: cosine {sum(cosines) / len(cosines):.4f}"
+                console.print(told, highlight=False)
+                cosines.clear()
+            if learner.step % KEPT_AFTER == 0 or learner.step == how.steps:
+                learner.save(file)
+    return learner.mean_network()
+
+
+def front_of(graph: ModelProto) -> bytes:
+    """The part of the graph from waveforms to the features that `GraphNetwork` takes, as a file's content."""
+    named = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(graph))
+    front: bytes = named.extract_model(["waveform", "lengths"], [GraphNetwork(graph).features]).SerializeToString()
+    return front
+
+
+class _Learner:
+    """The network, its optimizer, and the running mean of its weights."""
+
+    def __init__(self, graph: ModelProto, how: Course) -> None:
+        self._how, self._network, self.step = how, GraphNetwork(graph), 0
+        weights = self._network.parameters()
+        self._optimizer = torch.optim.AdamW(weights, how.rate, betas=BETAS, weight_decay=WEIGHT_DECAY)
+        self._mean = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
+
+    def learn_from(self, heard: torch.Tensor, wanted: torch.Tensor) -> float:
+        """A step; the mean cosine before it."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._how.rate_at(self.step)
+        said = self._network(heard)
         cosine = (said * wanted).sum(dim=1).mean()
         relational = torch.square(said @ said.T - wanted @ wanted.T).mean()
         (1.0 - cosine + RELATIONAL * relational).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        if step % KEPT_AFTER == 0 or step == how.steps:
-            console.print(f"step {step} of {how.steps}: cosine {cosine.item():.3f}", highlight=False)
-            partial = file.with_suffix(".partial")
-            torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)
-            partial.replace(file)
-    return network
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), CLIP_NORM)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        kept = min(MEAN_DECAY, (self.step + 1) / (self.step + 10))  # the first steps weigh little in a long mean
+        for name, value in self._network.state_dict().items():
+            self._mean[name].lerp_(value, 1.0 - kept)
+        return float(cosine.item())
+
+    def mean_network(self) -> GraphNetwork:
+        """The network, with the mean of its weights."""
+        self._network.load_state_dict(self._mean)
+        return self._network
+
+    def save(self, file: Path) -> None:
+        """Write all that the next step depends on, whole or not at all."""
+        partial = file.with_suffix(".partial")
+        state: dict[str, Any] = {"network": self._network.state_dict(), "optimizer": self._optimizer.state_dict()}
+        torch.save({**state, "mean": self._mean, "step": self.step}, partial)
+        partial.replace(file)
+
+    def load(self, file: Path) -> None:
+        """Go on from what `save` wrote."""
+        stored = torch.load(file, weights_only=True)
+        self._network.load_state_dict(stored["network"])
+        self._optimizer.load_state_dict(stored["optimizer"])
+        self._mean, self.step = stored["mean"], stored["step"]
 
 
-class Crops:
-    """Batches: crops of copies, and the same crops of the clips; a function of seed and step."""
-
-    def __init__(self, copies: Copies, seed: int) -> None:
-        self._copies, self._seed, self._starts = copies, seed, copies.starts
-        words = copies.sets == WORDS
-        self._words = np.flatnonzero(words)
-        self._sentences = np.flatnonzero(~words)
-        self._weights = np.where(copies.sets == OFTEN, 1.0, 0.5)
-
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copies and clips: float32 [crops, frames, bins] each."""
-        rng = np.random.default_rng([self._seed, step])
-        _, frames, crops = LENGTHS[int(rng.choice(len(LENGTHS), p=[share for share, _, _ in LENGTHS]))]
-        among = self._words if frames == LENGTHS[0][1] else self._sentences
-        lengths = self._copies.lengths[among]
-        among = among[lengths == frames] if among is self._words else among[lengths >= frames]
-        weights = self._weights[among]
-        chosen = rng.choice(among, min(crops, len(among)), replace=False, p=weights / weights.sum())
-        numbers = np.where(rng.random(len(chosen)) < CLEAN_SHARE, 0, rng.integers(1, COPIES + 1, len(chosen)))
-        heard, clean = list[npt.NDArray[np.float16]](), list[npt.NDArray[np.float16]]()
-        for clip, number in zip(chosen, numbers, strict=True):
-            start = int(self._starts[clip] + rng.integers(0, self._copies.lengths[clip] - frames + 1))
-            heard.append(self._copies.features[number][start : start + frames])
-            clean.append(self._copies.features[0][start : start + frames])
-        return tuple(torch.from_numpy(np.stack(part).astype(np.float32)) for part in (heard, clean))  # type: ignore[return-value]
+def _bound_to(graph: ModelProto, sounds: Path) -> str:
+    """What a checkpoint belongs to: the graph, and what the sounds were made of."""
+    table = sounds / TABLE
+    made_of = table.read_bytes() if table.exists() else b""
+    return hashlib.sha256(graph.SerializeToString() + made_of).hexdigest()[:12]
