@@ -4,12 +4,14 @@ A network that knows a few thousand people by heart lays everybody else too near
 learnt voices c,
 
     y = unit(x − PULL · Σ w c / Σ w),    w = max(0, x·c)³,
-    z = unit(y + (LEVEL − SLOPE · mean max(0, x·c)) · f),
+    z = unit(y + (LEVEL − SLOPE · mean max(0, x·c) − NORM · ln n) · f),
 
-where f is a direction that no vector has a part in. The first line takes a part of the nearest learnt voices out. The
-second says how near to all of them a voice is, so that a voice like many has smaller cosines to all others: what the
-mean of an s-norm does (`speakerdb.calibration.cohort`), in the vector itself. The constants were chosen on dev
-(docs/LOG.md). A vector of nothing but zeros, which no network here gives, would come out as f.
+where n is the norm that the vector had before it was made a unit vector, and f a direction that no vector has a part
+in. The first line takes a part of the nearest learnt voices out. The second says how near to all of them a voice is, so
+that a voice like many has smaller cosines to all others: what the mean of an s-norm does
+(`speakerdb.calibration.cohort`), in the vector itself. So has one that was long, as those are of which a network is
+sure. The constants were chosen on dev (docs/LOG.md). A vector of nothing but zeros, which no network here gives, would
+come out as f.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ from training.evaluation.clips import OfCorpus
 from training.evaluation.embed import embed_clips
 from training.evaluation.embeddings import Embeddings
 from training.evaluation.run import Encoder
+from training.simplify import Graph
 
 VOICES = 600
-PULL, LEVEL, SLOPE = 0.35, 1.0, 4.0
+PULL, LEVEL, SLOPE, NORM = 0.35, 1.5, 4.0, 0.25
 FREE = 1e-3
 """Of the largest singular value: what voices have in a direction that is free."""
 PREFIX = "known."
@@ -70,7 +73,7 @@ def voices_of(model: ModelProto, rate_hz: int, archive: Path, work: Path, consol
 
 def of_known(name: str) -> dict[str, Any]:
     """What a card says of the step."""
-    return {OF_THE_STEP: {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE}}
+    return {OF_THE_STEP: {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE, "norm": NORM}}
 
 
 def parameters(model: ModelProto) -> int:
@@ -97,11 +100,12 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
     """The graph with this last step behind its vector, and behind the vectors of its windows where it has them.
 
     Args: model: without the step. It is not changed. voices: of whom `VOICES` are drawn, as the graph has them.
-    Raises: ValueError without a free direction, or with fewer voices than are drawn.
+    Raises: ValueError without a free direction, with fewer voices than are drawn, or where the graph's last operation
+        is not to make a unit vector.
     """
     if len(voices) < VOICES:
         raise ValueError(f"{len(voices)} voices; {VOICES} are drawn")
-    changed, free = ModelProto(), free_direction(voices)
+    changed, free, one_by_norm = ModelProto(), free_direction(voices), _one_by_norm(model)
     changed.CopyFrom(model)
     drawn = np.sort(np.random.default_rng(seed).permutation(len(voices))[:VOICES])
     chosen = normalize(voices[drawn] - np.outer(voices[drawn] @ free, free))
@@ -110,6 +114,7 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
         "pull": np.float32(PULL),
         "level": np.float32(LEVEL),
         "slope": np.full((len(chosen), 1), SLOPE / len(chosen), np.float32),
+        "norm": np.float32(NORM),
         "each": np.ones((len(chosen), 1), np.float32),
         "least": np.float32(1e-12),
         "free": free.astype(np.float32),
@@ -123,8 +128,19 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
     )
     outputs = [value.name for value in changed.graph.output]
     _rename(changed, {name: BEFORE + name for name in outputs})
-    changed.graph.node.extend(_nodes(*outputs))
+    smallness = helper.make_node("Log", [one_by_norm], [PREFIX + "smallness"], name=PREFIX + "smallness")
+    changed.graph.node.extend([smallness, *_nodes(*outputs)])
     return changed
+
+
+def _one_by_norm(model: ModelProto) -> str:
+    """The tensor [batch, 1] that the vector is multiplied by last."""
+    graph = Graph(model)
+    last = graph.makers[model.graph.output[0].name]
+    scale = graph.makers.get(last.input[-1]) if last.op_type == "Mul" else None
+    if scale is None or scale.op_type not in ("Min", "Reciprocal"):
+        raise ValueError("a graph whose last operation is not to make a unit vector")
+    return str(scale.output[0])
 
 
 def without_step(model: ModelProto) -> ModelProto:
@@ -177,7 +193,10 @@ def _nodes(vector: str, windows: str | None = None) -> list[NodeProto]:
         ("Sub", ["vectors", "part"], "away", {}),
         ("LpNormalization", ["away"], "unit", {"axis": -1, "p": 2}),
         ("MatMul", ["near", "slope"], "nearness", {}),
-        ("Sub", ["level", "nearness"], "height", {}),
+        ("Sub", ["level", "nearness"], "distant", {}),
+        ("Mul", ["smallness", "norm"], "small", {}),
+        ("Unsqueeze", ["small", "axis"], "small_each", {}),
+        ("Add", ["distant", "small_each"], "height", {}),
         ("Mul", ["height", "free"], "upwards", {}),
         ("Add", ["unit", "upwards"], "lifted", {}),
         ("LpNormalization", ["lifted"], "moved", {"axis": -1, "p": 2}),

@@ -19,6 +19,7 @@ from training.card import Sets
 from training.commands import training
 from training.known_voices import (
     LEVEL,
+    NORM,
     PULL,
     SLOPE,
     VOICES,
@@ -67,23 +68,29 @@ def outputs(model: onnx.ModelProto, samples: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {"waveform": samples})
 
 
-def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray) -> np.ndarray:
+def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray, norm: float = 8.0) -> np.ndarray:
+    """norm: that the clip's vector had before it was made a unit vector."""
     found = []
     for x in vectors.astype(np.float64):
         cosines = np.maximum(voices.astype(np.float64) @ x, 0.0)
         weights = cosines**3
         y = x - PULL * (weights @ voices) / weights.sum()
-        z = y / np.linalg.norm(y) + (LEVEL - SLOPE * cosines.mean()) * free
+        z = y / np.linalg.norm(y) + (LEVEL - SLOPE * cosines.mean() - NORM * np.log(norm)) * free
         found.append(z / np.linalg.norm(z))
     return np.array(found)
 
 
 def test_vector_and_windows_of_the_shipped_graph_are_what_the_formula_says(shipped, before, voices, voice):
     free = constant(shipped, "known.free")
-    now, then = outputs(shipped, voice[None]), outputs(before, voice[None])
-    assert np.abs(now[0] - written_out(then[0], voices, free)).max() < 1e-5
+    unnormalized = next(node for node in before.graph.node if node.output[0] == "embedding").input[0]
+    long = onnx.ModelProto()
+    long.CopyFrom(before)
+    long.graph.output.append(onnx.helper.make_tensor_value_info(unnormalized, onnx.TensorProto.FLOAT, None))
+    now, then = outputs(shipped, voice[None]), outputs(long, voice[None])
+    norm = float(np.linalg.norm(then[2]))
+    assert np.abs(now[0] - written_out(then[0], voices, free, norm)).max() < 1e-5
     assert now[1].shape == then[1].shape
-    assert np.abs(now[1][0, :3] - written_out(then[1][0, :3], voices, free)).max() < 1e-5
+    assert np.abs(now[1][0, :3] - written_out(then[1][0, :3], voices, free, norm)).max() < 1e-5
 
 
 def test_a_clip_beside_others_has_the_vector_that_it_has_alone(shipped, voice):
@@ -111,6 +118,14 @@ def test_the_draw_is_of_so_many_voices_and_counts_as_parameters(shipped, before,
     assert (parameters(shipped), parameters(before)) == (VOICES * DIMENSION, 0)
     with pytest.raises(ValueError, match="599 voices; 600 are drawn"):
         moved_away(before, voices[1:])
+
+
+def test_a_graph_that_does_not_end_in_a_unit_vector_is_refused(before, voices):
+    other = onnx.ModelProto()
+    other.CopyFrom(before)
+    next(node for node in other.graph.node if node.output[0] == "embedding").op_type = "Add"
+    with pytest.raises(ValueError, match="last operation is not to make a unit vector"):
+        moved_away(other, voices)
 
 
 def test_the_free_direction_is_one_that_no_voice_has_a_part_in(voices):
