@@ -6,12 +6,12 @@ learnt voices c,
     y = unit(x − PULL · Σ w c / Σ w),    w = max(0, x·c)³,
     z = unit(y + (LEVEL − SLOPE · mean max(0, x·c) − NORM · ln n) · f),
 
-where n is the norm that the vector had before it was made a unit vector, and f a direction that no vector has a part
-in. The first line takes a part of the nearest learnt voices out. The second says how near to all of them a voice is, so
-that a voice like many has smaller cosines to all others: what the mean of an s-norm does
-(`speakerdb.calibration.cohort`), in the vector itself. So has one that was long, as those are of which a network is
-sure. The constants were chosen on dev (docs/LOG.md). A vector of nothing but zeros, which no network here gives, would
-come out as f.
+where n is the norm that the clip's vector had before it was made a unit vector, for its windows' vectors too, and f a
+direction that no vector has a part in. The first line takes a part of the nearest learnt voices out. The second says
+how near to all of them a voice is, so that a voice like many has smaller cosines to all others: what the mean of an
+s-norm does (`speakerdb.calibration.cohort`), in the vector itself. So has one that was long, as those are of which a
+network is sure. The constants were chosen on dev (docs/LOG.md). A vector of nothing but zeros, which no network here
+gives, would come out as f.
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ def _rename(model: ModelProto, names: dict[str, str]) -> None:
 
 
 def _nodes(vector: str, windows: str | None = None) -> list[NodeProto]:
-    """From unit vectors [batch, dimension] and [batch, windows, dimension] to the outputs: all vectors at once, since
-    it is to read the voices that takes time."""
+    """From unit vectors [batch, dimension] and [batch, windows, dimension], and `smallness` [batch, 1], which is −ln n,
+    to the outputs: all vectors at once, since it is to read the voices that takes time."""
     steps: list[tuple[str, list[str], str, dict[str, int]]] = [
         ("Cast", ["voices"], "rows", {"to": TensorProto.FLOAT}),
         ("Transpose", ["rows"], "columns", {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 from tiny_corpus import EXAMPLES, write_archive, write_lists, write_voices
 
 from training.commands import training
+from training.commands.outcome import Refused, errors_as_exit_codes
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="training needs scikit-learn (the extra train)")
 
@@ -279,3 +281,10 @@ def test_pairs_drawn_from_a_prepared_set_are_evaluated_by_its_name(tmp_path):
         assert result.exit_code == 0, result.output
     [found] = reports(BUNDLE, "--list", "tiny-test", "--work", work, "--trials", lists, "--draws", 5)
     assert found["counts"] == {"targets": 18, "nontargets": 48}
+
+
+@pytest.mark.parametrize(("module", "extras"), [("torch", "train,rooms"), ("onnx", "cpu,train")])
+def test_a_module_that_lacks_is_named_with_the_extras_that_bring_it(module: str, extras: str) -> None:
+    told = re.escape(f"{module} is not installed; run: pip install '.[{extras}]'")
+    with pytest.raises(Refused, match=told), errors_as_exit_codes():
+        raise ModuleNotFoundError(name=module)

@@ -68,7 +68,7 @@ def outputs(model: onnx.ModelProto, samples: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {"waveform": samples})
 
 
-def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray, norm: float = 8.0) -> np.ndarray:
+def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray, norm: float) -> np.ndarray:
     """norm: that the clip's vector had before it was made a unit vector."""
     found = []
     for x in vectors.astype(np.float64):
@@ -142,11 +142,17 @@ def test_two_strangers_who_resemble_the_same_learnt_voice_come_apart(voices):
     noise = rng.standard_normal((2, DIMENSION))
     noise -= np.outer(noise @ free, free)
     strangers = normalize(voices[:1] + 0.9 * normalize(noise))
-    first, second = written_out(strangers, voices, free)
     own = strangers @ voices[0]
-    moved = written_out(strangers, voices, np.zeros(DIMENSION)) @ voices[0]
+    moved = written_out(strangers, voices, np.zeros(DIMENSION), 8.0) @ voices[0]
     assert (moved < own - 0.05).all()
-    assert first @ free < LEVEL and second @ free < LEVEL
+
+
+def test_a_vector_that_was_long_is_farther_from_all_others(voices):
+    rng, free = np.random.default_rng(1), free_direction(voices)
+    strangers = normalize(rng.standard_normal((9, DIMENSION)))
+    short, long = (written_out(strangers, voices, free, norm) for norm in (7.0, 9.0))
+    others = ~np.eye(9, dtype=bool)
+    assert (long @ free < short @ free).all() and ((long @ long.T)[others] < (short @ short.T)[others]).all()
 
 
 def test_a_sets_voices_are_the_averages_of_what_the_graph_says_of_its_clips(before, examples, tmp_path):

@@ -16,10 +16,13 @@ pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (spea
 import onnx
 import onnxruntime
 import torch
+from click.testing import CliRunner
 from rich.console import Console
 
 from speakerdb.audio import read
+from speakerdb.encoder.bundle import open_bundle
 from speakerdb.encoder.registry import find_bundle
+from training.commands import training
 from training.commands.outcome import Refused, errors_as_exit_codes
 from training.known_voices import without_step
 from training.rooms import channels
@@ -81,7 +84,7 @@ def test_nothing_learnt_leaves_the_graph_as_it_was_and_a_share_of_it_lies_betwee
 def test_the_front_is_what_comes_before_the_inherited_blocks(graph) -> None:
     network = GraphNetwork(graph)
     sizes = {name: network.weights[f"weight_{name}"].numel() for name in network.front}
-    assert 0.1 < sum(sizes.values()) / sum(weight.numel() for weight in network.weights.values()) < 0.4
+    assert (sum(sizes.values()), sum(weight.numel() for weight in network.weights.values())) == (515_128, 1_737_176)
 
 
 def test_a_room_begins_with_the_direct_sound_and_dies_away() -> None:
@@ -175,6 +178,22 @@ def test_a_crop_is_of_the_clip_and_ends_in_silence_where_that_does(crops, sounds
     assert clean.shape == heard.shape == (32_000,) and clean[:1_000].any() and not clean[-8_000:].any()
 
 
+@pytest.mark.parametrize("speed", [1.0, 1.25])
+def test_a_crop_comes_with_what_was_said_just_before_it(front, sounds, tmp_path, monkeypatch, speed: float) -> None:
+    monkeypatch.setattr("training.rooms.crops.SPEED_SHARE", 1.0)
+    monkeypatch.setattr("training.rooms.crops.SPEED", (speed, speed))
+    rising = np.arange(80_000) / 80_000
+    write_sounds(tmp_path, [("a", rising)], [sounds.noises[0]], [sounds.rooms[0].astype(np.float32)])
+    of_rising, befores = Crops(Sounds.opened(tmp_path), front, 1), set()
+    for seed in range(12):
+        samples, before = of_rising._cut(0, 16_000, np.random.default_rng(seed))
+        assert len(samples) == before + 16_000
+        steps = np.diff(samples[200:-200:400]) * 80_000
+        np.testing.assert_allclose(steps, 400 * speed, atol=60)  # float16 of up to 1 steps by 40 of these
+        befores.add(before)
+    assert max(befores) in (9_599, 9_600)
+
+
 def test_a_crop_that_nothing_else_befalls_differs_in_level_alone(crops, sounds, monkeypatch) -> None:
     monkeypatch.setattr("training.rooms.crops.SENTENCES_ALONE_SHARE", 1.0)
     clean, heard = crops.pair(len(sounds.clips) - 1, 16_000, np.random.default_rng(0))
@@ -204,7 +223,7 @@ def test_a_batch_is_a_function_of_seed_and_step(crops, sounds, front) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_processes_beside_make_the_same_batches_in_order(crops, folder, front, monkeypatch, workers: int) -> None:
-    monkeypatch.setattr("training.rooms.crops.WORKERS", workers)
+    monkeypatch.setattr("training.rooms.workers.WORKERS", workers)
     for step, made in enumerate(made_beside(folder, front, 1, range(2, 5)), 2):
         for one, other in zip(made, crops.batch(step), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -284,6 +303,34 @@ def test_sounds_are_made_once_and_anew_where_others_are_asked_for(tmp_path, exam
     assert (made / "clips.npy").stat().st_mtime_ns == before
     make_sounds(corpora, ["some-train", "more-train"], "noise", made, quiet)
     assert Sounds.opened(made).sets.tolist() == ["some-train"] * 2 + ["more-train"]
+
+
+def test_the_command_writes_the_mean_of_the_weights_and_says_how_it_came_about(tmp_path, monkeypatch) -> None:
+    def learnt(graph, *_) -> GraphNetwork:
+        network = GraphNetwork(graph)
+        with torch.no_grad():
+            for weight in network.weights.values():
+                weight += 1.0
+        return network
+
+    monkeypatch.setattr("training.rooms.bundle.make_sounds", lambda *_: None)
+    monkeypatch.setattr("training.rooms.bundle.learn", learnt)
+    out, nowhere = tmp_path / "out", str(tmp_path / "nowhere")
+    places = ["--corpora", nowhere, "--trials", nowhere, "--work", str(tmp_path), "--out", str(out), "--version", "9"]
+    shares = ["--share-of-front", "0.25", "--share-of-blocks", "0.75"]
+    done = CliRunner().invoke(training, ["rooms", str(find_bundle()), *places, *shares])
+    assert done.exit_code == 0, done.output
+    card, shipped = open_bundle(out).card, open_bundle(find_bundle()).card
+    said = card.raw["training"]["rooms"]
+    assert said["command"] == f"python -m training rooms, after {shipped.id}"
+    assert (said["share_of_front"], said["share_of_blocks"], said["steps"]) == (0.25, 0.75, Course().steps)
+    assert (card.version, card.calibration) == ("9", None)
+    assert "known_voices" not in card.raw["training"] and "cohort" not in card.raw
+    network = GraphNetwork(without_step(onnx.load(find_bundle() / "encoder.onnx")))
+    after = GraphNetwork(onnx.load(out / "encoder.onnx")).weights
+    first, *_, last = network.weights
+    assert torch.allclose(after[first], network.weights[first] + 0.25, atol=1e-5)
+    assert torch.allclose(after[last], network.weights[last] + 0.75, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
-from speakerdb import settings
 from training.rooms.impulse_responses import RATE_HZ, Floats
 from training.rooms.sounds import Sounds
+from training.rooms.workers import workers
 from training.rooms.worsening import LEVEL_ALONE_DB, Worsening, gain
 from training.sessions import on_one_core
 
@@ -47,8 +43,8 @@ SPEED_SHARE, SPEED = 0.5, (0.8, 1.25)
 """Of the crops: those that are heard at another speed, clean as well as worsened."""
 BEFORE_S, AFTER_SAMPLES = 0.6, 64
 """Around a crop: what was said before still echoes, and a resampler looks ahead."""
-WORKERS, AHEAD = 2, 12
-"""Processes that make batches, and batches that may be ready or under way."""
+AHEAD = 12
+"""Batches that may be ready or under way."""
 
 Features = npt.NDArray[np.float32]
 Batch = tuple[Features, Features]
@@ -125,8 +121,7 @@ def made_beside(folder: Path, front: bytes, seed: int, steps: Sequence[int]) -> 
     They end with the iterator, or this process. Args: folder: where `Sounds` lie.
     Raises: what a process raised; BrokenProcessPool where one died.
     """
-    workers = min(WORKERS, settings.threads())
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+    pool = workers()
     left, under_way = iter(steps), deque[Future[Batch]]()
     try:
         for _ in steps:
@@ -135,19 +130,6 @@ def made_beside(folder: Path, front: bytes, seed: int, steps: Sequence[int]) -> 
             yield under_way.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """Leave interrupts to the process that trains, and end when it is gone, however it ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _batch(folder: Path, front: bytes, seed: int, step: int) -> Batch:

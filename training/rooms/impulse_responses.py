@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def impulse_response(rng: np.random.Generator) -> Samples:
-    """Of a shoebox of any size and RT60, its direct sound first and 1: float32 [samples].
+    """Of a shoebox of any size and RT60, cut before its strongest sound, which is ±1: float32 [samples].
 
     Images up to an order (Allen and Berkley, 1979), and from where they thin out on noise that decays by 60 dB in RT60.
     """

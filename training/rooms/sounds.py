@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,18 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from speakerdb import settings
 from speakerdb.audio import Samples, read
 from training.corpora import open_corpus
 from training.rooms.impulse_responses import RATE_HZ, Floats, impulse_response
+from training.rooms.workers import workers
 
 LONGEST_S, SHORTEST_S = 12.0, 0.4
 """Clips are cut after the one, and left out below the other."""
 LEAST_POWER = 1e-8
 """Of a noise: there are recordings of nothing among them."""
 ROOMS = 1200
-PROCESSES, ROOMS_AT_ONCE = 2, 10
-"""That simulate rooms, and how many each takes at a time."""
+ROOMS_AT_ONCE = 10
+"""That a process simulates."""
 SEED = 7
 """Of the rooms; the k-th is a function of it and k."""
 TABLE = "sounds.json"
@@ -143,8 +141,7 @@ def _power(samples: npt.NDArray[np.float16]) -> float:
 
 
 def _rooms(console: Console) -> Iterator[Samples]:
-    processes = min(PROCESSES, settings.threads())
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with workers() as pool:
         made = pool.map(_room, range(ROOMS), chunksize=ROOMS_AT_ONCE)
         yield from track(made, "rooms", ROOMS, console=console)
 
