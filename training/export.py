@@ -20,7 +20,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from keras import layers, ops
 from rich.console import Console
 
@@ -36,6 +35,7 @@ from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
 from training.quantize import write_int8
 from training.recipe import Recipe
 from training.records import complete, set_hash
+from training.sessions import on_one_core
 from training.simplify import simplified
 from training.spectra import ConvolvedSpectrum, HalvedSpectrum
 from training.windows import with_windows
@@ -137,14 +137,14 @@ def write_onnx(model: keras.Model, path: Path) -> None:
 def disagreement(model: keras.Model, path: Path, rate_hz: int) -> float:
     """The largest difference between Keras and the ONNX graph, and between a clip alone and padded in a batch."""
     padded, lengths = checked_clips(rate_hz)
-    batch = _session(path).run(None, {"waveform": padded, "lengths": lengths})[0]
+    batch = on_one_core(str(path)).run(None, {"waveform": padded, "lengths": lengths})[0]
     reference = ops.convert_to_numpy(model([padded, lengths]))
     return max(float(np.abs(batch - reference).max()), alone_against_padded(path, rate_hz))
 
 
 def alone_against_padded(path: Path, rate_hz: int) -> float:
     """The largest difference between a clip's vector alone and padded in a batch."""
-    session, (padded, lengths) = _session(path), checked_clips(rate_hz)
+    session, (padded, lengths) = on_one_core(str(path)), checked_clips(rate_hz)
     batch = session.run(None, {"waveform": padded, "lengths": lengths})[0]
     alone = [session.run(None, {"waveform": row[None, :size]})[0][0] for row, size in zip(padded, lengths, strict=True)]
     return float(np.abs(batch - np.stack(alone)).max())
@@ -158,12 +158,6 @@ def checked_clips(rate_hz: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
     for row, clip in zip(padded, clips, strict=True):
         row[: len(clip)] = clip
     return padded, np.array([len(clip) for clip in clips])
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # or it warns that `lengths` has a default
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def export_bundle(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
@@ -32,6 +31,7 @@ from training.known_voices import (
 )
 from training.rebundle import write_changed
 from training.recipe import Recipe
+from training.sessions import on_one_core
 
 DIMENSION = 192
 
@@ -62,10 +62,7 @@ def constant(model: onnx.ModelProto, name: str) -> np.ndarray:
 
 
 def outputs(model: onnx.ModelProto, samples: np.ndarray) -> list[np.ndarray]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"waveform": samples})
+    return on_one_core(model.SerializeToString()).run(None, {"waveform": samples})
 
 
 def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray, norm: float) -> np.ndarray:

@@ -14,7 +14,6 @@ pytest.importorskip("torch", reason="PyTorch is an extra (speakerdb[rooms])")
 pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (speakerdb[rooms])")
 
 import onnx
-import onnxruntime
 import torch
 from click.testing import CliRunner
 from rich.console import Console
@@ -29,9 +28,10 @@ from training.rooms import channels
 from training.rooms.crops import Crops, made_beside
 from training.rooms.graph_network import GraphNetwork
 from training.rooms.impulse_responses import BEFORE_DIRECT, impulse_response
-from training.rooms.learn import Course, front_of, learn
-from training.rooms.sounds import Sounds, make_sounds, write_sounds
+from training.rooms.learn import Course, front_end_of, learn
+from training.rooms.sounds import TABLE, Sounds, make_sounds, write_sounds
 from training.rooms.worsening import Worsening, in_room
+from training.sessions import on_one_core
 
 RATE_HZ = 16_000
 
@@ -53,10 +53,7 @@ def outputs(model, names: list[str], samples: np.ndarray) -> list[np.ndarray]:
     whole.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in known
     )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(names, {"waveform": samples[None]})
+    return on_one_core(whole.SerializeToString()).run(names, {"waveform": samples[None]})
 
 
 @pytest.mark.parametrize("seconds", [1.0, 2.5])
@@ -107,6 +104,7 @@ def folder(examples: Path, tmp_path_factory) -> Path:
     ]
     noises = [0.1 * rng.standard_normal(size).astype(np.float32) for size in (8_000, 30_000)]
     write_sounds(made, words + sentences, noises, [impulse_response(rng) for _ in range(3)])
+    (made / TABLE).write_text("{}")
     return made
 
 
@@ -116,13 +114,13 @@ def sounds(folder: Path) -> Sounds:
 
 
 @pytest.fixture(scope="module")
-def front(graph) -> bytes:
-    return front_of(graph)
+def front_end(graph) -> bytes:
+    return front_end_of(graph)
 
 
 @pytest.fixture(scope="module")
-def crops(sounds, front) -> Crops:
-    return Crops(sounds, front, 1)
+def crops(sounds, front_end) -> Crops:
+    return Crops(sounds, front_end, 1)
 
 
 def lag(after: np.ndarray, before: np.ndarray) -> int:
@@ -179,12 +177,12 @@ def test_a_crop_is_of_the_clip_and_ends_in_silence_where_that_does(crops, sounds
 
 
 @pytest.mark.parametrize("speed", [1.0, 1.25])
-def test_a_crop_comes_with_what_was_said_just_before_it(front, sounds, tmp_path, monkeypatch, speed: float) -> None:
+def test_a_crop_comes_with_what_was_said_just_before_it(front_end, sounds, tmp_path, monkeypatch, speed: float) -> None:
     monkeypatch.setattr("training.rooms.crops.SPEED_SHARE", 1.0)
     monkeypatch.setattr("training.rooms.crops.SPEED", (speed, speed))
     rising = np.arange(80_000) / 80_000
     write_sounds(tmp_path, [("a", rising)], [sounds.noises[0]], [sounds.rooms[0].astype(np.float32)])
-    of_rising, befores = Crops(Sounds.opened(tmp_path), front, 1), set()
+    of_rising, befores = Crops(Sounds.opened(tmp_path), front_end, 1), set()
     for seed in range(12):
         samples, before = of_rising._cut(0, 16_000, np.random.default_rng(seed))
         assert len(samples) == before + 16_000
@@ -213,31 +211,31 @@ def test_a_batch_has_a_clean_crop_for_each_worsened_one(crops) -> None:
     assert len(shapes) >= 2 and shapes <= {(196, 80), (198, 80), (298, 80), (448, 80)}
 
 
-def test_a_batch_is_a_function_of_seed_and_step(crops, sounds, front) -> None:
-    again = Crops(sounds, front, 1)
+def test_a_batch_is_a_function_of_seed_and_step(crops, sounds, front_end) -> None:
+    again = Crops(sounds, front_end, 1)
     again.batch(4)  # what was drawn before changes nothing
     for one, other in zip(again.batch(2), crops.batch(2), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(crops.batch(2)[0], Crops(sounds, front, 2).batch(2)[0])
+    assert not np.array_equal(crops.batch(2)[0], Crops(sounds, front_end, 2).batch(2)[0])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_processes_beside_make_the_same_batches_in_order(crops, folder, front, monkeypatch, workers: int) -> None:
+def test_processes_beside_make_the_same_batches_in_order(crops, folder, front_end, monkeypatch, workers: int) -> None:
     monkeypatch.setattr("training.rooms.workers.WORKERS", workers)
-    for step, made in enumerate(made_beside(folder, front, 1, range(2, 5)), 2):
+    for step, made in enumerate(made_beside(folder, front_end, 1, range(2, 5)), 2):
         for one, other in zip(made, crops.batch(step), strict=True):
             np.testing.assert_array_equal(one, other)
     assert not multiprocessing.active_children()
 
 
-def test_what_a_process_beside_raises_is_raised(tmp_path, front) -> None:
+def test_what_a_process_beside_raises_is_raised(tmp_path, front_end) -> None:
     with pytest.raises(FileNotFoundError, match="clips"):
-        next(made_beside(tmp_path, front, 1, range(3)))
+        next(made_beside(tmp_path, front_end, 1, range(3)))
     assert not multiprocessing.active_children()
 
 
-def test_a_process_beside_that_dies_ends_the_course(folder, front) -> None:
-    batches = made_beside(folder, front, 1, range(100))
+def test_a_process_beside_that_dies_ends_the_course(folder, front_end) -> None:
+    batches = made_beside(folder, front_end, 1, range(100))
     next(batches)
     for process in multiprocessing.active_children():
         process.kill()
@@ -246,27 +244,27 @@ def test_a_process_beside_that_dies_ends_the_course(folder, front) -> None:
     assert not multiprocessing.active_children()
 
 
-def test_processes_beside_end_when_the_course_is_left(folder, front) -> None:
-    batches = made_beside(folder, front, 1, range(100))
+def test_processes_beside_end_when_the_course_is_left(folder, front_end) -> None:
+    batches = made_beside(folder, front_end, 1, range(100))
     next(batches)
     batches.close()
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("sets", [["a"] * 3, ["speech_commands-train"] * 3, ["speech_commands-train", "a", "a"]])
-def test_few_clips_of_few_sets_make_batches_too(sets: list[str], sounds, front, tmp_path) -> None:
+def test_few_clips_of_few_sets_make_batches_too(sets: list[str], sounds, front_end, tmp_path) -> None:
     longest = sounds.clips[len(sounds.clips) - 1]
     room = [sounds.rooms[0].astype(np.float32)]
     write_sounds(tmp_path, [(name, longest[:24_000]) for name in sets], [longest], room)
-    few = Crops(Sounds.opened(tmp_path), front, 1)
+    few = Crops(Sounds.opened(tmp_path), front_end, 1)
     for step in range(4):
         assert few.batch(step)[0].shape == (3, 196, 80)  # none is long enough for anything but a second
 
 
-def test_silence_stays_finite(sounds, front, tmp_path, monkeypatch) -> None:
+def test_silence_stays_finite(sounds, front_end, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("training.rooms.crops.SENTENCES_ALONE_SHARE", 0.0)
     write_sounds(tmp_path, [("a", np.zeros(80_000))] * 9, [np.zeros(8_000)], [sounds.rooms[0]])
-    silent = Crops(Sounds.opened(tmp_path), front, 1)
+    silent = Crops(Sounds.opened(tmp_path), front_end, 1)
     for step in range(6):
         assert all(np.isfinite(part).all() for part in silent.batch(step))
     for seed in range(40):

@@ -54,12 +54,12 @@ Batch = tuple[Features, Features]
 class Crops:
     """Draws batches; each is a function of seed and step.
 
-    Args: front: the graph from waveforms to features, as a file's content.
+    Args: front_end: the graph from waveforms to features, as a file's content.
     """
 
-    def __init__(self, sounds: Sounds, front: bytes, seed: int) -> None:
+    def __init__(self, sounds: Sounds, front_end: bytes, seed: int) -> None:
         self._clips, self._seed = sounds.clips, seed
-        self._worsening, self._front = Worsening(sounds), on_one_core(front)
+        self._worsening, self._front_end = Worsening(sounds), on_one_core(front_end)
         self._is_word = sounds.sets == WORDS
         self._weights = np.where(sounds.sets == OFTEN, 1.0, 0.5)
 
@@ -111,11 +111,11 @@ class Crops:
 
     def _heard(self, samples: Floats) -> Features:
         given = {"waveform": samples.astype(np.float32)[None], "lengths": np.array([len(samples)])}
-        found: Features = self._front.run(None, given)[0][0]
+        found: Features = self._front_end.run(None, given)[0][0]
         return found
 
 
-def made_beside(folder: Path, front: bytes, seed: int, steps: Sequence[int]) -> Generator[Batch, None, None]:
+def made_beside(folder: Path, front_end: bytes, seed: int, steps: Sequence[int]) -> Generator[Batch, None, None]:
     """The batches of these steps, in order, made by other processes while the last is learnt from.
 
     They end with the iterator, or this process. Args: folder: where `Sounds` lie.
@@ -126,17 +126,17 @@ def made_beside(folder: Path, front: bytes, seed: int, steps: Sequence[int]) -> 
     try:
         for _ in steps:
             while len(under_way) < AHEAD and (step := next(left, None)) is not None:
-                under_way.append(pool.submit(_batch, folder, front, seed, step))
+                under_way.append(pool.submit(_batch, folder, front_end, seed, step))
             yield under_way.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _batch(folder: Path, front: bytes, seed: int, step: int) -> Batch:
-    return _opened(folder, front, seed).batch(step)
+def _batch(folder: Path, front_end: bytes, seed: int, step: int) -> Batch:
+    return _opened(folder, front_end, seed).batch(step)
 
 
 @cache
-def _opened(folder: Path, front: bytes, seed: int) -> Crops:
+def _opened(folder: Path, front_end: bytes, seed: int) -> Crops:
     """Once a process."""
-    return Crops(Sounds.opened(folder), front, seed)
+    return Crops(Sounds.opened(folder), front_end, seed)

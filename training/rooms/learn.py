@@ -56,7 +56,7 @@ def learn(graph: ModelProto, sounds: Path, how: Course, work: Path, console: Con
     if file.exists():
         learner.load(file)
     cosines = list[float]()
-    with closing(made_beside(sounds, front_of(graph), how.seed, range(learner.step, how.steps))) as batches:
+    with closing(made_beside(sounds, front_end_of(graph), how.seed, range(learner.step, how.steps))) as batches:
         for batch in batches:
             heard, clean = (torch.from_numpy(part) for part in batch)
             with torch.no_grad():
@@ -71,11 +71,11 @@ def learn(graph: ModelProto, sounds: Path, how: Course, work: Path, console: Con
     return learner.mean_network()
 
 
-def front_of(graph: ModelProto) -> bytes:
+def front_end_of(graph: ModelProto) -> bytes:
     """The part of the graph from waveforms to the features that `GraphNetwork` takes, as a file's content."""
     named = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(graph))
-    front: bytes = named.extract_model(["waveform", "lengths"], [GraphNetwork(graph).features]).SerializeToString()
-    return front
+    found: bytes = named.extract_model(["waveform", "lengths"], [GraphNetwork(graph).features]).SerializeToString()
+    return found
 
 
 class _Learner:
@@ -126,6 +126,4 @@ class _Learner:
 
 def _bound_to(graph: ModelProto, sounds: Path) -> str:
     """What a checkpoint belongs to: the graph, and what the sounds were made of."""
-    table = sounds / TABLE
-    made_of = table.read_bytes() if table.exists() else b""
-    return hashlib.sha256(graph.SerializeToString() + made_of).hexdigest()[:12]
+    return hashlib.sha256(graph.SerializeToString() + (sounds / TABLE).read_bytes()).hexdigest()[:12]

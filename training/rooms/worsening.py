@@ -18,8 +18,8 @@ LEVEL_DB, LEVEL_ALONE_DB = (-35.0, 10.0), (-20.0, 6.0)
 """Gains, the second where nothing else befalls a crop."""
 KINDS = {"recorded": 0.5, "coloured": 0.15, "machines": 0.07, "voice": 0.14, "voices": 0.14}
 """Of noise, and their shares."""
-SNR_DB = {"recorded": (0.0, 25.0), "coloured": (0.0, 25.0), "machines": (0.0, 25.0)}
-SNR_DB |= {"voice": (8.0, 25.0), "voices": (3.0, 25.0)}
+LEAST_SNR_DB = {"recorded": 0.0, "coloured": 0.0, "machines": 0.0, "voice": 8.0, "voices": 3.0}
+MOST_SNR_DB = 25.0
 VOICES = (3, 6)
 """At a time, where there are several."""
 CHANGED_SPEED_SHARE, NOISE_SPEED = 0.6, (0.7, 1.4)
@@ -58,7 +58,7 @@ class Worsening:
     def _with_noise(self, samples: Floats, rng: np.random.Generator) -> Floats:
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
         noise = self._noise(kind, len(samples), rng)
-        snr_db = rng.uniform(*SNR_DB[kind])
+        snr_db = rng.uniform(LEAST_SNR_DB[kind], MOST_SNR_DB)
         return np.asarray(samples + noise * _level(samples) / _level(noise) / 10.0 ** (snr_db / 20.0))
 
     def _noise(self, kind: str, size: int, rng: np.random.Generator) -> Floats:
