@@ -18,7 +18,7 @@ from training.evaluation.lists import Lists
 from training.evaluation.report import SHOWN_TARGETS
 from training.evaluation.run import Encoder, Evaluated, Job, evaluate
 from training.front_ends import FrontEnd
-from training.known_voices import of_known
+from training.last_steps import of_last_steps
 from training.quantize import seconds_a_run
 from training.recipe import Recipe
 from training.records import complete, read_index
@@ -88,7 +88,7 @@ def make_card(
             "data": {name: described(recipe, name, work.parent / "shards") for name in material(recipe)},
             "teachers": {name: TEACHERS.get(name, UNKNOWN) for name in recipe.teachers.files},
             **descent(recipe),
-            **(of_known(recipe.known) if recipe.known else {}),
+            **of_last_steps(recipe),
             "recipe": {**recipe.to_json(), "optimization": state.settings["optimization"]},
         },
         "figures": figures,

@@ -26,7 +26,7 @@ from rich.console import Console
 from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
 from training.front_ends import FrontEnd, KaldiBank, SeedBank
-from training.known_voices import parameters, with_step
+from training.last_steps import parameters, with_last_steps
 from training.levelling import level
 from training.loop import changed_since, require_same_sets
 from training.material import features
@@ -189,16 +189,12 @@ def export_bundle(
         console.print(
             f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False, soft_wrap=True
         )
-        size = network.count_params()
-        if recipe.known is not None:
-            step = with_step(
-                onnx.load(graph), recipe.front_end.rate_hz, corpora / f"{recipe.known}.tar", work.parent, console
-            )
-            onnx.save(step, graph)
-            apart = alone_against_padded(graph, recipe.front_end.rate_hz)
-            if not apart <= AGREEMENT:
-                raise ValueError(f"clips differ by {apart:.1e} alone and in a padded batch; nothing was written")
-            size += parameters(step)
+        finished = with_last_steps(onnx.load(graph), recipe, corpora, work.parent, console)
+        onnx.save(finished, graph)
+        apart = alone_against_padded(graph, recipe.front_end.rate_hz)
+        if not apart <= AGREEMENT:
+            raise ValueError(f"clips differ by {apart:.1e} alone and in a padded batch; nothing was written")
+        size = network.count_params() + parameters(finished)
         card = make_card(recipe, state, size, graph, work, corpora, trials, console)
         write_bundle(graph, card, out)
         if int8:

@@ -26,54 +26,34 @@ import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from rich.console import Console
 
-from speakerdb.embedding import Vector, Vectors, average, normalize
-from training.corpora import open_corpus
-from training.evaluation.clips import OfCorpus
-from training.evaluation.embed import embed_clips
-from training.evaluation.embeddings import Embeddings
-from training.evaluation.run import Encoder
-from training.simplify import Graph
+from speakerdb.embedding import Vectors, normalize
+from training.graph_parts import unit_vector
+from training.graph_vectors import voices_of
 
-VOICES = 600
+VOICES = 500
 PULL, LEVEL, SLOPE, NORM = 0.35, 1.5, 4.0, 0.25
 FREE = 1e-3
 """Of the largest singular value: what voices have in a direction that is free."""
 PREFIX = "known."
 BEFORE = f"{PREFIX}before."
 """Of the names of outputs as they were."""
-OF_THE_STEP = "known_voices"
-"""Where a card says how it was made, among what it says of the training."""
+IN_A_CARD = "known_voices"
 
 Floats = npt.NDArray[np.float64]
 
 
 def with_step(model: ModelProto, rate_hz: int, archive: Path, work: Path, console: Console) -> ModelProto:
-    """The graph with this last step, by what it says itself of a train set's clips; it may have had one before.
+    """The graph with this last step, by what it says itself of a train set's clips.
 
     Args: rate_hz: of its waveform. archive: the set's. work: where vectors are kept as they come.
     Raises: ValueError where there is no such archive, or as `moved_away`.
     """
-    before = without_step(model)
-    return moved_away(before, voices_of(before, rate_hz, archive, work, console))
+    return moved_away(model, voices_of(model, rate_hz, archive, work, console))
 
 
-def voices_of(model: ModelProto, rate_hz: int, archive: Path, work: Path, console: Console) -> Vectors:
-    """Voiceprints of a set's speakers as the graph hears its clips, whole: float32 [speakers, dimension]."""
-    dimension = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-    encoder = Encoder.of_graph(model.SerializeToString(), rate_hz, dimension)
-    corpus = open_corpus(str(archive))
-    source, rows = OfCorpus(corpus), corpus.rows()
-    vectors = Embeddings(work / "known" / corpus.name, encoder.sha256, dimension, source.fingerprint())
-    embed_clips([row.path for row in rows], source, encoder.encode, rate_hz, vectors, console, corpus.name)
-    of_speaker: dict[str, list[Vector]] = {}
-    for row in rows:
-        of_speaker.setdefault(row.speaker, []).append(vectors[row.path])
-    return np.stack([average(np.stack(own)) for _, own in sorted(of_speaker.items())])
-
-
-def of_known(name: str) -> dict[str, Any]:
-    """What a card says of the step."""
-    return {OF_THE_STEP: {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE, "norm": NORM}}
+def in_a_card(name: str) -> dict[str, Any]:
+    """What a card says of the step, which is of this set."""
+    return {IN_A_CARD: {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE, "norm": NORM}}
 
 
 def parameters(model: ModelProto) -> int:
@@ -105,7 +85,7 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
     """
     if len(voices) < VOICES:
         raise ValueError(f"{len(voices)} voices; {VOICES} are drawn")
-    changed, free, one_by_norm = ModelProto(), free_direction(voices), _one_by_norm(model)
+    changed, free, (_, one_by_norm) = ModelProto(), free_direction(voices), unit_vector(model)
     changed.CopyFrom(model)
     drawn = np.sort(np.random.default_rng(seed).permutation(len(voices))[:VOICES])
     chosen = normalize(voices[drawn] - np.outer(voices[drawn] @ free, free))
@@ -131,16 +111,6 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
     smallness = helper.make_node("Log", [one_by_norm], [PREFIX + "smallness"], name=PREFIX + "smallness")
     changed.graph.node.extend([smallness, *_nodes(*outputs)])
     return changed
-
-
-def _one_by_norm(model: ModelProto) -> str:
-    """The tensor [batch, 1] that the vector is multiplied by last."""
-    graph = Graph(model)
-    last = graph.makers[model.graph.output[0].name]
-    scale = graph.makers.get(last.input[-1]) if last.op_type == "Mul" else None
-    if scale is None or scale.op_type not in ("Min", "Reciprocal"):
-        raise ValueError("a graph whose last operation is not to make a unit vector")
-    return str(scale.output[0])
 
 
 def without_step(model: ModelProto) -> ModelProto:

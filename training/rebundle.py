@@ -13,7 +13,7 @@ from rich.console import Console
 from speakerdb.encoder.bundle import Bundle
 from training.card import Sets, all_figures, limits
 from training.export import write_bundle
-from training.known_voices import OF_THE_STEP, parameters
+from training.last_steps import KEYS, parameters
 from training.recipe import Recipe
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def write_changed(
         changes = {
             "version": version,
             "parameters": card["parameters"] - parameters(before) + parameters(graph),
-            "training": {**_without(card["training"], OF_THE_STEP), **how},
+            "training": {**_without(card["training"], *KEYS), **how},
             "figures": figures,
             "threshold": threshold,
             "calibration": None,

@@ -88,6 +88,7 @@ class Recipe:
 
     Attributes:
         levelled: two of the train sets, whose vectors `training.levelling` brings together; or none.
+        warped: a train set, by whose clips `training.warped_views` turns what it hears of short ones; or none.
         known: a train set, from whose voices `training.known_voices` moves all others away; or none.
     """
 
@@ -110,6 +111,7 @@ class Recipe:
     transplant: Transplant | None = None
     licences: dict[str, str] = field(default_factory=dict)
     levelled: list[str] = field(default_factory=list)
+    warped: str | None = None
     known: str | None = None
 
     @staticmethod
@@ -134,7 +136,7 @@ class Recipe:
             return changed
         transplant = replace(self.transplant, corpora={}) if self.transplant else None
         lengths = [replace(row, corpora={}) for row in self.lengths]
-        return replace(changed, lengths=lengths, transplant=transplant, levelled=[], known=None)
+        return replace(changed, lengths=lengths, transplant=transplant, levelled=[], warped=None, known=None)
 
     def with_steps(self, steps: int | None) -> Recipe:
         """The same recipe with another number of steps."""
@@ -158,6 +160,7 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         noise=corpora.pop("noise", None),
         licences=corpora.pop("licences", {}),
         levelled=corpora.pop("levelled", []),
+        warped=corpora.pop("warped", None),
         known=corpora.pop("known", None),
         front_end=FRONT_ENDS[front_end.pop("kind")],
         teachers=_part(Teachers, values.pop("teachers", {})),
@@ -185,6 +188,10 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("virtual speakers want the teachers' graphs")
     if len(recipe.levelled) not in (0, 2) or not set(recipe.levelled) <= set(recipe.train):
         raise ValueError("levelled are two of the train sets, or none")
+    if recipe.warped is not None and (
+        recipe.warped not in recipe.train or not isinstance(recipe.network, NarrowCampplus)
+    ):
+        raise ValueError("warped is one of the train sets, and wants a narrow-campplus")
     if recipe.known is not None and (recipe.known not in recipe.train or not recipe.levelled):
         raise ValueError("known is one of the train sets, and wants two of them levelled")
     if recipe.transplant and not isinstance(recipe.network, NarrowCampplus):

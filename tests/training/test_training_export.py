@@ -27,7 +27,8 @@ from training.card import described, make_card
 from training.checkpoints import State
 from training.export import LogMel, disagreement, export_bundle, waveform_model, write_graph, write_onnx
 from training.front_ends import FRONT_ENDS
-from training.known_voices import VOICES, parameters
+from training.known_voices import VOICES
+from training.last_steps import parameters
 from training.networks.bilstm import Bilstm
 from training.networks.bilstm import build as build_bilstm
 from training.networks.next_tdnn import NextTdnn, build

@@ -9,7 +9,7 @@ import pytest
 
 from speakerdb.audio import read
 from speakerdb.encoder.registry import find_bundle
-from training.known_voices import without_step
+from training.last_steps import without_last_steps
 from training.windows import with_windows
 
 LEFT_OUT = "windows"
@@ -17,8 +17,8 @@ LEFT_OUT = "windows"
 
 @pytest.fixture(scope="module")
 def shipped() -> onnx.ModelProto:
-    """The shipped graph before its last step, which is `test_training_known_voices`'s."""
-    return without_step(onnx.load(find_bundle() / "encoder.onnx"))
+    """The shipped graph before its last steps, which have tests of their own."""
+    return without_last_steps(onnx.load(find_bundle() / "encoder.onnx"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from training.commands.describe import describe
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.import_seed import import_seed
-from training.commands.known_voices import known_voices
+from training.commands.last_steps import last_steps
 from training.commands.prepare import prepare
 from training.commands.rooms import rooms
 from training.commands.speech import speech
@@ -24,6 +24,6 @@ def training() -> None:
 
 
 OF_A_TRAINING = (describe, prepare, train, export, build)
-OF_A_BUNDLE = (known_voices, rooms, calibrate, import_seed, evaluate)
+OF_A_BUNDLE = (last_steps, rooms, calibrate, import_seed, evaluate)
 for command in (*OF_A_TRAINING, *OF_A_BUNDLE, trials, speech):
     training.add_command(command)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from speakerdb.encoder.bundle import open_bundle
 from training.card import Sets
-from training.known_voices import without_step
+from training.last_steps import without_last_steps
 from training.rebundle import write_changed
 from training.recipe import Recipe
 from training.rooms.graph_network import GraphNetwork
@@ -31,7 +31,7 @@ def taught(
 ) -> None:
     """Learn, take the mean of the weights, measure and write; a stopped run goes on.
 
-    The step of `training.known_voices` is left out, since voices that the network knows have moved by then.
+    Steps of `training.last_steps` are left out, since what the network says of voices has moved by then.
     Args: work: sounds and checkpoints, in `rooms`; shards where there are any. shares: of the new weights, as
         `GraphNetwork.mean_with` takes them.
     Raises: EncoderDamaged; ValueError for a recipe without noise or a graph that cannot be learnt further.
@@ -39,7 +39,7 @@ def taught(
     opened = open_bundle(bundle)
     if recipe.noise is None:
         raise ValueError("rooms: the recipe names no noise")
-    graph = without_step(onnx.load_from_string(opened.model))
+    graph = without_last_steps(onnx.load_from_string(opened.model))
     _ = GraphNetwork(graph).front  # refuses what cannot be learnt further before minutes are spent
     sounds = work / "rooms"
     make_sounds(corpora, recipe.train, recipe.noise, sounds, console)

@@ -1,0 +1,184 @@
+"""Short clips heard three times, beside the same written out with filters that are warped by themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from rich.console import Console
+from tiny_corpus import write_voices
+
+from speakerdb.audio import read
+from speakerdb.encoder.registry import find_bundle
+from training.graph_parts import mel_product, unit_vector
+from training.graph_vectors import clips_of
+from training.last_steps import without_last_steps
+from training.recipe import Recipe
+from training.sessions import on_one_core
+from training.warped_views import (
+    SHARE,
+    WARPS,
+    heard_thrice,
+    parameters,
+    rotation_between,
+    warped,
+    with_views,
+    without_views,
+)
+
+DIMENSION, RATE_HZ, LONGEST = 192, 16_000, 31_600
+THIRD = Recipe.load("third")
+BANK = THIRD.front_end
+
+
+@pytest.fixture(scope="module")
+def plain() -> onnx.ModelProto:
+    """The shipped graph as its training left it."""
+    return without_last_steps(onnx.load(find_bundle() / "encoder.onnx"))
+
+
+@pytest.fixture(scope="module")
+def rotation() -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(0).standard_normal((DIMENSION, DIMENSION)))[0]
+
+
+@pytest.fixture(scope="module")
+def thrice(plain, rotation) -> onnx.ModelProto:
+    return heard_thrice(plain, BANK, rotation, LONGEST)
+
+
+@pytest.fixture(scope="module")
+def voice(examples) -> np.ndarray:
+    return np.concatenate([read(str(examples / f"{name}.wav"), RATE_HZ).samples for name in ("ana_1", "ben_1")])
+
+
+def outputs(model: onnx.ModelProto, samples: np.ndarray, **more: np.ndarray) -> list[np.ndarray]:
+    return on_one_core(model.SerializeToString()).run(None, {"waveform": samples, **more})
+
+
+def unnormalized(model: onnx.ModelProto, samples: np.ndarray) -> np.ndarray:
+    """The vector before it is made a unit vector."""
+    name, _ = unit_vector(model)
+    longer = onnx.ModelProto()
+    longer.CopyFrom(model)
+    longer.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return outputs(longer, samples[None])[-1][0].astype(np.float64)
+
+
+def mel_triangles(frequencies: np.ndarray) -> np.ndarray:
+    """Kaldi's filters at any frequency: [frequencies, 80], from 20 Hz to 8 kHz."""
+    low, high = (1127.0 * np.log1p(hz / 700.0) for hz in (20.0, 8000.0))
+    step = (high - low) / 81
+    places = (1127.0 * np.log1p(frequencies / 700.0) - low)[:, None] / step - np.arange(80)
+    return np.maximum(0.0, np.minimum(places, 2.0 - places))
+
+
+def warped_by_hand(model: onnx.ModelProto, warp: float) -> onnx.ModelProto:
+    """What lies at f is heard as if it lay at warp · f: filters drawn over the axis that is so stretched."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    name = mel_product(model).input[1]
+    filters = next(value for value in changed.graph.initializer if value.name == name)
+    lines = np.flatnonzero(BANK.filters().any(axis=1)) * RATE_HZ / 512
+    assert np.abs(mel_triangles(lines) - numpy_helper.to_array(filters)).max() < 1e-4
+    filters.CopyFrom(numpy_helper.from_array((warp * mel_triangles(warp * lines)).astype(np.float32), name))
+    return changed
+
+
+def test_a_short_clip_is_the_mean_of_three_views(plain, thrice, rotation, voice):
+    clip, down, up = voice[8_000:24_000], *(warped(plain, BANK, warp) for warp in WARPS)
+    others = unnormalized(down, clip) @ rotation + unnormalized(up, clip) @ rotation.T
+    expected = (unnormalized(plain, clip) + SHARE * others) / (1.0 + 2.0 * SHARE)
+    found = unnormalized(thrice, clip)
+    assert np.abs(found - expected).max() < 0.01 * np.linalg.norm(expected)  # the rotation is kept in float16
+    assert outputs(thrice, clip[None])[0][0] @ found == pytest.approx(np.linalg.norm(found), rel=1e-5)
+    assert outputs(plain, clip[None])[0][0] @ expected < 0.98 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("samples", [LONGEST, 48_000])
+def test_a_longer_clip_is_heard_as_before_to_the_bit(plain, thrice, voice, samples: int):
+    for before, after in zip(
+        outputs(plain, voice[None, :samples]), outputs(thrice, voice[None, :samples]), strict=True
+    ):
+        assert np.array_equal(before, after)
+
+
+def test_the_shortest_of_the_longer_clips_is_the_first_that_is_not_slowed(plain, thrice, voice):
+    slowing = THIRD.network.slowing
+    assert [slowing.length(BANK.frames(samples)) - BANK.frames(samples) for samples in (LONGEST - 1, LONGEST)] == [1, 0]
+    clip = voice[None, : LONGEST - 1]
+    assert np.abs(outputs(plain, clip)[0] - outputs(thrice, clip)[0]).max() > 0.01
+
+
+def test_windows_are_of_the_clip_as_it_is(plain, thrice, voice):
+    before, after = (outputs(model, voice[None, :16_000])[1] for model in (plain, thrice))
+    assert before.shape == after.shape
+    assert np.abs(before - after).max() < 1e-5
+
+
+def test_short_and_long_clips_padded_in_a_batch_have_the_vectors_that_they_have_alone(thrice, voice):
+    clips = [voice[:48_000], voice[:8_000], voice[5_000:40_000], voice[9_000:25_000]]
+    padded = np.zeros((len(clips), 48_000), np.float32)
+    for row, clip in zip(padded, clips, strict=True):
+        row[: len(clip)] = clip
+    found = outputs(thrice, padded, lengths=np.array([len(clip) for clip in clips]))[0]
+    alone = np.stack([outputs(thrice, clip[None])[0][0] for clip in clips])
+    assert np.abs(found - alone).max() < 1e-5
+
+
+def test_short_clips_of_one_length_need_no_lengths(thrice, voice):
+    found = outputs(thrice, np.stack([voice[:8_000], voice[8_000:16_000]]))[0]
+    assert np.abs(found[1] - outputs(thrice, voice[None, 8_000:16_000])[0][0]).max() < 1e-5
+
+
+def test_the_step_can_be_taken_off_again(plain, thrice):
+    onnx.checker.check_model(thrice, full_check=True)
+    assert without_views(thrice).SerializeToString() == plain.SerializeToString()
+    assert without_views(plain).SerializeToString() == plain.SerializeToString()
+    assert (parameters(thrice), parameters(plain)) == (DIMENSION**2, 0)
+
+
+@pytest.mark.parametrize("warp", [*WARPS, 1.0])
+def test_a_graph_that_hears_other_frequencies_is_nearly_the_one_with_warped_filters(plain, voice, warp: float):
+    clip = voice[:24_000]
+    by_hand, found = (unnormalized(model, clip) for model in (warped_by_hand(plain, warp), warped(plain, BANK, warp)))
+    # Between lines a spectrum is taken in a line, which is coarse where a filter is two of them wide.
+    assert found @ by_hand > (0.98 if warp != 1.0 else 1.0 - 1e-6) * np.linalg.norm(found) * np.linalg.norm(by_hand)
+    if warp != 1.0:
+        assert unnormalized(plain, clip) @ by_hand < 0.9 * np.linalg.norm(unnormalized(plain, clip)) * np.linalg.norm(
+            by_hand
+        )
+
+
+def test_the_rotation_between_vectors_is_the_one_that_they_were_turned_by(rotation):
+    before = np.random.default_rng(1).standard_normal((500, DIMENSION)).astype(np.float32)
+    noise = 0.01 * np.random.default_rng(2).standard_normal(before.shape)
+    found = rotation_between(before, (before @ rotation + noise).astype(np.float32))
+    assert np.abs(found @ found.T - np.eye(DIMENSION)).max() < 1e-9
+    assert np.abs(found - rotation).max() < 0.01
+
+
+def test_one_rotation_is_fitted_to_both_directions_by_what_the_graph_says_of_a_set(plain, tmp_path):
+    archive, quiet = write_voices(tmp_path / "some-train.tar", ["eva", "ana"]), Console(quiet=True)
+    made = with_views(plain, BANK, THIRD.network.slowing, archive, tmp_path / "work", quiet)
+    constants = {value.name: numpy_helper.to_array(value) for value in made.graph.initializer}
+    found = constants["warped.rotation"].astype(np.float64)
+    assert constants["warped.longest"].tolist() == [LONGEST]
+    down, as_it_is, up = (
+        np.concatenate([np.stack(own) for own in clips_of(view, RATE_HZ, archive, tmp_path / "w", quiet).values()])
+        for view in (warped(plain, BANK, WARPS[0]), plain, warped(plain, BANK, WARPS[1]))
+    )
+    for before, after in ((down @ found, as_it_is), (up @ found.T, as_it_is)):
+        assert np.sum(before * after, axis=1).mean() > 0.95
+
+
+@pytest.mark.parametrize(("kind", "message"), [("Log", "without a mel filter bank"), ("Mul", "to make a unit vector")])
+def test_a_graph_without_what_is_changed_is_refused(plain, rotation, kind: str, message: str):
+    other = onnx.ModelProto()
+    other.CopyFrom(plain)
+    for node in other.graph.node:
+        if node.op_type == "Log" == kind or (kind == "Mul" and node.output[0] == "embedding"):
+            node.op_type = "Exp" if kind == "Log" else "Add"
+    with pytest.raises(ValueError, match=message):
+        heard_thrice(other, BANK, rotation, LONGEST)

@@ -1,0 +1,242 @@
+"""A step of a graph: a short clip is heard three times, as it is, and with its frequencies moved down and up.
+
+A second of speech says little, and a network hears some of it wrong. With all frequencies times 0.85 and 1.15 (as if
+the vocal tract were so much longer or shorter) it hears another voice, and other things of it wrong. What those voices
+have to do with the first is the same for everybody: a rotation R of their vectors, and its transpose for the other
+direction. So, of the vectors x, x₋ and x₊ before they are made unit vectors,
+
+    y = (x + SHARE · (x₋ R + x₊ Rᵀ)) / (1 + 2 · SHARE),
+
+where R is the rotation that brings the unit vectors of a train set's clips nearest to one another, x₋ to x and x to x₊
+(orthogonal Procrustes: P. Schönemann, Psychometrika 31, 1966). Nothing is trained, and a filter bank that is warped
+costs nothing to keep: the filters of line l, taken of line l / warp, are computed when the graph is loaded. Constants
+were chosen on dev (docs/LOG.md). Clips that the network does not hear slowly (`training.slowing`) are heard once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from rich.console import Console
+
+from speakerdb.embedding import Vectors
+from training.front_ends import FrontEnd
+from training.graph_parts import mel_product, unit_vector
+from training.graph_vectors import clips_of
+from training.slowing import Slowing
+
+WARPS = 0.85, 1.15
+SHARE = 0.5
+IN_A_CARD = "warped_views"
+PREFIX = "warped."
+"""Of the names of all that is added. A tensor in the place of another has that one's name behind it."""
+
+Step = tuple[str, list[str], str, dict[str, int]]
+"""Operation, inputs, output and options. Names that begin with a dot are the step's own."""
+
+
+def with_views(
+    model: ModelProto, front_end: FrontEnd, slowing: Slowing, archive: Path, work: Path, console: Console
+) -> ModelProto:
+    """The graph with this step, by what it says itself of a train set's clips.
+
+    Args: model: without the step; it is not changed. front_end, slowing: of its network. archive: the set's. work:
+        where vectors are kept as they come.
+    Raises: ValueError for a graph without a mel filter bank, or that does not end in a unit vector; where there is no
+        such archive.
+    """
+    down, as_it_is, up = (
+        np.concatenate([np.stack(own) for own in clips_of(view, front_end.rate_hz, archive, work, console).values()])
+        for view in (warped(model, front_end, WARPS[0]), model, warped(model, front_end, WARPS[1]))
+    )
+    rotation = rotation_between(np.concatenate([down, as_it_is]), np.concatenate([as_it_is, up]))
+    longest = front_end.frame_length_samples + front_end.frame_shift_samples * (slowing.least_frames - 1)
+    return heard_thrice(model, front_end, rotation, longest)
+
+
+def rotation_between(before: Vectors, after: Vectors) -> npt.NDArray[np.float64]:
+    """The orthogonal R that makes Σ |before R − after|² least, of unit vectors float32 [clips, dimension]."""
+    left, _, right = np.linalg.svd(before.astype(np.float64).T @ after.astype(np.float64))
+    found: npt.NDArray[np.float64] = left @ right
+    return found
+
+
+def in_a_card(name: str) -> dict[str, Any]:
+    """What a card says of the step, which is of this set."""
+    return {IN_A_CARD: {"of": name, "warps": list(WARPS), "share": SHARE}}
+
+
+def parameters(model: ModelProto) -> int:
+    """Numbers that the step adds to a graph's."""
+    return sum(math.prod(value.dims) for value in model.graph.initializer if value.name == f"{PREFIX}rotation")
+
+
+def warped(model: ModelProto, front_end: FrontEnd, warp: float) -> ModelProto:
+    """The graph as it hears a clip whose frequencies are all so many times what they are."""
+    changed, product = _copied(model), mel_product(model)
+    _add(changed, _lines(front_end, {"view": warp}))
+    reader = next(node for node in changed.graph.node if node.output == product.output)
+    reader.input[1] = f"{PREFIX}filters.view"
+    _put_before(reader, changed, _filters(product.input[1], "view"))
+    return changed
+
+
+def heard_thrice(model: ModelProto, front_end: FrontEnd, rotation: npt.NDArray[np.float64], samples: int) -> ModelProto:
+    """The graph that hears clips of fewer samples three times.
+
+    Args: model: without the step; it is not changed. rotation: R, [dimension, dimension].
+    Raises: as `with_views`.
+    """
+    changed, product, (vector, _) = _copied(model), mel_product(model), unit_vector(model)
+    _add(changed, _lines(front_end, dict(zip(("down", "up"), WARPS, strict=True))))
+    _add(changed, {**_CONSTANTS, "longest": np.array([samples], np.int64)})
+    # Half of the bytes; onnxruntime makes float32 of it at load.
+    _add(changed, {"rotation": rotation.astype(np.float16), "none": np.zeros((1, len(rotation)), np.float32)})
+    _replace("lengths", changed, _WHICH)
+    _replace(product.output[0], changed, _views(*product.input, product.output[0]))
+    _replace(vector, changed, _average(vector))
+    for node in changed.graph.node:
+        if node.output[0] == "windows.turned":  # windows are of a clip as it is
+            [frames] = node.input
+            node.input[:] = [PREFIX + frames]
+            _put_before(node, changed, [("Slice", [frames, ".axis", ".batch", ".axis"], f".{frames}", {})])
+            break
+    return changed
+
+
+def without_views(model: ModelProto) -> ModelProto:
+    """The graph as it was before; another one as it is. The model given is not changed."""
+    changed = _copied(model)
+    nodes = [node for node in changed.graph.node if not node.output[0].startswith(PREFIX)]
+    constants = [value for value in changed.graph.initializer if not value.name.startswith(PREFIX)]
+    for node in nodes:
+        node.input[:] = [name.removeprefix(PREFIX) for name in node.input]
+    del changed.graph.node[:], changed.graph.initializer[:]
+    changed.graph.node.extend(nodes)
+    changed.graph.initializer.extend(constants)
+    return changed
+
+
+_CONSTANTS = {
+    "share": np.float32(SHARE),
+    "doubled": np.float32(2.0 * SHARE),
+    "first": np.int64(0),
+    "axis": np.array([0], np.int64),
+    "next": np.array([1], np.int64),
+    "end": np.array([np.iinfo(np.int64).max], np.int64),
+}
+
+_WHICH: list[Step] = [
+    ("Shape", ["waveform"], ".shape", {}),
+    ("Slice", [".shape", ".axis", ".next", ".axis"], ".batch", {}),
+    ("Slice", [".shape", ".next", ".end", ".axis"], ".samples", {}),
+    ("Expand", ["lengths", ".batch"], ".each", {}),
+    ("Min", [".each", ".samples"], ".valid", {}),
+    ("Less", [".valid", ".longest"], ".short", {}),
+    ("NonZero", [".short"], ".found", {}),
+    ("Squeeze", [".found", ".axis"], ".numbers", {}),
+    ("Gather", [".each", ".numbers"], ".again", {"axis": 0}),
+    ("Concat", [".each", ".again", ".again"], ".lengths", {"axis": 0}),
+]
+"""Which clips are short: their numbers. All clips' lengths are followed by these clips' twice, as their views are."""
+
+
+def _filters(filters: str, name: str) -> list[Step]:
+    """Filters for power spectra that are warped, from those for them as they are: lines between lines, in a line."""
+    return [
+        ("Sub", [".lines", f".lines.{name}"], f".apart.{name}", {}),
+        ("Abs", [f".apart.{name}"], f".distance.{name}", {}),
+        ("Sub", [".one", f".distance.{name}"], f".left.{name}", {}),
+        ("Relu", [f".left.{name}"], f".near.{name}", {}),
+        ("MatMul", [f".near.{name}", filters], f".filters.{name}", {}),
+    ]
+
+
+def _views(power: str, filters: str, mel: str) -> list[Step]:
+    """Mel energies of all clips, and of the short ones' two other views."""
+    return [
+        *_filters(filters, "down"),
+        *_filters(filters, "up"),
+        ("Gather", [power, ".numbers"], ".power", {"axis": 0}),
+        ("MatMul", [".power", ".filters.down"], ".mel.down", {}),
+        ("MatMul", [".power", ".filters.up"], ".mel.up", {}),
+        ("Concat", [mel, ".mel.down", ".mel.up"], f".{mel}", {"axis": 0}),
+    ]
+
+
+def _average(vector: str) -> list[Step]:
+    """From the vectors of all views to one of each clip; to those that are not short a row of zeros is added."""
+    return [
+        ("Slice", [vector, ".axis", ".batch", ".axis"], ".as_it_is", {}),
+        ("Slice", [vector, ".batch", ".end", ".axis"], ".beyond", {}),
+        ("Shape", [".numbers"], ".count", {}),
+        ("Slice", [".beyond", ".axis", ".count", ".axis"], ".down", {}),
+        ("Slice", [".beyond", ".count", ".end", ".axis"], ".up", {}),
+        ("Cast", [".rotation"], ".turn", {"to": TensorProto.FLOAT}),
+        ("Transpose", [".turn"], ".turn_back", {}),
+        ("MatMul", [".down", ".turn"], ".turned_up", {}),
+        ("MatMul", [".up", ".turn_back"], ".turned_down", {}),
+        ("Add", [".turned_up", ".turned_down"], ".both", {}),
+        ("Concat", [".none", ".both"], ".rows", {"axis": 0}),
+        ("Cast", [".short"], ".counts", {"to": TensorProto.INT64}),
+        ("CumSum", [".counts", ".first"], ".so_far", {}),
+        ("Mul", [".so_far", ".counts"], ".row", {}),
+        ("Gather", [".rows", ".row"], ".others", {"axis": 0}),
+        ("Mul", [".others", ".share"], ".part", {}),
+        ("Add", [".as_it_is", ".part"], ".sum", {}),
+        ("Cast", [".short"], ".weight", {"to": TensorProto.FLOAT}),
+        ("Mul", [".weight", ".doubled"], ".weights", {}),
+        ("Add", [".weights", ".one"], ".divisors", {}),
+        ("Unsqueeze", [".divisors", ".next"], ".divisor", {}),
+        ("Div", [".sum", ".divisor"], f".{vector}", {}),
+    ]
+
+
+def _lines(front_end: FrontEnd, warps: dict[str, float]) -> dict[str, npt.NDArray[np.float32]]:
+    """The spectrum's lines that any filter hears, as `training.export.LogMel` keeps them: their numbers, and those of
+    the places from which a warped spectrum takes them."""
+    heard = np.flatnonzero(front_end.filters().any(axis=1)).astype(np.float32)
+    taken = {f"lines.{name}": heard[None] / np.float32(warp) for name, warp in warps.items()}
+    return {"one": np.ones((), np.float32), "lines": heard[:, None], **taken}
+
+
+def _copied(model: ModelProto) -> ModelProto:
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    return changed
+
+
+def _add(model: ModelProto, constants: Mapping[str, npt.NDArray[Any] | np.generic]) -> None:
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), PREFIX + name) for name, value in constants.items()
+    )
+
+
+def _replace(name: str, model: ModelProto, steps: list[Step]) -> None:
+    """Whoever reads a tensor reads what the steps make of it."""
+    readers = [node for node in model.graph.node if name in node.input]
+    for node in readers:
+        node.input[:] = [PREFIX + name if read == name else read for read in node.input]
+    _put_before(readers[0], model, steps)
+
+
+def _put_before(node: NodeProto, model: ModelProto, steps: list[Step]) -> None:
+    """New nodes, in the order in which they run."""
+    nodes = list(model.graph.node)
+    at = next(number for number, one in enumerate(nodes) if one.output == node.output)
+    made = [
+        helper.make_node(kind, list(map(_named, inputs)), [_named(output)], name=_named(output), **options)
+        for kind, inputs, output, options in steps
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:at], *made, *nodes[at:]])
+
+
+def _named(name: str) -> str:
+    return PREFIX + name[1:] if name.startswith(".") else name
