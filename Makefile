@@ -56,7 +56,7 @@ $(TFIO_ENV)/made: pyproject.toml
 	@touch $@
 
 test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same network; a graph learns rooms
-	$(BACKENDS_ENV)/bin/python -m pytest tests/training/test_training_backends.py tests/training/test_training_rooms.py
+	$(BACKENDS_ENV)/bin/python -m pytest tests/training/test_training_backends.py tests/training/rooms
 
 $(BACKENDS_ENV)/made: pyproject.toml
 	$(PYTHON) -m venv $(BACKENDS_ENV)

@@ -1,4 +1,4 @@
-"""Teaching a finished graph rooms: the graph in PyTorch, what befalls crops, and a course of a few steps."""
+"""What befalls crops: rooms, codecs, what was said before; batches of them, made by other processes."""
 
 from __future__ import annotations
 
@@ -13,109 +13,20 @@ pytest.importorskip("onnx", reason="onnx is an extra (speakerdb[train])")
 pytest.importorskip("torch", reason="PyTorch is an extra (speakerdb[rooms])")
 pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (speakerdb[rooms])")
 
-import onnx
-import torch
-from click.testing import CliRunner
-from rich.console import Console
-
 from speakerdb.audio import read
-from speakerdb.encoder.bundle import open_bundle
-from speakerdb.encoder.registry import find_bundle
-from training.commands import training
 from training.commands.outcome import Refused, errors_as_exit_codes
-from training.last_steps import without_last_steps
 from training.rooms import channels
 from training.rooms.crops import Crops, made_beside
-from training.rooms.graph_network import GraphNetwork
 from training.rooms.impulse_responses import BEFORE_DIRECT, impulse_response
-from training.rooms.learn import Course, front_end_of, learn
-from training.rooms.sounds import TABLE, Sounds, make_sounds, write_sounds
+from training.rooms.sounds import Sounds, make_sounds, write_sounds
 from training.rooms.worsening import Worsening, in_room
-from training.sessions import on_one_core
 
 RATE_HZ = 16_000
 
 
 @pytest.fixture(scope="module")
-def graph():
-    return without_last_steps(onnx.load(find_bundle() / "encoder.onnx"))
-
-
-@pytest.fixture(scope="module")
-def voice(examples: Path) -> np.ndarray:
-    return read(str(examples / "ana_1.wav"), RATE_HZ).samples
-
-
-def outputs(model, names: list[str], samples: np.ndarray) -> list[np.ndarray]:
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    known = {value.name for value in whole.graph.output}
-    whole.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in known
-    )
-    return on_one_core(whole.SerializeToString()).run(names, {"waveform": samples[None]})
-
-
-@pytest.mark.parametrize("seconds", [1.0, 2.5])
-def test_the_graph_in_pytorch_gives_the_graphs_vectors(graph, voice, seconds: float) -> None:
-    network = GraphNetwork(graph)
-    features, expected = outputs(graph, [network.features, "embedding"], voice[: round(seconds * RATE_HZ)])
-    found = network(torch.tensor(features)).detach().numpy()
-    assert np.abs(found - expected).max() <= 1e-5
-
-
-def test_nothing_learnt_leaves_the_graph_as_it_was_and_a_share_of_it_lies_between(graph) -> None:
-    network = GraphNetwork(graph)
-    assert network.mean_with(0.7, 0.7).SerializeToString() == graph.SerializeToString()
-    with torch.no_grad():
-        for weight in network.weights.values():
-            weight += 1.0
-    first, *_, last = (name.removeprefix("weight_") for name in network.weights)
-    assert first in network.front and last not in network.front
-    mean = {value.name: onnx.numpy_helper.to_array(value) for value in network.mean_with(0.5, 0.1).graph.initializer}
-    before = {value.name: onnx.numpy_helper.to_array(value) for value in graph.graph.initializer}
-    np.testing.assert_allclose(mean[first], before[first] + 0.5, atol=1e-6)
-    np.testing.assert_allclose(mean[last], before[last] + 0.1, atol=1e-6)
-
-
-def test_the_front_is_what_comes_before_the_inherited_blocks(graph) -> None:
-    network = GraphNetwork(graph)
-    sizes = {name: network.weights[f"weight_{name}"].numel() for name in network.front}
-    assert (sum(sizes.values()), sum(weight.numel() for weight in network.weights.values())) == (515_128, 1_737_176)
-
-
-def test_a_room_begins_with_the_direct_sound_and_dies_away() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        echoes = impulse_response(rng)
-        assert np.abs(echoes).argmax() <= BEFORE_DIRECT and np.abs(echoes).max() == 1.0
-        first, last = np.square(echoes[: len(echoes) // 4]).sum(), np.square(echoes[-len(echoes) // 4 :]).sum()
-        assert last < 0.02 * first
-
-
-@pytest.fixture(scope="module")
-def folder(examples: Path, tmp_path_factory) -> Path:
-    """Sounds to draw from: words and sentences of the examples' people, noises, and three rooms."""
-    made, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
-    voices = [read(str(file), RATE_HZ).samples for file in sorted(examples.glob("*_[12].wav"))]
-    words = [("speech_commands-train", voice[:16_000]) for voice in voices]
-    sentences = [
-        (f"{name}-train", np.tile(voice, 4)[:80_000]) for voice in voices for name in ("common_voice", "other")
-    ]
-    noises = [0.1 * rng.standard_normal(size).astype(np.float32) for size in (8_000, 30_000)]
-    write_sounds(made, words + sentences, noises, [impulse_response(rng) for _ in range(3)])
-    (made / TABLE).write_text("{}")
-    return made
-
-
-@pytest.fixture(scope="module")
 def sounds(folder: Path) -> Sounds:
     return Sounds.opened(folder)
-
-
-@pytest.fixture(scope="module")
-def front_end(graph) -> bytes:
-    return front_end_of(graph)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +39,15 @@ def lag(after: np.ndarray, before: np.ndarray) -> int:
     size = 1 << 17
     alike = np.abs(np.fft.irfft(np.fft.rfft(after, size) * np.conj(np.fft.rfft(before, size))))
     return min(int(alike.argmax()), size - int(alike.argmax()))
+
+
+def test_a_room_begins_with_the_direct_sound_and_dies_away() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        echoes = impulse_response(rng)
+        assert np.abs(echoes).argmax() <= BEFORE_DIRECT and np.abs(echoes).max() == 1.0
+        first, last = np.square(echoes[: len(echoes) // 4]).sum(), np.square(echoes[-len(echoes) // 4 :]).sum()
+        assert last < 0.02 * first
 
 
 def test_a_worsened_crop_keeps_its_length_and_place(sounds) -> None:
@@ -301,59 +221,3 @@ def test_sounds_are_made_once_and_anew_where_others_are_asked_for(tmp_path, exam
     assert (made / "clips.npy").stat().st_mtime_ns == before
     make_sounds(corpora, ["some-train", "more-train"], "noise", made, quiet)
     assert Sounds.opened(made).sets.tolist() == ["some-train"] * 2 + ["more-train"]
-
-
-def test_the_command_writes_the_mean_of_the_weights_and_says_how_it_came_about(tmp_path, monkeypatch) -> None:
-    def learnt(graph, *_) -> GraphNetwork:
-        network = GraphNetwork(graph)
-        with torch.no_grad():
-            for weight in network.weights.values():
-                weight += 1.0
-        return network
-
-    monkeypatch.setattr("training.rooms.bundle.make_sounds", lambda *_: None)
-    monkeypatch.setattr("training.rooms.bundle.learn", learnt)
-    out, nowhere = tmp_path / "out", str(tmp_path / "nowhere")
-    places = ["--corpora", nowhere, "--trials", nowhere, "--work", str(tmp_path), "--out", str(out), "--version", "9"]
-    shares = ["--share-of-front", "0.25", "--share-of-blocks", "0.75"]
-    done = CliRunner().invoke(training, ["rooms", str(find_bundle()), *places, *shares])
-    assert done.exit_code == 0, done.output
-    card, shipped = open_bundle(out).card, open_bundle(find_bundle()).card
-    said = card.raw["training"]["rooms"]
-    assert said["command"] == f"python -m training rooms, after {shipped.id}"
-    assert (said["share_of_front"], said["share_of_blocks"], said["steps"]) == (0.25, 0.75, Course().steps)
-    assert (card.version, card.calibration) == ("9", None)
-    assert not {"known_voices", "warped_views"} & card.raw["training"].keys() and "cohort" not in card.raw
-    network = GraphNetwork(without_last_steps(onnx.load(find_bundle() / "encoder.onnx")))
-    after = GraphNetwork(onnx.load(out / "encoder.onnx")).weights
-    first, *_, last = network.weights
-    assert torch.allclose(after[first], network.weights[first] + 0.25, atol=1e-5)
-    assert torch.allclose(after[last], network.weights[last] + 0.75, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_a_course_that_was_stopped_goes_on_to_the_same_weights(graph, folder, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("training.rooms.learn.KEPT_AFTER", 2)
-    how, quiet = Course(steps=4), Console(quiet=True)
-    whole = learn(graph, folder, how, tmp_path / "whole", quiet)
-
-    def stops(*given):
-        batches = made_beside(*given)
-        yield from (next(batches) for _ in range(3))
-        batches.close()
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("training.rooms.learn.made_beside", stops)
-        learn(graph, folder, how, tmp_path / "stopped", quiet)
-    found = learn(graph, folder, how, tmp_path / "stopped", quiet)
-    changed = [
-        torch.equal(weight, before) for weight, before in zip(*weights_of(found, GraphNetwork(graph)), strict=True)
-    ]
-    assert not all(changed)
-    for weight, other in zip(*weights_of(found, whole), strict=True):
-        torch.testing.assert_close(weight, other, atol=1e-6, rtol=0)
-
-
-def weights_of(*networks: GraphNetwork) -> list[list[torch.Tensor]]:
-    return [list(network.parameters()) for network in networks]
