@@ -5,12 +5,13 @@ the vocal tract were so much longer or shorter) it hears another voice, and othe
 have to do with the first is the same for everybody: a rotation R of their vectors, and its transpose for the other
 direction. So, of the vectors x, x₋ and x₊ before they are made unit vectors,
 
-    y = (x + SHARE · (x₋ R + x₊ Rᵀ)) / (1 + 2 · SHARE),
+    y = (x + s · (x₋ R + x₊ Rᵀ)) / (1 + 2 s),    s = min(SHARE, 2 · SHARE · (1 − seconds / longest)),
 
 where R is the rotation that brings the unit vectors of a train set's clips nearest to one another, x₋ to x and x to x₊
 (orthogonal Procrustes: P. Schönemann, Psychometrika 31, 1966). Nothing is trained, and a filter bank that is warped
 costs nothing to keep: the filters of line l, taken of line l / warp, are computed when the graph is loaded. Constants
-were chosen on dev (docs/LOG.md). Clips that the network does not hear slowly (`training.slowing`) are heard once.
+were chosen on dev (docs/LOG.md). Clips from `longest` on, which the network does not hear slowly (`training.slowing`),
+are heard once; those a little shorter hardly otherwise, so that no clip is told from another by its length.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from training.slowing import Slowing
 
 WARPS = 0.85, 1.15
 SHARE = 0.5
+"""Of either other view of a clip that is half as long as the longest, or shorter."""
 IN_A_CARD = "warped_views"
 PREFIX = "warped."
 """Of the names of all that is added. A tensor in the place of another has that one's name behind it."""
@@ -125,7 +127,8 @@ def without_views(model: ModelProto) -> ModelProto:
 
 _CONSTANTS = {
     "share": np.float32(SHARE),
-    "doubled": np.float32(2.0 * SHARE),
+    "two": np.float32(2.0),
+    "zero": np.float32(0.0),
     "first": np.int64(0),
     "axis": np.array([0], np.int64),
     "next": np.array([1], np.int64),
@@ -145,6 +148,20 @@ _WHICH: list[Step] = [
     ("Concat", [".each", ".again", ".again"], ".lengths", {"axis": 0}),
 ]
 """Which clips are short: their numbers. All clips' lengths are followed by these clips' twice, as their views are."""
+
+
+_SHARES: list[Step] = [
+    ("Cast", [".valid"], ".samples_each", {"to": TensorProto.FLOAT}),
+    ("Cast", [".longest"], ".whole", {"to": TensorProto.FLOAT}),
+    ("Div", [".samples_each", ".whole"], ".length", {}),
+    ("Sub", [".one", ".length"], ".missing", {}),
+    ("Mul", [".missing", ".two"], ".halves", {}),
+    ("Min", [".halves", ".one"], ".at_most", {}),
+    ("Max", [".at_most", ".zero"], ".filled", {}),
+    ("Mul", [".filled", ".share"], ".each_share", {}),
+    ("Unsqueeze", [".each_share", ".next"], ".shares", {}),
+]
+"""s of each clip, [batch, 1]."""
 
 
 def _filters(filters: str, name: str) -> list[Step]:
@@ -188,12 +205,11 @@ def _average(vector: str) -> list[Step]:
         ("CumSum", [".counts", ".first"], ".so_far", {}),
         ("Mul", [".so_far", ".counts"], ".row", {}),
         ("Gather", [".rows", ".row"], ".others", {"axis": 0}),
-        ("Mul", [".others", ".share"], ".part", {}),
+        *_SHARES,
+        ("Mul", [".others", ".shares"], ".part", {}),
         ("Add", [".as_it_is", ".part"], ".sum", {}),
-        ("Cast", [".short"], ".weight", {"to": TensorProto.FLOAT}),
-        ("Mul", [".weight", ".doubled"], ".weights", {}),
-        ("Add", [".weights", ".one"], ".divisors", {}),
-        ("Unsqueeze", [".divisors", ".next"], ".divisor", {}),
+        ("Mul", [".shares", ".two"], ".beside", {}),
+        ("Add", [".beside", ".one"], ".divisor", {}),
         ("Div", [".sum", ".divisor"], f".{vector}", {}),
     ]
 
