@@ -25,8 +25,8 @@ from rich.console import Console
 
 from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
-from training.front_ends import FrontEnd, KaldiBank, SeedBank
-from training.last_steps import parameters, with_last_steps
+from training.front_ends import FrontEnd, KaldiBank, SeedBank, heard_lines
+from training.last_steps import of_last_steps, parameters, with_last_steps
 from training.levelling import level
 from training.loop import changed_since, require_same_sets
 from training.material import features
@@ -61,7 +61,7 @@ class LogMel(layers.Layer):
         super().__init__(trainable=False, **options)
         self.front_end = front_end
         filters = front_end.filters()
-        heard = np.flatnonzero(filters.any(axis=1))
+        heard = heard_lines(front_end)
         self.filters = filters[heard].astype(np.float32)
         if isinstance(front_end, KaldiBank):
             self.power = HalvedSpectrum(front_end, heard, name="power")
@@ -189,12 +189,14 @@ def export_bundle(
         console.print(
             f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False, soft_wrap=True
         )
-        finished = with_last_steps(onnx.load(graph), recipe, corpora, work.parent, console)
-        onnx.save(finished, graph)
-        apart = alone_against_padded(graph, recipe.front_end.rate_hz)
-        if not apart <= AGREEMENT:
-            raise ValueError(f"clips differ by {apart:.1e} alone and in a padded batch; nothing was written")
-        size = network.count_params() + parameters(finished)
+        size = network.count_params()
+        if of_last_steps(recipe):
+            finished = with_last_steps(onnx.load(graph), recipe, corpora, work.parent, console)
+            onnx.save(finished, graph)
+            apart = alone_against_padded(graph, recipe.front_end.rate_hz)
+            if not apart <= AGREEMENT:
+                raise ValueError(f"clips differ by {apart:.1e} alone and in a padded batch; nothing was written")
+            size += parameters(finished)
         card = make_card(recipe, state, size, graph, work, corpora, trials, console)
         write_bundle(graph, card, out)
         if int8:

@@ -71,6 +71,11 @@ class FrontEnd(Protocol):
         """[…, lines] squared magnitudes → […, bins]; `math` is NumPy or keras.ops."""
 
 
+def heard_lines(front_end: FrontEnd) -> npt.NDArray[np.intp]:
+    """The numbers of the kernel's lines that any bin hears, which are all that a graph computes."""
+    return np.flatnonzero(front_end.filters().any(axis=1))
+
+
 @dataclass(frozen=True)
 class KaldiBank(FilterBank):
     """Kaldi's filter bank, from the power spectrum."""

@@ -1,10 +1,66 @@
-"""Where an exported graph does what: the parts that are changed in it when nothing is trained."""
+"""The parts of an exported graph that are changed when nothing is trained, and how steps are added to it.
+
+All that a step adds has its prefix before its name, so that it can be taken off again.
+"""
 
 from __future__ import annotations
 
-from onnx import ModelProto, NodeProto
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from training.simplify import Graph
+
+Step = tuple[str, list[str], str, dict[str, int]]
+"""Operation, inputs, output and options. Names that begin with a dot stand for the prefix and what follows the dot."""
+
+
+def copied(model: ModelProto) -> ModelProto:
+    """Another one that may be changed."""
+    found = ModelProto()
+    found.CopyFrom(model)
+    return found
+
+
+def add_constants(model: ModelProto, prefix: str, constants: Mapping[str, npt.NDArray[Any] | np.generic]) -> None:
+    """Under their names behind the prefix."""
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), prefix + name) for name, value in constants.items()
+    )
+
+
+def nodes_of(steps: list[Step], prefix: str) -> list[NodeProto]:
+    """Named as what they make."""
+
+    def named(name: str) -> str:
+        return prefix + name[1:] if name.startswith(".") else name
+
+    return [
+        helper.make_node(kind, list(map(named, inputs)), [named(output)], name=named(output), **options)
+        for kind, inputs, output, options in steps
+    ]
+
+
+def put_before(node: NodeProto, model: ModelProto, added: list[NodeProto]) -> None:
+    """New nodes, in the order in which they run, before one of the model's."""
+    nodes = list(model.graph.node)
+    at = next(number for number, one in enumerate(nodes) if one.output == node.output)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:at], *added, *nodes[at:]])
+
+
+def without(model: ModelProto, prefix: str) -> ModelProto:
+    """A copy without the nodes and constants of this prefix."""
+    found = copied(model)
+    nodes = [node for node in found.graph.node if not node.output[0].startswith(prefix)]
+    constants = [value for value in found.graph.initializer if not value.name.startswith(prefix)]
+    del found.graph.node[:], found.graph.initializer[:]
+    found.graph.node.extend(nodes)
+    found.graph.initializer.extend(constants)
+    return found
 
 
 def unit_vector(model: ModelProto) -> tuple[str, str]:
@@ -21,13 +77,13 @@ def unit_vector(model: ModelProto) -> tuple[str, str]:
 
 
 def mel_product(model: ModelProto) -> NodeProto:
-    """The product of power spectra [batch, frames, lines] with mel filters [lines, bins]; a floor and ln follow it.
+    """The product of power spectra [batch, frames, lines] with mel filters [lines, bins].
 
-    Raises: ValueError for a graph without one.
+    Raises: ValueError for a graph in which no such product is followed by a floor and ln.
     """
     graph = Graph(model)
     for node in graph.nodes:
         floored = graph.reader(node, "Max") if node.op_type == "MatMul" and node.input[1] in graph.constants else None
         if floored is not None and graph.reader(floored, "Log") is not None:
             return node
-    raise ValueError("a graph without a mel filter bank")
+    raise ValueError("a graph without a mel filter bank that a floor and ln follow")

@@ -17,16 +17,17 @@ from training.evaluation.run import Encoder
 
 
 def clips_of(model: ModelProto, rate_hz: int, archive: Path, work: Path, console: Console) -> dict[str, list[Vector]]:
-    """Unit vectors of a set's clips, whole, by speaker, both in the same order whatever the graph.
+    """Unit vectors of a set's clips, whole: speakers sorted, a speaker's clips in the table's order.
 
-    Args: rate_hz: of its waveform. archive: the set's. work: where vectors are kept as they come.
+    Args: rate_hz: of its waveform. archive: the set's. work: where vectors are kept as they come, a file a graph.
     Raises: ValueError where there is no such archive.
     """
     dimension = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     encoder = Encoder.of_graph(model.SerializeToString(), rate_hz, dimension)
     corpus = open_corpus(str(archive))
     source, rows = OfCorpus(corpus), corpus.rows()
-    vectors = Embeddings(work / "known" / corpus.name, encoder.sha256, dimension, source.fingerprint())
+    stem = work / "last-steps" / f"{corpus.name}-{encoder.sha256[:12]}"
+    vectors = Embeddings(stem, encoder.sha256, dimension, source.fingerprint())
     embed_clips([row.path for row in rows], source, encoder.encode, rate_hz, vectors, console, corpus.name)
     of_speaker: dict[str, list[Vector]] = {}
     for row in rows:

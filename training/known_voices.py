@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
 from rich.console import Console
 
 from speakerdb.embedding import Vectors, normalize
-from training.graph_parts import unit_vector
+from training.graph_parts import Step, add_constants, copied, nodes_of, unit_vector
 from training.graph_vectors import voices_of
 
 VOICES = 500
@@ -85,8 +85,7 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
     """
     if len(voices) < VOICES:
         raise ValueError(f"{len(voices)} voices; {VOICES} are drawn")
-    changed, free, (_, one_by_norm) = ModelProto(), free_direction(voices), unit_vector(model)
-    changed.CopyFrom(model)
+    changed, free, (_, one_by_norm) = copied(model), free_direction(voices), unit_vector(model)
     drawn = np.sort(np.random.default_rng(seed).permutation(len(voices))[:VOICES])
     chosen = normalize(voices[drawn] - np.outer(voices[drawn] @ free, free))
     constants = {
@@ -103,13 +102,10 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
         "second": np.array([1], np.int64),
         "end": np.array([np.iinfo(np.int64).max], np.int64),
     }
-    changed.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), PREFIX + name) for name, value in constants.items()
-    )
+    add_constants(changed, PREFIX, constants)
     outputs = [value.name for value in changed.graph.output]
     _rename(changed, {name: BEFORE + name for name in outputs})
-    smallness = helper.make_node("Log", [one_by_norm], [PREFIX + "smallness"], name=PREFIX + "smallness")
-    changed.graph.node.extend([smallness, *_nodes(*outputs)])
+    changed.graph.node.extend(nodes_of(_steps(one_by_norm, *outputs), PREFIX))
     return changed
 
 
@@ -143,42 +139,37 @@ def _rename(model: ModelProto, names: dict[str, str]) -> None:
         node.name = names.get(node.name, node.name)
 
 
-def _nodes(vector: str, windows: str | None = None) -> list[NodeProto]:
-    """From unit vectors [batch, dimension] and [batch, windows, dimension], and `smallness` [batch, 1], which is −ln n,
-    to the outputs: all vectors at once, since it is to read the voices that takes time."""
-    steps: list[tuple[str, list[str], str, dict[str, int]]] = [
-        ("Cast", ["voices"], "rows", {"to": TensorProto.FLOAT}),
-        ("Transpose", ["rows"], "columns", {}),
-        ("Unsqueeze", [f"before.{vector}", "axis"], "alone", {}),
-        ("Concat", ["alone", *([f"before.{windows}"] if windows else [])], "vectors", {"axis": 1}),
-        ("MatMul", ["vectors", "columns"], "cosines", {}),
-        ("Relu", ["cosines"], "near", {}),
-        ("Mul", ["near", "near"], "squares", {}),
-        ("Mul", ["squares", "near"], "weights", {}),
-        ("MatMul", ["weights", "rows"], "sum", {}),
-        ("MatMul", ["weights", "each"], "weight", {}),
-        ("Add", ["weight", "least"], "divisor", {}),
-        ("Div", ["sum", "divisor"], "nearest", {}),
-        ("Mul", ["nearest", "pull"], "part", {}),
-        ("Sub", ["vectors", "part"], "away", {}),
-        ("LpNormalization", ["away"], "unit", {"axis": -1, "p": 2}),
-        ("MatMul", ["near", "slope"], "nearness", {}),
-        ("Sub", ["level", "nearness"], "distant", {}),
-        ("Mul", ["smallness", "norm"], "small", {}),
-        ("Unsqueeze", ["small", "axis"], "small_each", {}),
-        ("Add", ["distant", "small_each"], "height", {}),
-        ("Mul", ["height", "free"], "upwards", {}),
-        ("Add", ["unit", "upwards"], "lifted", {}),
-        ("LpNormalization", ["lifted"], "moved", {"axis": -1, "p": 2}),
-        ("Gather", ["moved", "first"], vector, {"axis": 1}),
-        *([("Slice", ["moved", "second", "end", "axis"], windows, {})] if windows else []),
-    ]
-    outputs = {vector, windows}
+def _steps(one_by_norm: str, vector: str, windows: str | None = None) -> list[Step]:
+    """From unit vectors [batch, dimension] and [batch, windows, dimension] to the outputs: all vectors at once,
+    since it is to read the voices that takes time.
 
-    def named(name: str) -> str:
-        return name if name in outputs else PREFIX + name
-
+    Args: one_by_norm: of the vectors before they were unit vectors, [batch, 1].
+    """
     return [
-        helper.make_node(kind, [PREFIX + name for name in inputs], [named(made)], name=named(made), **options)
-        for kind, inputs, made, options in steps
+        ("Log", [one_by_norm], ".smallness", {}),
+        ("Cast", [".voices"], ".rows", {"to": TensorProto.FLOAT}),
+        ("Transpose", [".rows"], ".columns", {}),
+        ("Unsqueeze", [f".before.{vector}", ".axis"], ".alone", {}),
+        ("Concat", [".alone", *([f".before.{windows}"] if windows else [])], ".vectors", {"axis": 1}),
+        ("MatMul", [".vectors", ".columns"], ".cosines", {}),
+        ("Relu", [".cosines"], ".near", {}),
+        ("Mul", [".near", ".near"], ".squares", {}),
+        ("Mul", [".squares", ".near"], ".weights", {}),
+        ("MatMul", [".weights", ".rows"], ".sum", {}),
+        ("MatMul", [".weights", ".each"], ".weight", {}),
+        ("Add", [".weight", ".least"], ".divisor", {}),
+        ("Div", [".sum", ".divisor"], ".nearest", {}),
+        ("Mul", [".nearest", ".pull"], ".part", {}),
+        ("Sub", [".vectors", ".part"], ".away", {}),
+        ("LpNormalization", [".away"], ".unit", {"axis": -1, "p": 2}),
+        ("MatMul", [".near", ".slope"], ".nearness", {}),
+        ("Sub", [".level", ".nearness"], ".distant", {}),
+        ("Mul", [".smallness", ".norm"], ".small", {}),
+        ("Unsqueeze", [".small", ".axis"], ".small_each", {}),
+        ("Add", [".distant", ".small_each"], ".height", {}),
+        ("Mul", [".height", ".free"], ".upwards", {}),
+        ("Add", [".unit", ".upwards"], ".lifted", {}),
+        ("LpNormalization", [".lifted"], ".moved", {"axis": -1, "p": 2}),
+        ("Gather", [".moved", ".first"], vector, {"axis": 1}),
+        *([("Slice", [".moved", ".second", ".end", ".axis"], windows, {})] if windows else []),
     ]

@@ -26,7 +26,9 @@ def with_last_steps(model: ModelProto, recipe: Recipe, corpora: Path, work: Path
     Raises: ValueError where an archive is missing, or for a graph that a step cannot be added to.
     """
     found, rate_hz = without_last_steps(model), recipe.front_end.rate_hz
-    if recipe.warped is not None and isinstance(recipe.network, NarrowCampplus):
+    if recipe.warped is not None:
+        if not isinstance(recipe.network, NarrowCampplus):
+            raise ValueError("warped: only a narrow-campplus hears short clips slowly")
         archive, slowing = corpora / f"{recipe.warped}.tar", recipe.network.slowing
         found = warped_views.with_views(found, recipe.front_end, slowing, archive, work, console)
     if recipe.known is not None:

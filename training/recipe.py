@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from training.augment import Augmentation
 from training.batches import CropLength
 from training.cutting import Cutting
-from training.front_ends import FRONT_ENDS, FrontEnd
+from training.front_ends import FRONT_ENDS, FrontEnd, KaldiBank
 from training.losses import Losses
 from training.networks import NETWORKS, NetworkSize
 from training.networks.narrow_campplus import NarrowCampplus
@@ -188,10 +188,8 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("virtual speakers want the teachers' graphs")
     if len(recipe.levelled) not in (0, 2) or not set(recipe.levelled) <= set(recipe.train):
         raise ValueError("levelled are two of the train sets, or none")
-    if recipe.warped is not None and (
-        recipe.warped not in recipe.train or not isinstance(recipe.network, NarrowCampplus)
-    ):
-        raise ValueError("warped is one of the train sets, and wants a narrow-campplus")
+    if recipe.warped is not None and not (recipe.warped in recipe.train and _hears_slowly(recipe)):
+        raise ValueError("warped is one of the train sets, and wants a narrow-campplus that hears short clips slowly")
     if recipe.known is not None and (recipe.known not in recipe.train or not recipe.levelled):
         raise ValueError("known is one of the train sets, and wants two of them levelled")
     if recipe.transplant and not isinstance(recipe.network, NarrowCampplus):
@@ -199,6 +197,12 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
     if recipe.losses.frame and not recipe.transplant:
         raise ValueError("the loss frame wants a transplant")
     return recipe
+
+
+def _hears_slowly(recipe: Recipe) -> bool:
+    network = recipe.network
+    slows = isinstance(network, NarrowCampplus) and network.least_frames > 0 and network.slowest < 1.0
+    return slows and isinstance(recipe.front_end, KaldiBank)
 
 
 def _transplant(values: dict[str, Any] | None) -> Transplant | None:

@@ -1,7 +1,7 @@
 """A step of a graph: a short clip is heard three times, as it is, and with its frequencies moved down and up.
 
-A second of speech says little, and a network hears some of it wrong. With all frequencies times 0.85 and 1.15 (as if
-the vocal tract were so much longer or shorter) it hears another voice, and other things of it wrong. What those voices
+A second of speech says little, and a network hears some of it wrong. With all frequencies times 0.85 and 1.15 (as of
+a longer or a shorter vocal tract) it hears another voice, and other things of it wrong. What those voices
 have to do with the first is the same for everybody: a rotation R of their vectors, and its transpose for the other
 direction. So, of the vectors x, x₋ and x₊ before they are made unit vectors,
 
@@ -11,36 +11,33 @@ where R is the rotation that brings the unit vectors of a train set's clips near
 (orthogonal Procrustes: P. Schönemann, Psychometrika 31, 1966). Nothing is trained, and a filter bank that is warped
 costs nothing to keep: the filters of line l, taken of line l / warp, are computed when the graph is loaded. Constants
 were chosen on dev (docs/LOG.md). Clips from `longest` on, which the network does not hear slowly (`training.slowing`),
-are heard once; those a little shorter hardly otherwise, so that no clip is told from another by its length.
+are heard once; those a little shorter hardly otherwise, so that nothing jumps at `longest`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto
 from rich.console import Console
 
 from speakerdb.embedding import Vectors
-from training.front_ends import FrontEnd
-from training.graph_parts import mel_product, unit_vector
+from training.front_ends import FrontEnd, heard_lines
+from training.graph_parts import Step, add_constants, copied, mel_product, nodes_of, put_before, unit_vector, without
 from training.graph_vectors import clips_of
 from training.slowing import Slowing
+from training.windows import TURNED
 
 WARPS = 0.85, 1.15
 SHARE = 0.5
 """Of either other view of a clip that is half as long as the longest, or shorter."""
 IN_A_CARD = "warped_views"
 PREFIX = "warped."
-"""Of the names of all that is added. A tensor in the place of another has that one's name behind it."""
-
-Step = tuple[str, list[str], str, dict[str, int]]
-"""Operation, inputs, output and options. Names that begin with a dot are the step's own."""
+"""A tensor in the place of another has that one's name behind it."""
 
 
 def with_views(
@@ -81,11 +78,11 @@ def parameters(model: ModelProto) -> int:
 
 def warped(model: ModelProto, front_end: FrontEnd, warp: float) -> ModelProto:
     """The graph as it hears a clip whose frequencies are all so many times what they are."""
-    changed, product = _copied(model), mel_product(model)
-    _add(changed, _lines(front_end, {"view": warp}))
+    changed, product = copied(model), mel_product(model)
+    add_constants(changed, PREFIX, {"one": np.float32(1.0), **_lines(front_end, {"view": warp})})
     reader = next(node for node in changed.graph.node if node.output == product.output)
     reader.input[1] = f"{PREFIX}filters.view"
-    _put_before(reader, changed, _filters(product.input[1], "view"))
+    put_before(reader, changed, nodes_of(_filters(product.input[1], "view"), PREFIX))
     return changed
 
 
@@ -95,38 +92,32 @@ def heard_thrice(model: ModelProto, front_end: FrontEnd, rotation: npt.NDArray[n
     Args: model: without the step; it is not changed. rotation: R, [dimension, dimension].
     Raises: as `with_views`.
     """
-    changed, product, (vector, _) = _copied(model), mel_product(model), unit_vector(model)
-    _add(changed, _lines(front_end, dict(zip(("down", "up"), WARPS, strict=True))))
-    _add(changed, {**_CONSTANTS, "longest": np.array([samples], np.int64)})
-    # Half of the bytes; onnxruntime makes float32 of it at load.
-    _add(changed, {"rotation": rotation.astype(np.float16), "none": np.zeros((1, len(rotation)), np.float32)})
+    changed, product, (vector, _) = copied(model), mel_product(model), unit_vector(model)
+    add_constants(changed, PREFIX, {**_CONSTANTS, **_lines(front_end, dict(zip(("down", "up"), WARPS, strict=True)))})
+    own = {
+        "longest": np.array([samples], np.int64),
+        "rotation": rotation.astype(np.float16),  # half of the bytes; onnxruntime makes float32 of it at load
+        "none": np.zeros((1, len(rotation)), np.float32),
+    }
+    add_constants(changed, PREFIX, own)
     _replace("lengths", changed, _WHICH)
     _replace(product.output[0], changed, _views(*product.input, product.output[0]))
     _replace(vector, changed, _average(vector))
-    for node in changed.graph.node:
-        if node.output[0] == "windows.turned":  # windows are of a clip as it is
-            [frames] = node.input
-            node.input[:] = [PREFIX + frames]
-            _put_before(node, changed, [("Slice", [frames, ".axis", ".batch", ".axis"], f".{frames}", {})])
-            break
+    _windows_of_the_first(changed)
     return changed
 
 
 def without_views(model: ModelProto) -> ModelProto:
     """The graph as it was before; another one as it is. The model given is not changed."""
-    changed = _copied(model)
-    nodes = [node for node in changed.graph.node if not node.output[0].startswith(PREFIX)]
-    constants = [value for value in changed.graph.initializer if not value.name.startswith(PREFIX)]
-    for node in nodes:
+    changed = without(model, PREFIX)
+    for node in changed.graph.node:
         node.input[:] = [name.removeprefix(PREFIX) for name in node.input]
-    del changed.graph.node[:], changed.graph.initializer[:]
-    changed.graph.node.extend(nodes)
-    changed.graph.initializer.extend(constants)
     return changed
 
 
 _CONSTANTS = {
     "share": np.float32(SHARE),
+    "one": np.float32(1.0),
     "two": np.float32(2.0),
     "zero": np.float32(0.0),
     "first": np.int64(0),
@@ -152,13 +143,13 @@ _WHICH: list[Step] = [
 
 _SHARES: list[Step] = [
     ("Cast", [".valid"], ".samples_each", {"to": TensorProto.FLOAT}),
-    ("Cast", [".longest"], ".whole", {"to": TensorProto.FLOAT}),
-    ("Div", [".samples_each", ".whole"], ".length", {}),
-    ("Sub", [".one", ".length"], ".missing", {}),
-    ("Mul", [".missing", ".two"], ".halves", {}),
-    ("Min", [".halves", ".one"], ".at_most", {}),
-    ("Max", [".at_most", ".zero"], ".filled", {}),
-    ("Mul", [".filled", ".share"], ".each_share", {}),
+    ("Cast", [".longest"], ".longest_samples", {"to": TensorProto.FLOAT}),
+    ("Div", [".samples_each", ".longest_samples"], ".part_of_longest", {}),
+    ("Sub", [".one", ".part_of_longest"], ".missing", {}),
+    ("Mul", [".missing", ".two"], ".missing_twice", {}),
+    ("Min", [".missing_twice", ".one"], ".at_most_one", {}),
+    ("Max", [".at_most_one", ".zero"], ".of_share", {}),
+    ("Mul", [".of_share", ".share"], ".each_share", {}),
     ("Unsqueeze", [".each_share", ".next"], ".shares", {}),
 ]
 """s of each clip, [batch, 1]."""
@@ -215,23 +206,27 @@ def _average(vector: str) -> list[Step]:
 
 
 def _lines(front_end: FrontEnd, warps: dict[str, float]) -> dict[str, npt.NDArray[np.float32]]:
-    """The spectrum's lines that any filter hears, as `training.export.LogMel` keeps them: their numbers, and those of
-    the places from which a warped spectrum takes them."""
-    heard = np.flatnonzero(front_end.filters().any(axis=1)).astype(np.float32)
+    """Of the spectrum's lines that the graph keeps, their numbers, and those of the places from which a warped spectrum
+    takes them."""
+    heard = heard_lines(front_end).astype(np.float32)
     taken = {f"lines.{name}": heard[None] / np.float32(warp) for name, warp in warps.items()}
-    return {"one": np.ones((), np.float32), "lines": heard[:, None], **taken}
+    return {"lines": heard[:, None], **taken}
 
 
-def _copied(model: ModelProto) -> ModelProto:
-    changed = ModelProto()
-    changed.CopyFrom(model)
-    return changed
+def _windows_of_the_first(model: ModelProto) -> None:
+    """Windows are of clips as they are: of the first rows of all.
 
-
-def _add(model: ModelProto, constants: Mapping[str, npt.NDArray[Any] | np.generic]) -> None:
-    model.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), PREFIX + name) for name, value in constants.items()
-    )
+    Raises: ValueError for a graph that has them of something else than `training.windows`.
+    """
+    if len(model.graph.output) == 1:
+        return
+    reader = next((node for node in model.graph.node if node.output[0] == TURNED), None)
+    if reader is None:
+        raise ValueError("a graph with windows that training.windows has not made")
+    [frames] = reader.input
+    reader.input[:] = [PREFIX + frames]
+    first: list[Step] = [("Slice", [frames, ".axis", ".batch", ".axis"], f".{frames}", {})]
+    put_before(reader, model, nodes_of(first, PREFIX))
 
 
 def _replace(name: str, model: ModelProto, steps: list[Step]) -> None:
@@ -239,20 +234,4 @@ def _replace(name: str, model: ModelProto, steps: list[Step]) -> None:
     readers = [node for node in model.graph.node if name in node.input]
     for node in readers:
         node.input[:] = [PREFIX + name if read == name else read for read in node.input]
-    _put_before(readers[0], model, steps)
-
-
-def _put_before(node: NodeProto, model: ModelProto, steps: list[Step]) -> None:
-    """New nodes, in the order in which they run."""
-    nodes = list(model.graph.node)
-    at = next(number for number, one in enumerate(nodes) if one.output == node.output)
-    made = [
-        helper.make_node(kind, list(map(_named, inputs)), [_named(output)], name=_named(output), **options)
-        for kind, inputs, output, options in steps
-    ]
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes[:at], *made, *nodes[at:]])
-
-
-def _named(name: str) -> str:
-    return PREFIX + name[1:] if name.startswith(".") else name
+    put_before(readers[0], model, nodes_of(steps, PREFIX))

@@ -16,6 +16,10 @@ FRAMES_A_SECOND = 25
 LENGTH, STEP = round(WINDOW_S * FRAMES_A_SECOND), round(WINDOW_STEP_S * FRAMES_A_SECOND)
 
 
+TURNED = "windows.turned"
+"""The first tensor that is added: the frames that the vector is pooled from, [batch, channels, frames]."""
+
+
 def with_windows(model: ModelProto) -> ModelProto:
     """The graph with the output `windows`, float32 [batch, ⌈frames / 25⌉, dimension]; the model given is not changed.
 
@@ -52,8 +56,8 @@ def _nodes(frames: str, floor: str, kernel: str, bias: str) -> list[NodeProto]:
         return helper.make_node(kind, inputs, [output], name=output, **attributes)
 
     return [
-        node("Transpose", [frames], "windows.turned", perm=[0, 2, 1]),
-        node("Pad", ["windows.turned", "windows.beyond"], "windows.frames"),
+        node("Transpose", [frames], TURNED, perm=[0, 2, 1]),
+        node("Pad", [TURNED, "windows.beyond"], "windows.frames"),
         node("Mul", ["windows.frames", "windows.frames"], "windows.squares"),
         node("AveragePool", ["windows.frames"], "windows.mean", **pooling),
         node("AveragePool", ["windows.squares"], "windows.power", **pooling),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -14,7 +16,7 @@ from speakerdb.encoder.registry import find_bundle
 from training.card import Sets
 from training.commands import training
 from training.known_voices import VOICES
-from training.last_steps import KEYS, parameters, with_last_steps, without_last_steps
+from training.last_steps import KEYS, of_last_steps, parameters, with_last_steps, without_last_steps
 from training.rebundle import write_changed
 from training.recipe import Recipe
 
@@ -56,6 +58,20 @@ def test_steps_made_twice_are_the_steps_made_once(of_train_sets, tmp_path):
     )
     assert once.SerializeToString() == twice.SerializeToString()
     assert parameters(once) == parameters(shipped) == VOICES * DIMENSION + DIMENSION**2
+
+
+@pytest.mark.parametrize(("warped", "known"), [("w", None), (None, "k"), (None, None)])
+def test_a_graph_gets_the_steps_that_its_recipe_asks_for_and_no_others(of_train_sets, warped, known, tmp_path):
+    shipped = onnx.load(find_bundle() / "encoder.onnx")
+    recipe = replace(Recipe.load("third"), warped=warped, known=known)
+    made = with_last_steps(shipped, recipe, tmp_path, tmp_path, Console(quiet=True))
+    assert parameters(made) == (DIMENSION**2 if warped else 0) + (VOICES * DIMENSION if known else 0)
+    assert [said["of"] for said in of_last_steps(recipe).values()] == [name for name in (warped, known) if name]
+    assert without_last_steps(made).SerializeToString() == without_last_steps(shipped).SerializeToString()
+
+
+def test_the_shipped_card_is_of_the_recipes_version():
+    assert open_bundle(find_bundle()).card.version == Recipe.load("third").bundle["version"]
 
 
 def test_a_recipe_that_asks_for_no_step_ends_in_one_line(places, tmp_path):

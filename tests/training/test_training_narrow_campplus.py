@@ -8,14 +8,16 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
 import keras
+import onnx
 from random_networks import features, randomized, run
 
-from training.export import AGREEMENT, write_graph
+from training.export import AGREEMENT, alone_against_padded, write_graph
 from training.front_ends import FRONT_ENDS
 from training.networks import NETWORKS
 from training.networks.narrow_campplus import FRONT, NarrowCampplus, build
 from training.networks.slowed import Slowed
 from training.slowing import Slowing, between
+from training.warped_views import heard_thrice, without_views
 
 SMALL = NarrowCampplus(
     head_channels=4,
@@ -114,5 +116,11 @@ def test_a_size_that_cannot_be_is_an_error(change, message):
         NarrowCampplus(**change)
 
 
-def test_the_exported_graph_says_what_keras_says(network, tmp_path):
-    assert write_graph(network, FRONT_ENDS["kaldi-16k"], tmp_path / "encoder.onnx") <= AGREEMENT
+def test_the_exported_graph_says_what_keras_says_and_can_hear_short_clips_thrice(network, tmp_path):
+    front_end, graph = FRONT_ENDS["kaldi-16k"], tmp_path / "encoder.onnx"
+    assert write_graph(network, front_end, graph) <= AGREEMENT
+    thrice = heard_thrice(onnx.load(graph), front_end, np.eye(SMALL.dimension)[::-1], 31_600)
+    onnx.checker.check_model(thrice, full_check=True)
+    assert without_views(thrice).SerializeToString() == graph.read_bytes()
+    onnx.save(thrice, graph)
+    assert alone_against_padded(graph, front_end.rate_hz) <= AGREEMENT

@@ -52,7 +52,7 @@ def test_every_shipped_recipe_holds_what_its_file_says(path):
             '[corpora]\nknown = "common_voice-train"',
             "known is one of the train sets, and wants two of them",
         ),
-        ("[corpora]", '[corpora]\nwarped = "x"', "warped is one of the train sets, and wants a narrow-campplus"),
+        ("[corpora]", '[corpora]\nwarped = "x"', "warped is one of the train sets, and wants a narrow-campplus that"),
         ("[corpora]", '[corpora]\nnoises = "noise"', "unknown in corpora or front_end: noises"),
         ('kind = "kaldi-16k"', 'kind = "kaldi-16k"\nbins = 60', "unknown in corpora or front_end: bins"),
         ('kind = "kaldi-16k"', 'kind = "seed-48k"', "Kaldi's filter bank alone"),

@@ -23,7 +23,7 @@ def last_steps(bundle: Path, recipe: str, out: Path, version: str, **where: Any)
     Short clips are heard three times (`warped` in the recipe), unheard voices moved away from known ones (`known`).
     `export` does so by itself.
 
-    Example: python -m training last-steps bundle --work work --out bundle-finished --version 0.9
+    Example: python -m training last-steps bundle --work work --out bundle-finished --version 1.0
     """
     chosen = read_recipe(recipe)
     with errors_as_exit_codes():

@@ -33,7 +33,7 @@ def rooms(
 
     Wants PyTorch and pyroomacoustics: pip install '.[train,rooms]'.
 
-    Example: python -m training rooms bundle --work work --out bundle-in-rooms --version 0.8
+    Example: python -m training rooms bundle --work work --out bundle-in-rooms --version 1.0
     """
     # Before PyTorch is imported: beside other processes, threads that spin while they wait cost tenfold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
