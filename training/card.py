@@ -37,6 +37,8 @@ TEACHERS = {
 INHERITED = {
     "campplus_zh_en.onnx": "CAM++ zh-en common advanced, 3D-Speaker, Apache-2.0: blocks 2 and 3, narrowed",
 }
+INT8_COST, INT8_COST_PERCENT = 0.1, 1.0
+"""How much worse an int8 graph's EER may be, in %: a tenth, and a point, which small lists do not tell apart."""
 UNKNOWN = "unknown: stated by the user"
 CHOSEN_FMR = 0.01
 
@@ -122,11 +124,17 @@ def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any]
 def int8_card(card: dict[str, Any], recipe: Recipe, graph: Path, small: Path, sets: Sets) -> dict[str, Any]:
     """The card of the int8 graph: its own figures and threshold, and the float graph's beside.
 
-    Raises: ValueError where there is nothing to measure on: an int8 bundle says what it costs, or is not written.
+    Raises: ValueError where there is nothing to measure on, since an int8 bundle says what it costs, or is not
+        written; and where it costs too much.
     """
     figures, threshold = all_figures(recipe, small, sets)
     if not figures:
         raise ValueError("int8: no dev set with clips and pairs to measure what it costs; nothing was written")
+    for name, found in figures.items():
+        plain = card["figures"][name]["eer"]
+        if found["eer"] > (1.0 + INT8_COST) * plain + INT8_COST_PERCENT:
+            lost = f"{name}: EER {plain:.2f} % before, {found['eer']:.2f} % after"
+            raise ValueError(f"int8: {lost}; this network does not bear it, and only the float bundle was written")
     rate_hz = recipe.front_end.rate_hz
     cost = {
         "float": {"figures": card["figures"], "cpu_s_for_5_s": round(seconds_a_run(graph, rate_hz), 4)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ from speakerdb.embedding import normalize
 from speakerdb.encoder.bundle import open_bundle
 from speakerdb.features.filter_bank import log_mel
 from training import export
-from training.card import described, make_card
+from training.card import Sets, described, int8_card, make_card
 from training.checkpoints import State
 from training.export import LogMel, disagreement, export_bundle, waveform_model, write_graph, write_onnx
 from training.front_ends import FRONT_ENDS
@@ -157,6 +158,13 @@ def test_the_seeds_network_is_exported_with_any_front_end_and_agrees_with_keras(
     keras.utils.set_random_seed(1)  # an untrained output may be short, and its unit vector lose digits
     small = build_bilstm(Bilstm(units=6, dimension=5))
     assert write_graph(small, FRONT_ENDS[front_end], tmp_path / "encoder.onnx") <= 1e-5
+
+
+def test_an_int8_graph_that_tells_people_apart_much_worse_is_not_written(monkeypatch):
+    card, sets = {"version": "1", "figures": {"x-dev": {"eer": 6.0}}}, Sets(Path(), Path(), Path(), Path())
+    monkeypatch.setattr("training.card.all_figures", lambda *_: ({"x-dev": {"eer": 30.0}}, None))
+    with pytest.raises(ValueError, match=r"x-dev: EER 6\.00 % before, 30\.00 % after; this network does not"):
+        int8_card(card, RECIPE, Path(), Path(), sets)
 
 
 @pytest.mark.slow
