@@ -58,9 +58,8 @@ def main() -> None:
     bundles = {name: open_bundle(find_bundle(name)) for name in given.encoders}
     encoders = {name: Encoder.of(bundle) for name, bundle in bundles.items()}
     found: dict[str, Any] = {name: {"sha256": bundle.card.sha256} for name, bundle in bundles.items()}
-    for seconds in TIMED_S:
-        for name, milliseconds in cpu_times(bundles, seconds).items():
-            found[name].setdefault("cpu_ms", {})[f"{seconds:g} s"] = milliseconds
+    for name, milliseconds in cpu_times(bundles).items():
+        found[name]["cpu_ms"] = milliseconds
     (given.out / "cut").mkdir(exist_ok=True)
     for list_name in LISTS:
         job = named_job(list_name, given.trials, None, given.corpora)
@@ -78,21 +77,25 @@ def main() -> None:
         Console(width=110).print(table)
 
 
-def cpu_times(bundles: dict[str, Bundle], seconds: float) -> dict[str, float]:
-    """Milliseconds of one clip, waveform to vector, on one thread: medians of runs that take turns."""
-    rng = np.random.default_rng(1)
+def cpu_times(bundles: dict[str, Bundle]) -> dict[str, dict[str, float]]:
+    """Milliseconds of one clip of each length, waveform to vector, on one thread: medians of runs that take turns."""
     runtimes = {name: Runtime(bundle, threads=1) for name, bundle in bundles.items()}
-    clips = {
-        name: (0.1 * rng.normal(size=round(seconds * bundle.card.rate_hz))).astype(np.float32)
-        for name, bundle in bundles.items()
-    }
-    taken: dict[str, list[float]] = {name: [] for name in bundles}
-    for _ in range(TIMED_RUNS):
-        for name, runtime in runtimes.items():
-            began = time.process_time()
-            runtime.vectors([clips[name]])
-            taken[name].append(1000 * (time.process_time() - began))
-    return {name: round(statistics.median(values[1:]), 2) for name, values in taken.items()}
+    found: dict[str, dict[str, float]] = {name: {} for name in bundles}
+    for seconds in TIMED_S:
+        rng = np.random.default_rng(1)
+        clips = {
+            name: (0.1 * rng.normal(size=round(seconds * bundle.card.rate_hz))).astype(np.float32)
+            for name, bundle in bundles.items()
+        }
+        taken: dict[str, list[float]] = {name: [] for name in bundles}
+        for _ in range(TIMED_RUNS):
+            for name, runtime in runtimes.items():
+                began = time.process_time()
+                runtime.vectors([clips[name]])
+                taken[name].append(1000 * (time.process_time() - began))
+        for name, values in taken.items():
+            found[name][f"{seconds:g} s"] = round(statistics.median(values[1:]), 2)
+    return found
 
 
 def draw(file: Path, title: str, whole: dict[str, Evaluated]) -> None:

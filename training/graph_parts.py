@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from training.simplify import Graph
 
-Step = tuple[str, list[str], str, dict[str, int]]
+Step = tuple[str, list[str], str, dict[str, int | list[int]]]
 """Operation, inputs, output and options. Names that begin with a dot stand for the prefix and what follows the dot."""
 
 

@@ -17,17 +17,16 @@ gives, would come out as f.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, TensorProto
 from rich.console import Console
 
 from speakerdb.embedding import Vectors, normalize
-from training.graph_parts import Step, add_constants, copied, nodes_of, unit_vector
+from training.graph_parts import Step, add_constants, copied, nodes_of, unit_vector, without
 from training.graph_vectors import voices_of
 
 VOICES = 500
@@ -111,24 +110,11 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
 
 def without_step(model: ModelProto) -> ModelProto:
     """The graph as it was before `moved_away`; another one as it is. The model given is not changed."""
-    changed = ModelProto()
-    changed.CopyFrom(model)
-    ours = {value.name for value in model.graph.output}
-    before = {name for node in model.graph.node for name in node.output if name.startswith(BEFORE)}
-    if not before:
-        return changed
-    nodes = [node for node in changed.graph.node if not _of_step(node, ours)]
-    constants = [value for value in changed.graph.initializer if not value.name.startswith(PREFIX)]
-    del changed.graph.node[:], changed.graph.initializer[:]
-    changed.graph.node.extend(nodes)
-    changed.graph.initializer.extend(constants)
-    _rename(changed, {name: name.removeprefix(BEFORE) for name in before})
+    changed, names = copied(model), [value.name for value in model.graph.output]
+    if any(node.output[0] == BEFORE + names[0] for node in model.graph.node):
+        _rename(changed, {BEFORE + name: name for name in names} | {name: PREFIX + name for name in names})
+        changed = without(changed, PREFIX)
     return changed
-
-
-def _of_step(node: NodeProto, outputs: Collection[str]) -> bool:
-    made = node.output[0]
-    return made in outputs or (made.startswith(PREFIX) and not made.startswith(BEFORE))
 
 
 def _rename(model: ModelProto, names: dict[str, str]) -> None:

@@ -93,13 +93,14 @@ def heard_thrice(model: ModelProto, front_end: FrontEnd, rotation: npt.NDArray[n
     Raises: as `with_views`.
     """
     changed, product, (vector, _) = copied(model), mel_product(model), unit_vector(model)
-    add_constants(changed, PREFIX, {**_CONSTANTS, **_lines(front_end, dict(zip(("down", "up"), WARPS, strict=True)))})
-    own = {
+    constants = {
+        **_CONSTANTS,
+        **_lines(front_end, dict(zip(("down", "up"), WARPS, strict=True))),
         "longest": np.array([samples], np.int64),
         "rotation": rotation.astype(np.float16),  # half of the bytes; onnxruntime makes float32 of it at load
         "none": np.zeros((1, len(rotation)), np.float32),
     }
-    add_constants(changed, PREFIX, own)
+    add_constants(changed, PREFIX, constants)
     _replace("lengths", changed, _WHICH)
     _replace(product.output[0], changed, _views(*product.input, product.output[0]))
     _replace(vector, changed, _average(vector))
@@ -139,7 +140,6 @@ _WHICH: list[Step] = [
     ("Concat", [".each", ".again", ".again"], ".lengths", {"axis": 0}),
 ]
 """Which clips are short: their numbers. All clips' lengths are followed by these clips' twice, as their views are."""
-
 
 _SHARES: list[Step] = [
     ("Cast", [".valid"], ".samples_each", {"to": TensorProto.FLOAT}),

@@ -7,16 +7,16 @@ what the graph gives for two seconds cut out: every frame has heard the whole cl
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from speakerdb.encoder.runtime import WINDOW_S, WINDOW_STEP_S, WINDOWS
+from training.graph_parts import Step, add_constants, copied, nodes_of
 from training.simplify import Graph
 
 FRAMES_A_SECOND = 25
 LENGTH, STEP = round(WINDOW_S * FRAMES_A_SECOND), round(WINDOW_STEP_S * FRAMES_A_SECOND)
-
-
-TURNED = "windows.turned"
+PREFIX = "windows."
+TURNED = f"{PREFIX}turned"
 """The first tensor that is added: the frames that the vector is pooled from, [batch, channels, frames]."""
 
 
@@ -32,45 +32,39 @@ def with_windows(model: ModelProto) -> ModelProto:
         return model
     frames, floor, kernel, bias = found
     dimension = graph.constants[kernel].shape[1]
-    changed = ModelProto()
-    changed.CopyFrom(model)
-    for name, numbers in _CONSTANTS.items():
-        changed.graph.initializer.append(numpy_helper.from_array(numbers, name))
-    changed.graph.node.extend(_nodes(frames, floor, kernel, bias))
+    changed = copied(model)
+    add_constants(changed, PREFIX, _CONSTANTS)
+    changed.graph.node.extend(nodes_of(_steps(frames, floor, kernel, bias), PREFIX))
     shape = ["batch", "windows", dimension]
     changed.graph.output.append(helper.make_tensor_value_info(WINDOWS, TensorProto.FLOAT, shape))
     return changed
 
 
 _CONSTANTS = {
-    "windows.beyond": np.array([0, 0, 0, 0, 0, LENGTH - 1], np.int64),
-    "windows.least": np.zeros((), np.float32),
+    "beyond": np.array([0, 0, 0, 0, 0, LENGTH - 1], np.int64),
+    "least": np.zeros((), np.float32),
 }
 
 
-def _nodes(frames: str, floor: str, kernel: str, bias: str) -> list[NodeProto]:
+def _steps(frames: str, floor: str, kernel: str, bias: str) -> list[Step]:
     """From frames [batch, frames, channels] to unit vectors; var = E[x²] − E[x]², which rounding may leave below 0."""
-    pooling = {"kernel_shape": [LENGTH], "strides": [STEP]}
-
-    def node(kind: str, inputs: list[str], output: str, **attributes: object) -> NodeProto:
-        return helper.make_node(kind, inputs, [output], name=output, **attributes)
-
+    pooling: dict[str, int | list[int]] = {"kernel_shape": [LENGTH], "strides": [STEP]}
     return [
-        node("Transpose", [frames], TURNED, perm=[0, 2, 1]),
-        node("Pad", [TURNED, "windows.beyond"], "windows.frames"),
-        node("Mul", ["windows.frames", "windows.frames"], "windows.squares"),
-        node("AveragePool", ["windows.frames"], "windows.mean", **pooling),
-        node("AveragePool", ["windows.squares"], "windows.power", **pooling),
-        node("Mul", ["windows.mean", "windows.mean"], "windows.mean_squared"),
-        node("Sub", ["windows.power", "windows.mean_squared"], "windows.difference"),
-        node("Max", ["windows.difference", "windows.least"], "windows.variance"),
-        node("Add", ["windows.variance", floor], "windows.floored"),
-        node("Sqrt", ["windows.floored"], "windows.deviation"),
-        node("Concat", ["windows.mean", "windows.deviation"], "windows.statistics_turned", axis=1),
-        node("Transpose", ["windows.statistics_turned"], "windows.statistics", perm=[0, 2, 1]),
-        node("MatMul", ["windows.statistics", kernel], "windows.product"),
-        node("Add", ["windows.product", bias], "windows.sum"),
-        node("LpNormalization", ["windows.sum"], WINDOWS, axis=2, p=2),
+        ("Transpose", [frames], TURNED, {"perm": [0, 2, 1]}),
+        ("Pad", [TURNED, ".beyond"], ".frames", {}),
+        ("Mul", [".frames", ".frames"], ".squares", {}),
+        ("AveragePool", [".frames"], ".mean", pooling),
+        ("AveragePool", [".squares"], ".power", pooling),
+        ("Mul", [".mean", ".mean"], ".mean_squared", {}),
+        ("Sub", [".power", ".mean_squared"], ".difference", {}),
+        ("Max", [".difference", ".least"], ".variance", {}),
+        ("Add", [".variance", floor], ".floored", {}),
+        ("Sqrt", [".floored"], ".deviation", {}),
+        ("Concat", [".mean", ".deviation"], ".statistics_turned", {"axis": 1}),
+        ("Transpose", [".statistics_turned"], ".statistics", {"perm": [0, 2, 1]}),
+        ("MatMul", [".statistics", kernel], ".product", {}),
+        ("Add", [".product", bias], ".sum", {}),
+        ("LpNormalization", [".sum"], WINDOWS, {"axis": 2, "p": 2}),
     ]
 
 

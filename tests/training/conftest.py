@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
+
+from speakerdb.audio import read
 
 
 @pytest.fixture
@@ -13,6 +16,12 @@ def quiet():
     from rich.console import Console
 
     return Console(file=io.StringIO())
+
+
+@pytest.fixture(scope="session")
+def voice(examples) -> np.ndarray:
+    """Two voices of the examples, one after the other, at 16 kHz."""
+    return np.concatenate([read(str(examples / f"{name}.wav"), 16_000).samples for name in ("ana_1", "ben_1")])
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from graph_runs import outputs
 from onnx import numpy_helper
 from rich.console import Console
 from tiny_corpus import write_voices
@@ -12,6 +13,7 @@ from tiny_corpus import write_voices
 from speakerdb.audio import read
 from speakerdb.embedding import average, normalize
 from speakerdb.encoder.registry import find_bundle
+from training.graph_parts import copied
 from training.graph_vectors import voices_of
 from training.known_voices import (
     LEVEL,
@@ -25,7 +27,6 @@ from training.known_voices import (
     with_step,
     without_step,
 )
-from training.sessions import on_one_core
 
 DIMENSION = 192
 
@@ -41,11 +42,6 @@ def before(shipped) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def voice(examples) -> np.ndarray:
-    return np.concatenate([read(str(examples / f"{name}.wav"), 16_000).samples for name in ("ana_1", "ben_1")])
-
-
-@pytest.fixture(scope="module")
 def voices(shipped) -> np.ndarray:
     """Some learnt voices, and the direction that none of them has a part in."""
     return constant(shipped, "known.voices").astype(np.float32)
@@ -53,10 +49,6 @@ def voices(shipped) -> np.ndarray:
 
 def constant(model: onnx.ModelProto, name: str) -> np.ndarray:
     return next(numpy_helper.to_array(value) for value in model.graph.initializer if value.name == name)
-
-
-def outputs(model: onnx.ModelProto, samples: np.ndarray) -> list[np.ndarray]:
-    return on_one_core(model.SerializeToString()).run(None, {"waveform": samples})
 
 
 def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray, norm: float) -> np.ndarray:
@@ -74,10 +66,7 @@ def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray, norm:
 def test_vector_and_windows_of_the_shipped_graph_are_what_the_formula_says(shipped, before, voices, voice):
     free = constant(shipped, "known.free")
     unnormalized = next(node for node in before.graph.node if node.output[0] == "embedding").input[0]
-    long = onnx.ModelProto()
-    long.CopyFrom(before)
-    long.graph.output.append(onnx.helper.make_tensor_value_info(unnormalized, onnx.TensorProto.FLOAT, None))
-    now, then = outputs(shipped, voice[None]), outputs(long, voice[None])
+    now, then = outputs(shipped, voice[None]), outputs(before, voice[None], [unnormalized])
     norm = float(np.linalg.norm(then[2]))
     assert np.abs(now[0] - written_out(then[0], voices, free, norm)).max() < 1e-5
     assert now[1].shape == then[1].shape
@@ -97,8 +86,7 @@ def test_the_step_can_be_taken_off_again(before, voices):
 
 
 def test_a_graph_with_a_vector_alone_gets_the_step_too(before, voices, voice):
-    alone = onnx.ModelProto()
-    alone.CopyFrom(before)
+    alone = copied(before)
     del alone.graph.output[1:]
     [vector] = outputs(moved_away(alone, voices), voice[None])
     assert np.array_equal(vector, outputs(moved_away(before, voices), voice[None])[0])
@@ -112,8 +100,7 @@ def test_the_draw_is_of_so_many_voices_and_counts_as_parameters(shipped, before,
 
 
 def test_a_graph_that_does_not_end_in_a_unit_vector_is_refused(before, voices):
-    other = onnx.ModelProto()
-    other.CopyFrom(before)
+    other = copied(before)
     next(node for node in other.graph.node if node.output[0] == "embedding").op_type = "Add"
     with pytest.raises(ValueError, match="last operation is not to make a unit vector"):
         moved_away(other, voices)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from graph_runs import outputs
 from onnx import numpy_helper
 from rich.console import Console
 from tiny_corpus import write_voices
 
-from speakerdb.audio import read
 from speakerdb.encoder.registry import find_bundle
 from training.graph_parts import copied, mel_product, unit_vector
 from training.graph_vectors import clips_of
 from training.last_steps import without_last_steps
 from training.recipe import Recipe
-from training.sessions import on_one_core
 from training.warped_views import (
     SHARE,
     WARPS,
@@ -49,22 +48,10 @@ def thrice(plain, rotation) -> onnx.ModelProto:
     return heard_thrice(plain, BANK, rotation, LONGEST)
 
 
-@pytest.fixture(scope="module")
-def voice(examples) -> np.ndarray:
-    return np.concatenate([read(str(examples / f"{name}.wav"), RATE_HZ).samples for name in ("ana_1", "ben_1")])
-
-
-def outputs(model: onnx.ModelProto, samples: np.ndarray, **more: np.ndarray) -> list[np.ndarray]:
-    return on_one_core(model.SerializeToString()).run(None, {"waveform": samples, **more})
-
-
 def unnormalized(model: onnx.ModelProto, samples: np.ndarray) -> np.ndarray:
     """The vector before it is made a unit vector."""
     name, _ = unit_vector(model)
-    longer = onnx.ModelProto()
-    longer.CopyFrom(model)
-    longer.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    return outputs(longer, samples[None])[-1][0].astype(np.float64)
+    return outputs(model, samples[None], [name])[-1][0].astype(np.float64)
 
 
 def mel_triangles(frequencies: np.ndarray) -> np.ndarray:
@@ -77,8 +64,7 @@ def mel_triangles(frequencies: np.ndarray) -> np.ndarray:
 
 def warped_by_hand(model: onnx.ModelProto, warp: float) -> onnx.ModelProto:
     """What lies at f is heard as if it lay at warp · f: filters drawn over the axis that is so stretched."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = copied(model)
     name = mel_product(model).input[1]
     filters = next(value for value in changed.graph.initializer if value.name == name)
     lines = np.flatnonzero(BANK.filters().any(axis=1)) * RATE_HZ / 512

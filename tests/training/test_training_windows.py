@@ -7,8 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from speakerdb.audio import read
 from speakerdb.encoder.registry import find_bundle
+from training import graph_parts
 from training.last_steps import without_last_steps
 from training.windows import with_windows
 
@@ -24,21 +24,9 @@ def shipped() -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def without(shipped) -> onnx.ModelProto:
     """The shipped graph as it was before it had windows."""
-    model = onnx.ModelProto()
-    model.CopyFrom(shipped)
+    model = graph_parts.without(shipped, LEFT_OUT)
     del model.graph.output[1:]
-    kept = [node for node in model.graph.node if not node.output[0].startswith(LEFT_OUT)]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    constants = [value for value in model.graph.initializer if not value.name.startswith(LEFT_OUT)]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(constants)
     return model
-
-
-@pytest.fixture(scope="module")
-def voice(examples) -> np.ndarray:
-    return np.concatenate([read(str(examples / f"{name}.wav"), 16_000).samples for name in ("ana_1", "ben_1")])
 
 
 def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

@@ -15,6 +15,7 @@ import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch.nn import functional
 
+from training.graph_parts import copied
 from training.simplify import Graph
 
 LEARNT = ("Conv", "MatMul", "Add", "Max")
@@ -59,8 +60,7 @@ class GraphNetwork(torch.nn.Module):
 
         Args: share_of_front: before the blocks that are inherited, `share_of_blocks`: in these and what follows them.
         """
-        changed, front = ModelProto(), self.front
-        changed.CopyFrom(self._model)
+        changed, front = copied(self._model), self.front
         for constant in changed.graph.initializer:
             learnt = self.weights.get(PREFIX + constant.name)
             if learnt is not None:

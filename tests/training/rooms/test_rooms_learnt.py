@@ -14,6 +14,7 @@ pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (spea
 import onnx
 import torch
 from click.testing import CliRunner
+from graph_runs import outputs
 from rich.console import Console
 
 from speakerdb.audio import read
@@ -24,7 +25,6 @@ from training.last_steps import KEYS, without_last_steps
 from training.rooms.crops import made_beside
 from training.rooms.graph_network import GraphNetwork
 from training.rooms.learn import Course, learn
-from training.sessions import on_one_core
 
 RATE_HZ = 16_000
 
@@ -34,20 +34,10 @@ def voice(examples: Path) -> np.ndarray:
     return read(str(examples / "ana_1.wav"), RATE_HZ).samples
 
 
-def outputs(model, names: list[str], samples: np.ndarray) -> list[np.ndarray]:
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    known = {value.name for value in whole.graph.output}
-    whole.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in known
-    )
-    return on_one_core(whole.SerializeToString()).run(names, {"waveform": samples[None]})
-
-
 @pytest.mark.parametrize("seconds", [1.0, 2.5])
 def test_the_graph_in_pytorch_gives_the_graphs_vectors(graph, voice, seconds: float) -> None:
     network = GraphNetwork(graph)
-    features, expected = outputs(graph, [network.features, "embedding"], voice[: round(seconds * RATE_HZ)])
+    expected, *_, features = outputs(graph, voice[None, : round(seconds * RATE_HZ)], [network.features])
     found = network(torch.tensor(features)).detach().numpy()
     assert np.abs(found - expected).max() <= 1e-5
 
