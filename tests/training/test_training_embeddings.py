@@ -67,6 +67,19 @@ def test_what_was_appended_is_there_at_once_and_after_opening_again(tmp_path):
     assert np.array_equal(again["b"], vector(8))
 
 
+def test_of_two_that_write_the_same_files_the_second_is_told(tmp_path):
+    first, second = open_at(tmp_path), open_at(tmp_path)
+    first.append("a", 1.0, vector(1))
+    first.flush()
+    second.append("b", 1.0, vector(2))
+    with pytest.raises(ValueError, match=r"e\.tsv: another process writes there"):
+        second.flush()
+    first.append("c", 1.0, vector(3))
+    first.flush()
+    again = open_at(tmp_path)
+    assert list(again) == ["a", "c"] and np.array_equal(again["c"], vector(3))
+
+
 @given(cut=st.integers(0, 400), which=st.sampled_from(["e.f32", "e.tsv"]))
 def test_files_cut_at_any_length_keep_what_is_whole_and_take_more(tmp_path_factory, cut, which):
     folder = tmp_path_factory.mktemp("cut")

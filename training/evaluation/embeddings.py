@@ -5,12 +5,14 @@ Two files under one name, both append-only:
     NAME.f32    float32 [clips, dimension], the vectors one after the other
     NAME.tsv    a line that says of which encoder and source they are, then `CLIP SECONDS CRC-32` a clip, tab-separated
 
-A vector is fsynced before its line is. What a kill leaves behind its last whole line is cut off when the file is opened
+A vector is fsynced before its line is. Two processes may open the same files, and one of them write: the other is told
+when it has something to write. What a kill leaves behind its last whole line is cut off when the file is opened
 again; a vector that differs from its checksum ends what is believed, and it and all behind it are computed anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,11 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
+from speakerdb.durable import take_lock
 from speakerdb.embedding import Vector
 
 FORM = "speakerdb-embeddings/1"
 KEPT_AFTER = 256
 """Clips after which all that came is fsynced: what a kill costs at most."""
+LOCKED_S = 10.0
+"""Longer than anybody takes to write, or to read what there is."""
+ANOTHER = "another process writes there; wait for it, or use another folder"
 
 
 class Embeddings(Mapping[str, Vector]):
@@ -41,9 +47,12 @@ class Embeddings(Mapping[str, Vector]):
         self._rows: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
         self._unwritten: list[tuple[str, float, bytes]] = []
+        self._written = 0, 0
         self._view = np.zeros((0, dimension), np.float32)
         stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._resume()
+        with self._locked():
+            self._resume()
+            self._written = self._sizes()
 
     def __getitem__(self, clip: str) -> Vector:
         row = self._rows[clip]
@@ -66,20 +75,40 @@ class Embeddings(Mapping[str, Vector]):
             self.flush()
 
     def flush(self) -> None:
-        """Write and fsync what came: vectors first, then their lines."""
-        if self._unwritten:
+        """Write and fsync what came: vectors first, then their lines.
+
+        Raises: ValueError where another process wrote to the files since.
+        """
+        if not self._unwritten:
+            return
+        with self._locked():
+            if self._sizes() != self._written:
+                raise ValueError(f"{self._table}: {ANOTHER}")
             _append(self._matrix, b"".join(content for _, _, content in self._unwritten))
             lines = [f"{clip}\t{s:.3f}\t{zlib.crc32(content):08x}\n" for clip, s, content in self._unwritten]
             _append(self._table, "".join(lines).encode())
-            self._unwritten = []
+            self._unwritten, self._written = [], self._sizes()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Nobody else reads what there is, or writes, meanwhile. Raises: ValueError where another does for long."""
+        for path in (self._matrix, self._table):
+            _append(path, b"")
+        with self._table.open("rb") as table:
+            if not take_lock(table.fileno(), LOCKED_S):
+                raise ValueError(f"{self._table}: {ANOTHER}")
+            yield
+
+    def _sizes(self) -> tuple[int, int]:
+        return self._matrix.stat().st_size, self._table.stat().st_size
 
     def _resume(self) -> None:
         """Read what is whole and belongs here; cut off the rest."""
         lines = _whole_lines(self._table)
         if next(lines, None) != self._header:
-            for path, content in ((self._matrix, b""), (self._table, self._header.encode())):
-                path.unlink(missing_ok=True)
-                _append(path, content)
+            os.truncate(self._matrix, 0)
+            os.truncate(self._table, 0)
+            _append(self._table, self._header.encode())
             return
         kept = len(self._header.encode())
         with self._matrix.open("rb") as vectors:
@@ -96,16 +125,15 @@ class Embeddings(Mapping[str, Vector]):
 
 def _whole_lines(path: Path) -> Iterator[str]:
     """Lines of three or more fields up to the first that is cut or no text."""
-    if path.exists():
-        with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    text = line.decode()
-                except UnicodeDecodeError:
-                    return
-                if not text.endswith("\n") or text.count("\t") < 2:
-                    return
-                yield text
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                text = line.decode()
+            except UnicodeDecodeError:
+                return
+            if not text.endswith("\n") or text.count("\t") < 2:
+                return
+            yield text
 
 
 def _append(path: Path, content: bytes) -> None:
