@@ -129,31 +129,18 @@ def test_a_clip_too_short_for_the_graph_is_an_error_that_names_the_bundle(encode
         encoder.runtime.vectors([np.zeros(100, np.float32)])
 
 
-@pytest.mark.parametrize("beyond", ["zeros", "noise", "loud noise", "another voice"])
-def test_what_lies_beyond_a_clips_length_changes_no_vector(graph, beyond):
-    clips = clips_of_many_lengths()
-    longest = max(map(len, clips))
-    padded = {
-        "zeros": np.zeros((len(clips), longest), np.float32),
-        "noise": np.random.default_rng(4).standard_normal((len(clips), longest)).astype(np.float32),
-        "loud noise": np.full((len(clips), longest), 1e4, np.float32),
-        "another voice": np.tile(np.resize(clip("eva_1"), longest), (len(clips), 1)),
-    }[beyond]
-    for row, samples in enumerate(clips):
-        padded[row, : len(samples)] = samples
-    lengths = np.array([len(samples) for samples in clips], np.int64)
-    together = graph.run(["embedding"], {"waveform": padded, "lengths": lengths})[0]
-    alone = np.concatenate([graph.run(["embedding"], {"waveform": samples[None]})[0] for samples in clips])
+@pytest.mark.parametrize("samples", [8_000, 16_000, 40_000])
+def test_clips_of_one_length_have_together_the_vectors_that_they_have_alone(graph, samples):
+    clips = [np.resize(clip(f"{name}_1"), samples) for name in ("ana", "ben", "kal")]
+    together = graph.run(["embedding"], {"waveform": np.stack(clips)})[0]
+    alone = np.concatenate([graph.run(["embedding"], {"waveform": one[None]})[0] for one in clips])
     assert difference(together, alone) <= 1e-5
 
 
-def test_lengths_may_be_left_out(graph):
-    samples = clip("ana_2")
-    pair = np.stack([samples, samples[::-1]])
-    lengths = np.array([len(samples)] * 2, np.int64)
-    with_lengths = graph.run(None, {"waveform": pair, "lengths": lengths})[0]
-    without = graph.run(None, {"waveform": pair})[0]
-    assert np.array_equal(with_lengths, without)
+def test_the_graph_makes_windows_for_those_who_want_them(graph):
+    samples = np.resize(clip("ana_2"), 80_000)[None]
+    for asked, windows in (({}, 0), ({"windows_wanted": np.array(False)}, 0), ({"windows_wanted": np.array(True)}, 5)):
+        assert graph.run(["windows"], {"waveform": samples, **asked})[0].shape == (1, windows, 192)
 
 
 def test_the_graph_itself_gives_unit_vectors(graph):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from rich.console import Console
 
 from speakerdb.encoder.bundle import FORMAT
@@ -40,6 +41,11 @@ INHERITED = {
 INT8_COST, INT8_COST_PERCENT = 0.1, 1.0
 """How much worse an int8 graph's EER may be, in %: a tenth, and a point, which small lists do not tell apart."""
 UNKNOWN = "unknown: stated by the user"
+OPTIONAL = {
+    "lengths": "lengths: int64 [batch], optional: valid samples of each row; the rest is padding",
+    "windows_wanted": "windows_wanted: bool, optional: whether the output windows has any; it has none by default",
+}
+"""What a graph may take besides the waveform."""
 CHOSEN_FMR = 0.01
 
 
@@ -78,7 +84,7 @@ def make_card(
         "dimension": recipe.network.dimension,
         "rate_hz": recipe.front_end.rate_hz,
         **least_source_rate(recipe.front_end),
-        "features": features(recipe.front_end),
+        "features": features(recipe.front_end, graph),
         "least_speech_s": {"enroll": 1.0, "probe": 0.3},
         "threshold": threshold,
         "calibration": None,
@@ -155,12 +161,13 @@ def comparison(card: dict[str, Any]) -> list[str]:
     return [*lines, f"CPU time for 5 s, one core: float {times[0]:.1f} ms, int8 {times[1]:.1f} ms"]
 
 
-def features(front_end: FrontEnd) -> dict[str, Any]:
+def features(front_end: FrontEnd, graph: Path) -> dict[str, Any]:
     """What the graph takes and gives, and the front end inside it with every parameter."""
+    takes = [value.name for value in onnx.load(graph).graph.input]
     return {
         "kind": "waveform",
         "input": "waveform: float32 [batch, samples], -1 to 1",
-        "lengths": "lengths: int64 [batch], optional: valid samples of each row; the rest is padding",
+        **{name: OPTIONAL[name] for name in takes if name in OPTIONAL},
         "output": "embedding: float32 [batch, dimension], unit length",
         "inside": {"type": "log mel filter bank, its level taken off over the clip", **asdict(front_end)},  # type: ignore[call-overload]
     }

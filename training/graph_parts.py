@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from training.simplify import Graph
 
-Step = tuple[str, list[str], str, dict[str, int | list[int]]]
+Step = tuple[str, list[str], str, dict[str, Any]]
 """Operation, inputs, output and options. Names that begin with a dot stand for the prefix and what follows the dot."""
 
 
@@ -50,6 +50,14 @@ def put_before(node: NodeProto, model: ModelProto, added: list[NodeProto]) -> No
     at = next(number for number, one in enumerate(nodes) if one.output == node.output)
     del model.graph.node[:]
     model.graph.node.extend([*nodes[:at], *added, *nodes[at:]])
+
+
+def replace(model: ModelProto, name: str, prefix: str, steps: list[Step]) -> None:
+    """Change a model: whoever reads a tensor reads what the steps make, which has the prefix before its name."""
+    readers = [node for node in model.graph.node if name in node.input]
+    for node in readers:
+        node.input[:] = [prefix + name if read == name else read for read in node.input]
+    put_before(readers[0], model, nodes_of(steps, prefix))
 
 
 def without(model: ModelProto, prefix: str) -> ModelProto:

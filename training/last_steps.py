@@ -13,6 +13,7 @@ from rich.console import Console
 
 from training import known_voices, warped_views
 from training.networks.narrow_campplus import NarrowCampplus
+from training.quick import of_today
 from training.recipe import Recipe
 
 KEYS = warped_views.IN_A_CARD, known_voices.IN_A_CARD
@@ -25,7 +26,7 @@ def with_last_steps(model: ModelProto, recipe: Recipe, corpora: Path, work: Path
     Args: corpora: the train sets' archives. work: where vectors are kept as they come.
     Raises: ValueError where an archive is missing, or for a graph that a step cannot be added to.
     """
-    found, rate_hz = without_last_steps(model), recipe.front_end.rate_hz
+    found, rate_hz = as_exported(model, recipe), recipe.front_end.rate_hz
     if recipe.warped is not None:
         if not isinstance(recipe.network, NarrowCampplus):
             raise ValueError("warped: only a narrow-campplus hears short clips slowly")
@@ -40,6 +41,12 @@ def with_last_steps(model: ModelProto, recipe: Recipe, corpora: Path, work: Path
 def without_last_steps(model: ModelProto) -> ModelProto:
     """The graph as its training left it; the model given is not changed."""
     return warped_views.without_views(known_voices.without_step(model))
+
+
+def as_exported(model: ModelProto, recipe: Recipe) -> ModelProto:
+    """The recipe's graph as an export would write it now, before last steps; the model given is not changed."""
+    found, network = without_last_steps(model), recipe.network
+    return of_today(found, recipe.front_end, network.slowing) if isinstance(network, NarrowCampplus) else found
 
 
 def parameters(model: ModelProto) -> int:

@@ -57,7 +57,7 @@ def import_seed(folder: Path, out: Path, console: Console) -> None:
         console.print(
             f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False, soft_wrap=True
         )
-        write_bundle(graph, card(network), out)
+        write_bundle(graph, card(network, graph), out)
 
 
 def read_variables(folder: Path) -> list[npt.NDArray[np.float32]]:
@@ -87,7 +87,7 @@ def load_weights(network: keras.Model, variables: list[npt.NDArray[np.float32]])
         weight.assign(value)
 
 
-def card(network: keras.Model) -> dict[str, Any]:
+def card(network: keras.Model, graph: Path) -> dict[str, Any]:
     """The bundle's card but the graph's hash."""
     return {
         "format": FORMAT,
@@ -97,7 +97,7 @@ def card(network: keras.Model) -> dict[str, Any]:
         "dimension": Bilstm().dimension,
         "rate_hz": FRONT_END.rate_hz,
         **least_source_rate(FRONT_END),
-        "features": features(FRONT_END),
+        "features": features(FRONT_END, graph),
         "least_speech_s": {"enroll": 1.0, "probe": 0.3},
         "threshold": THRESHOLD,
         "calibration": None,

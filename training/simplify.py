@@ -5,7 +5,9 @@ Each rewrite is exact up to rounding, and `training.export` holds the result aga
 - A product of frames with a matrix comes out of TensorFlow as reshape, product, reshape, and eight operations more for
   the shapes; ONNX multiplies three axes by two as they are.
 - A factor and an offset a channel behind a convolution go into its weights.
-- relu(a·x + b)·W is max(x, −b/a)·(a·W) + b·W for a > 0: one pass over x instead of three.
+- relu(a·x + b)·W is max(x, −b/a)·(a·W) + b·W for a > 0: one pass over x instead of three (of two without a).
+- Behind a convolution over time channels come last before its axis of one goes, not after: onnxruntime, which keeps
+  channels in blocks, then puts them last as it takes the blocks apart.
 
 Tensors then have numbers for names.
 """
@@ -25,7 +27,7 @@ LEAST_SCALE = 1e-3
 
 def simplified(model: ModelProto) -> ModelProto:
     """The same graph with fewer operations; the model given is not changed."""
-    for rewrite in (_plain_products, _folded_convolutions, _clamped_products):
+    for rewrite in (_plain_products, _folded_convolutions, _clamped_products, _channels_last):
         graph = Graph(model)
         for node in list(graph.nodes):
             rewrite(graph, node)
@@ -50,6 +52,12 @@ def _briefly_named(model: ModelProto) -> ModelProto:
     return model
 
 
+def read_by(node: NodeProto) -> list[str]:
+    """Names of the tensors that a node reads, those within its branches too."""
+    inner = [name for part in node.attribute for one in part.g.node for name in read_by(one)]
+    return [*node.input, *inner]
+
+
 class Graph:
     """A graph's nodes, who makes and who reads each tensor, and the constants."""
 
@@ -62,7 +70,7 @@ class Graph:
         self.readers: dict[str, list[NodeProto]] = {}
         for node in self.nodes:
             self.makers.update(dict.fromkeys(node.output, node))
-            for name in node.input:
+            for name in read_by(node):
                 self.readers.setdefault(name, []).append(node)
 
     def maker(self, name: str, kind: str) -> NodeProto | None:
@@ -75,7 +83,7 @@ class Graph:
         readers = self.readers.get(node.output[0], [])
         return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
 
-    def constant(self, name: str, values: npt.NDArray[np.float32]) -> str:
+    def constant(self, name: str, values: npt.NDArray[np.float32] | npt.NDArray[np.int64]) -> str:
         """Add a constant; its name."""
         self.constants[name] = values
         self._model.graph.initializer.append(numpy_helper.from_array(values, name))
@@ -110,7 +118,7 @@ class Graph:
         for node in reversed(self.nodes):
             if wanted.intersection(node.output):
                 kept.append(node)
-                wanted.update(node.input)
+                wanted.update(read_by(node))
         graph = self._model.graph
         inputs = {value.name for value in graph.input}
         constants = [value for value in graph.initializer if value.name in wanted | inputs]
@@ -165,18 +173,20 @@ def _folded_convolutions(graph: Graph, convolution: NodeProto) -> None:
 
 
 def _clamped_products(graph: Graph, product: NodeProto) -> None:
-    """relu(a·x + b)·W, with positive factors a by channel → max(x, −b/a)·(a·W) + b·W."""
+    """relu(a·x + b)·W, with positive factors a by channel or none → max(x, −b/a)·(a·W) + b·W."""
     if product.op_type != "MatMul" or product.input[1] not in graph.constants:
         return
     relu = graph.maker(product.input[0], "Relu")
     shifted = relu and graph.maker(relu.input[0], "Add")
-    scaled = shifted and graph.maker(next((i for i in shifted.input if i not in graph.constants), ""), "Mul")
-    if not (shifted and scaled and graph.operand(shifted) and graph.operand(scaled)):
-        return
-    (x, scale), (_, shift) = graph.operand(scaled), graph.operand(shifted)
+    added = shifted and graph.operand(shifted)
     weights = graph.constants[product.input[1]]
-    if scale.shape != weights.shape[:1] or shift.shape != scale.shape or scale.min() < LEAST_SCALE:
+    if not added or added[1].shape != weights.shape[:1]:
         return
+    (x, shift), scale, gone = added, np.ones_like(added[1]), [shifted, relu, product]
+    scaled = graph.maker(x, "Mul")
+    factors = scaled and graph.operand(scaled)
+    if factors and factors[1].shape == shift.shape and factors[1].min() >= LEAST_SCALE:
+        (x, scale), gone = factors, [scaled, *gone]
     offset = (shift.astype(np.float64) @ weights).astype(np.float32)
     clamped, inner = f"{product.output[0]}_clamped", f"{product.output[0]}_product"
     least = graph.constant(f"{clamped}_least", -shift / scale)
@@ -184,9 +194,29 @@ def _clamped_products(graph: Graph, product: NodeProto) -> None:
     new = [helper.make_node("Max", [x, least], [clamped]), helper.make_node("MatMul", [clamped, matrix], [inner])]
     biased = graph.reader(product, "Add")
     bias = biased and graph.operand(biased)
-    gone = [scaled, shifted, relu, product]
     if bias and bias[1].shape == offset.shape:
         offset = offset + bias[1]
         gone.append(biased)
     new.append(helper.make_node("Add", [inner, graph.constant(f"{inner}_offset", offset)], gone[-1].output))
     graph.replace(gone, new)
+
+
+def _channels_last(graph: Graph, convolution: NodeProto) -> None:
+    """Convolution, squeeze of the third axis, channels last → convolution, channels last, squeeze of the second."""
+    if convolution.op_type != "Conv":
+        return
+    squeeze = graph.reader(convolution, "Squeeze")
+    turn = squeeze and graph.reader(squeeze, "Transpose")
+    if turn is None or _axes(graph, squeeze) != [2] or helper.get_node_attr_value(turn, "perm") != [0, 2, 1]:
+        return
+    turned = f"{squeeze.output[0]}_turned"
+    axis = graph.constant(f"{squeeze.output[0]}_axis", np.array([1], np.int64))
+    new = [
+        helper.make_node("Transpose", [convolution.output[0]], [turned], perm=[0, 2, 3, 1]),
+        helper.make_node("Squeeze", [turned, axis], turn.output),
+    ]
+    graph.replace([squeeze, turn], new)
+
+
+def _axes(graph: Graph, squeeze: NodeProto) -> list[int]:
+    return [int(axis) for axis in graph.constants.get(squeeze.input[1] if len(squeeze.input) > 1 else "", [])]

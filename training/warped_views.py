@@ -27,10 +27,19 @@ from rich.console import Console
 
 from speakerdb.embedding import Vectors
 from training.front_ends import FrontEnd, heard_lines
-from training.graph_parts import Step, add_constants, copied, mel_product, nodes_of, put_before, unit_vector, without
+from training.graph_parts import (
+    Step,
+    add_constants,
+    copied,
+    mel_product,
+    nodes_of,
+    put_before,
+    replace,
+    unit_vector,
+    without,
+)
 from training.graph_vectors import clips_of
 from training.slowing import Slowing
-from training.windows import TURNED
 
 WARPS = 0.85, 1.15
 SHARE = 0.5
@@ -98,13 +107,10 @@ def heard_thrice(model: ModelProto, front_end: FrontEnd, rotation: npt.NDArray[n
         **_lines(front_end, dict(zip(("down", "up"), WARPS, strict=True))),
         "longest": np.array([samples], np.int64),
         "rotation": rotation.astype(np.float16),  # half of the bytes; onnxruntime makes float32 of it at load
-        "none": np.zeros((1, len(rotation)), np.float32),
     }
     add_constants(changed, PREFIX, constants)
-    _replace("lengths", changed, _WHICH)
-    _replace(product.output[0], changed, _views(*product.input, product.output[0]))
-    _replace(vector, changed, _average(vector))
-    _windows_of_the_first(changed)
+    replace(changed, product.output[0], PREFIX, [*_WHICH, *_views(*product.input, product.output[0])])
+    replace(changed, vector, PREFIX, _average(vector))
     return changed
 
 
@@ -121,7 +127,6 @@ _CONSTANTS = {
     "one": np.float32(1.0),
     "two": np.float32(2.0),
     "zero": np.float32(0.0),
-    "first": np.int64(0),
     "axis": np.array([0], np.int64),
     "next": np.array([1], np.int64),
     "end": np.array([np.iinfo(np.int64).max], np.int64),
@@ -131,28 +136,23 @@ _WHICH: list[Step] = [
     ("Shape", ["waveform"], ".shape", {}),
     ("Slice", [".shape", ".axis", ".next", ".axis"], ".batch", {}),
     ("Slice", [".shape", ".next", ".end", ".axis"], ".samples", {}),
-    ("Expand", ["lengths", ".batch"], ".each", {}),
-    ("Min", [".each", ".samples"], ".valid", {}),
-    ("Less", [".valid", ".longest"], ".short", {}),
-    ("NonZero", [".short"], ".found", {}),
-    ("Squeeze", [".found", ".axis"], ".numbers", {}),
-    ("Gather", [".each", ".numbers"], ".again", {"axis": 0}),
-    ("Concat", [".each", ".again", ".again"], ".lengths", {"axis": 0}),
+    ("Less", [".samples", ".longest"], ".short", {}),
+    ("Cast", [".short"], ".once", {"to": TensorProto.INT64}),
+    ("Mul", [".batch", ".once"], ".again", {}),
 ]
-"""Which clips are short: their numbers. All clips' lengths are followed by these clips' twice, as their views are."""
+"""How many of the clips are heard again, in either other view: none or all."""
 
-_SHARES: list[Step] = [
-    ("Cast", [".valid"], ".samples_each", {"to": TensorProto.FLOAT}),
-    ("Cast", [".longest"], ".longest_samples", {"to": TensorProto.FLOAT}),
-    ("Div", [".samples_each", ".longest_samples"], ".part_of_longest", {}),
+_SHARE: list[Step] = [
+    ("Cast", [".samples"], ".sample_count", {"to": TensorProto.FLOAT}),
+    ("Cast", [".longest"], ".longest_count", {"to": TensorProto.FLOAT}),
+    ("Div", [".sample_count", ".longest_count"], ".part_of_longest", {}),
     ("Sub", [".one", ".part_of_longest"], ".missing", {}),
     ("Mul", [".missing", ".two"], ".missing_twice", {}),
     ("Min", [".missing_twice", ".one"], ".at_most_one", {}),
     ("Max", [".at_most_one", ".zero"], ".of_share", {}),
     ("Mul", [".of_share", ".share"], ".each_share", {}),
-    ("Unsqueeze", [".each_share", ".next"], ".shares", {}),
 ]
-"""s of each clip, [batch, 1]."""
+"""s, [1]."""
 
 
 def _filters(filters: str, name: str) -> list[Step]:
@@ -167,11 +167,11 @@ def _filters(filters: str, name: str) -> list[Step]:
 
 
 def _views(power: str, filters: str, mel: str) -> list[Step]:
-    """Mel energies of all clips, and of the short ones' two other views."""
+    """Mel energies of all clips, and of their two other views, where they are short."""
     return [
         *_filters(filters, "down"),
         *_filters(filters, "up"),
-        ("Gather", [power, ".numbers"], ".power", {"axis": 0}),
+        ("Slice", [power, ".axis", ".again", ".axis"], ".power", {}),
         ("MatMul", [".power", ".filters.down"], ".mel.down", {}),
         ("MatMul", [".power", ".filters.up"], ".mel.up", {}),
         ("Concat", [mel, ".mel.down", ".mel.up"], f".{mel}", {"axis": 0}),
@@ -179,27 +179,24 @@ def _views(power: str, filters: str, mel: str) -> list[Step]:
 
 
 def _average(vector: str) -> list[Step]:
-    """From the vectors of all views to one of each clip; to those that are not short a row of zeros is added."""
+    """From the vectors of all views to one of each clip; where there are no others, zeros are added."""
     return [
         ("Slice", [vector, ".axis", ".batch", ".axis"], ".as_it_is", {}),
         ("Slice", [vector, ".batch", ".end", ".axis"], ".beyond", {}),
-        ("Shape", [".numbers"], ".count", {}),
-        ("Slice", [".beyond", ".axis", ".count", ".axis"], ".down", {}),
-        ("Slice", [".beyond", ".count", ".end", ".axis"], ".up", {}),
+        ("Slice", [".beyond", ".axis", ".again", ".axis"], ".down", {}),
+        ("Slice", [".beyond", ".again", ".end", ".axis"], ".up", {}),
         ("Cast", [".rotation"], ".turn", {"to": TensorProto.FLOAT}),
         ("Transpose", [".turn"], ".turn_back", {}),
         ("MatMul", [".down", ".turn"], ".turned_up", {}),
         ("MatMul", [".up", ".turn_back"], ".turned_down", {}),
         ("Add", [".turned_up", ".turned_down"], ".both", {}),
-        ("Concat", [".none", ".both"], ".rows", {"axis": 0}),
-        ("Cast", [".short"], ".counts", {"to": TensorProto.INT64}),
-        ("CumSum", [".counts", ".first"], ".so_far", {}),
-        ("Mul", [".so_far", ".counts"], ".row", {}),
-        ("Gather", [".rows", ".row"], ".others", {"axis": 0}),
-        *_SHARES,
-        ("Mul", [".others", ".shares"], ".part", {}),
+        ("Mul", [".as_it_is", ".zero"], ".none", {}),
+        ("Concat", [".both", ".none"], ".both_or_none", {"axis": 0}),
+        ("Slice", [".both_or_none", ".axis", ".batch", ".axis"], ".others", {}),
+        *_SHARE,
+        ("Mul", [".others", ".each_share"], ".part", {}),
         ("Add", [".as_it_is", ".part"], ".sum", {}),
-        ("Mul", [".shares", ".two"], ".beside", {}),
+        ("Mul", [".each_share", ".two"], ".beside", {}),
         ("Add", [".beside", ".one"], ".divisor", {}),
         ("Div", [".sum", ".divisor"], f".{vector}", {}),
     ]
@@ -211,27 +208,3 @@ def _lines(front_end: FrontEnd, warps: dict[str, float]) -> dict[str, npt.NDArra
     heard = heard_lines(front_end).astype(np.float32)
     taken = {f"lines.{name}": heard[None] / np.float32(warp) for name, warp in warps.items()}
     return {"lines": heard[:, None], **taken}
-
-
-def _windows_of_the_first(model: ModelProto) -> None:
-    """Windows are of clips as they are: of the first rows of all.
-
-    Raises: ValueError for a graph that has them of something else than `training.windows`.
-    """
-    if len(model.graph.output) == 1:
-        return
-    reader = next((node for node in model.graph.node if node.output[0] == TURNED), None)
-    if reader is None:
-        raise ValueError("a graph with windows that training.windows has not made")
-    [frames] = reader.input
-    reader.input[:] = [PREFIX + frames]
-    first: list[Step] = [("Slice", [frames, ".axis", ".batch", ".axis"], f".{frames}", {})]
-    put_before(reader, model, nodes_of(first, PREFIX))
-
-
-def _replace(name: str, model: ModelProto, steps: list[Step]) -> None:
-    """Whoever reads a tensor reads what the steps make of it."""
-    readers = [node for node in model.graph.node if name in node.input]
-    for node in readers:
-        node.input[:] = [PREFIX + name if read == name else read for read in node.input]
-    put_before(readers[0], model, nodes_of(steps, PREFIX))

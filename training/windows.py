@@ -1,27 +1,29 @@
 """A second output for a graph: vectors of every two seconds, one a second, of the frames its vector is pooled from.
 
-They cost next to nothing beside the vector, and tell one voice from several (`encoder.change_of_voice`). They are not
-what the graph gives for two seconds cut out: every frame has heard the whole clip.
+They cost little beside the vector, and tell one voice from several (`encoder.change_of_voice`). They are not what the
+graph gives for two seconds cut out: every frame has heard the whole clip. Only who enrolls asks for them, so that the
+graph makes them where the input `windows_wanted`, a bool with the default false, says so; else there are none.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from speakerdb.encoder.runtime import WINDOW_S, WINDOW_STEP_S, WINDOWS
-from training.graph_parts import Step, add_constants, copied, nodes_of
+from speakerdb.encoder.runtime import WINDOW_S, WINDOW_STEP_S, WINDOWS, WINDOWS_WANTED
+from training.graph_parts import Step, add_constants, copied, nodes_of, without
 from training.simplify import Graph
 
 FRAMES_A_SECOND = 25
 LENGTH, STEP = round(WINDOW_S * FRAMES_A_SECOND), round(WINDOW_STEP_S * FRAMES_A_SECOND)
 PREFIX = "windows."
-TURNED = f"{PREFIX}turned"
-"""The first tensor that is added: the frames that the vector is pooled from, [batch, channels, frames]."""
+MADE, NONE = f"{PREFIX}made", f"{PREFIX}none"
+"""What either branch gives."""
 
 
 def with_windows(model: ModelProto) -> ModelProto:
-    """The graph with the output `windows`, float32 [batch, ⌈frames / 25⌉, dimension]; the model given is not changed.
+    """The graph with the output `windows`, float32 [batch, ⌈frames / 25⌉, dimension], or [batch, 0, dimension] where
+    nobody wants any; the model given is not changed.
 
     Windows that reach beyond a clip's end are of what there is and zeros. A graph that does not end in mean, deviation
     and one product of frames of 40 ms is given back as it is.
@@ -33,25 +35,64 @@ def with_windows(model: ModelProto) -> ModelProto:
     frames, floor, kernel, bias = found
     dimension = graph.constants[kernel].shape[1]
     changed = copied(model)
-    add_constants(changed, PREFIX, _CONSTANTS)
-    changed.graph.node.extend(nodes_of(_steps(frames, floor, kernel, bias), PREFIX))
+    add_constants(changed, PREFIX, {**_CONSTANTS, "no_shape": np.array([0, dimension], np.int64)})
+    changed.graph.input.append(helper.make_tensor_value_info(WINDOWS_WANTED, TensorProto.BOOL, []))
+    changed.graph.initializer.append(numpy_helper.from_array(np.array(False), WINDOWS_WANTED))
+    changed.graph.node.extend(nodes_of(_BATCH, PREFIX))
+    branches = {
+        "then_branch": _branch(_steps(frames, floor, kernel, bias), MADE),
+        "else_branch": _branch(_NO_WINDOWS, NONE),
+    }
+    changed.graph.node.append(helper.make_node("If", [WINDOWS_WANTED], [WINDOWS], name=WINDOWS, **branches))
     shape = ["batch", "windows", dimension]
     changed.graph.output.append(helper.make_tensor_value_info(WINDOWS, TensorProto.FLOAT, shape))
     return changed
 
 
+def without_windows(model: ModelProto) -> ModelProto:
+    """The graph with the vector for its only output; the model given is not changed."""
+    changed = without(model, PREFIX)
+    nodes = [node for node in changed.graph.node if node.output[0] != WINDOWS]
+    inputs = [value for value in changed.graph.input if value.name != WINDOWS_WANTED]
+    constants = [value for value in changed.graph.initializer if value.name != WINDOWS_WANTED]
+    del changed.graph.node[:], changed.graph.input[:], changed.graph.initializer[:], changed.graph.output[1:]
+    changed.graph.node.extend(nodes)
+    changed.graph.input.extend(inputs)
+    changed.graph.initializer.extend(constants)
+    return changed
+
+
+def _branch(steps: list[Step], output: str) -> GraphProto:
+    given = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+    return helper.make_graph(nodes_of(steps, PREFIX), output, [], [given])
+
+
 _CONSTANTS = {
     "beyond": np.array([0, 0, 0, 0, 0, LENGTH - 1], np.int64),
     "least": np.zeros((), np.float32),
+    "zeroth": np.array([0], np.int64),
+    "first": np.array([1], np.int64),
 }
+_BATCH: list[Step] = [
+    ("Shape", ["waveform"], ".shape", {}),
+    ("Slice", [".shape", ".zeroth", ".first"], ".batch", {}),
+]
+_NO_WINDOWS: list[Step] = [
+    ("Concat", [".batch", ".no_shape"], ".nothing", {"axis": 0}),
+    ("ConstantOfShape", [".nothing"], NONE, {}),
+]
 
 
 def _steps(frames: str, floor: str, kernel: str, bias: str) -> list[Step]:
-    """From frames [batch, frames, channels] to unit vectors; var = E[x²] − E[x]², which rounding may leave below 0."""
+    """From frames [batch, frames, channels] to unit vectors; var = E[x²] − E[x]², which rounding may leave below 0.
+
+    Where clips are heard several times (`training.warped_views`), the first rows are the clips as they are.
+    """
     pooling: dict[str, int | list[int]] = {"kernel_shape": [LENGTH], "strides": [STEP]}
     return [
-        ("Transpose", [frames], TURNED, {"perm": [0, 2, 1]}),
-        ("Pad", [TURNED, ".beyond"], ".frames", {}),
+        ("Slice", [frames, ".zeroth", ".batch", ".zeroth"], ".as_they_are", {}),
+        ("Transpose", [".as_they_are"], ".turned", {"perm": [0, 2, 1]}),
+        ("Pad", [".turned", ".beyond"], ".frames", {}),
         ("Mul", [".frames", ".frames"], ".squares", {}),
         ("AveragePool", [".frames"], ".mean", pooling),
         ("AveragePool", [".squares"], ".power", pooling),
@@ -64,7 +105,7 @@ def _steps(frames: str, floor: str, kernel: str, bias: str) -> list[Step]:
         ("Transpose", [".statistics_turned"], ".statistics", {"perm": [0, 2, 1]}),
         ("MatMul", [".statistics", kernel], ".product", {}),
         ("Add", [".product", bias], ".sum", {}),
-        ("LpNormalization", [".sum"], WINDOWS, {"axis": 2, "p": 2}),
+        ("LpNormalization", [".sum"], MADE, {"axis": 2, "p": 2}),
     ]
 
 

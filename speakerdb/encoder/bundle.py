@@ -48,8 +48,8 @@ class Card:
             line where that was chosen; None and empty where nobody has chosen one.
         calibration: what scores mean; None where nobody has found out.
         cohort_sha256, cohort_nearest: of `cohort.npy`; empty and 0 without one.
-        vectors_of: SHA-256 of the graph that first gave these vectors, to the bit; `sha256` itself in most cases. A
-            gallery is bound to it, and outlives a graph that does more beside them, or the same faster.
+        vectors_of: SHA-256 of the graph that first gave these vectors, but for rounding; `sha256` itself in most cases.
+            A gallery is bound to it, and outlives a graph that does more beside them, or the same faster.
     """
 
     name: str

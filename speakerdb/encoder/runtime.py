@@ -1,9 +1,9 @@
-"""Samples → unit vectors: one onnxruntime session a bundle, runs in batches.
+"""Samples → unit vectors: one onnxruntime session a bundle.
 
-Our own graphs take `waveform` float32 [batch, samples] and, optionally, `lengths` int64 [batch]: the valid samples
-of each row; what lies beyond changes no vector. They may have a second output, `windows` float32 [batch, windows,
-dimension]: unit vectors of every two seconds, one a second. Published encoders take frames and know no lengths: their
-clips run one by one.
+Our own graphs take `waveform` float32 [batch, samples]. Where they take `lengths` int64 [batch], too, the valid samples
+of each row, what lies beyond changes no vector, and clips run in batches; else one by one, as published encoders' do.
+They may have a second output, `windows` float32 [batch, windows, dimension]: unit vectors of every two seconds, one a
+second; where they take `windows_wanted`, a bool, only if it is true.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from speakerdb.errors import EncoderDamaged
 from speakerdb.features import graph_input
 
 LENGTHS = "lengths"
-WINDOWS = "windows"
+WINDOWS, WINDOWS_WANTED = "windows", "windows_wanted"
 WINDOW_S, WINDOW_STEP_S = 2.0, 1.0
 """Of the windows of a graph that gives them: their length, and how far each begins after the one before."""
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -43,8 +43,9 @@ class Runtime:
         try:
             self._input = self._session.get_inputs()[0].name
             self._output = self._session.get_outputs()[0].name
-            self._batches = LENGTHS in {i.name for i in self._session.get_overridable_initializers()}
-            self._windows = self._batches and WINDOWS in {o.name for o in self._session.get_outputs()}
+            optional = {i.name for i in self._session.get_overridable_initializers()}
+            self._batches, self._asks = LENGTHS in optional, WINDOWS_WANTED in optional
+            self._windows = (self._batches or self._asks) and WINDOWS in {o.name for o in self._session.get_outputs()}
         except (IndexError, UnicodeDecodeError) as error:
             raise EncoderDamaged(str(bundle.folder), "its inputs and outputs have no names") from error
         self._loading = threading.Lock()
@@ -104,7 +105,7 @@ class Runtime:
 
     def _outputs_of(self, clips: list[Samples], names: list[str]) -> list[npt.NDArray[np.float32]]:
         try:
-            outputs: list[npt.NDArray[np.float32]] = self._loaded().run(names, self._feed(clips))
+            outputs: list[npt.NDArray[np.float32]] = self._loaded().run(names, self._feed(clips, WINDOWS in names))
             if not all(isinstance(output, np.ndarray) and output.dtype.kind in "fiu" for output in outputs):
                 raise EncoderDamaged(str(self._bundle.folder), "gave something else than numbers")
             return outputs
@@ -127,13 +128,14 @@ class Runtime:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
         self._session, self._loading = None, threading.Lock()
 
-    def _feed(self, clips: list[Samples]) -> dict[str, npt.NDArray[Any]]:
+    def _feed(self, clips: list[Samples], windows: bool) -> dict[str, npt.NDArray[Any]]:
+        asked = {WINDOWS_WANTED: np.array(windows)} if self._asks else {}
         if not self._batches:
-            return {self._input: graph_input(clips[0], self._bundle.card.features)}
+            return {self._input: graph_input(clips[0], self._bundle.card.features), **asked}
         padded = np.zeros((len(clips), max(map(len, clips))), np.float32)
         for row, clip in zip(padded, clips, strict=True):
             row[: len(clip)] = clip
-        return {self._input: padded, LENGTHS: np.array([len(c) for c in clips], np.int64)}
+        return {self._input: padded, LENGTHS: np.array([len(c) for c in clips], np.int64), **asked}
 
     def _checked(self, output: npt.NDArray[np.float32], rows: int, what: str = "") -> Vectors:
         expected = (rows, self._bundle.card.dimension)

@@ -224,9 +224,9 @@ def test_a_graph_that_disagrees_with_keras_leaves_the_bundle_that_was_there(
     assert (out / "encoder.onnx").read_bytes() == b"before"
 
 
-def test_the_card_says_the_steps_that_were_trained_and_not_the_recipes(tmp_path, quiet):
+def test_the_card_says_the_steps_that_were_trained_and_not_the_recipes(exported, tmp_path, quiet):
     state = State(3, 3, {"mean": 10.0}, 0, seed=1, settings=RECIPE.with_steps(9).to_json())
-    card = make_card(RECIPE, state, 1, tmp_path / "encoder.onnx", tmp_path / "tiny", tmp_path, tmp_path, quiet)
+    card = make_card(RECIPE, state, 1, exported, tmp_path / "tiny", tmp_path, tmp_path, quiet)
     assert card["training"]["recipe"] == RECIPE.with_steps(9).to_json()
 
 

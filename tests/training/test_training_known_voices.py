@@ -66,7 +66,8 @@ def written_out(vectors: np.ndarray, voices: np.ndarray, free: np.ndarray, norm:
 def test_vector_and_windows_of_the_shipped_graph_are_what_the_formula_says(shipped, before, voices, voice):
     free = constant(shipped, "known.free")
     unnormalized = next(node for node in before.graph.node if node.output[0] == "embedding").input[0]
-    now, then = outputs(shipped, voice[None]), outputs(before, voice[None], [unnormalized])
+    asked = {"windows_wanted": np.array(True)}
+    now, then = outputs(shipped, voice[None], **asked), outputs(before, voice[None], [unnormalized], **asked)
     norm = float(np.linalg.norm(then[2]))
     assert np.abs(now[0] - written_out(then[0], voices, free, norm)).max() < 1e-5
     assert now[1].shape == then[1].shape

@@ -93,4 +93,15 @@ def test_a_bundle_of_another_graph_keeps_nothing_that_was_true_of_the_vectors_be
     assert (made.version, made.calibration, made.raw["figures"]) == ("9", None, {})
     assert made.raw["parameters"] == shipped.card.raw["parameters"] - VOICES * DIMENSION - DIMENSION**2
     assert not made.raw["training"].keys() & set(KEYS) and made.raw["training"]["rooms"] == "some"
-    assert made.sha256 != shipped.card.sha256 and "cohort" not in made.raw
+    assert made.sha256 != shipped.card.sha256 and not made.raw.keys() & {"cohort", "vectors_of"}
+
+
+def test_a_bundle_that_gives_the_same_vectors_says_whose_they_are(tmp_path):
+    shipped, nowhere = open_bundle(find_bundle()), tmp_path / "nowhere"
+    other = onnx.load_from_string(shipped.model)
+    other.doc_string = "written anew"
+    sets = Sets(nowhere, nowhere, nowhere, nowhere)
+    write_changed(shipped, other, Recipe.load("third"), sets, tmp_path / "b", "9", {}, Console(quiet=True))
+    made = open_bundle(tmp_path / "b").card
+    assert made.sha256 != shipped.card.sha256 and made.vectors_of == shipped.card.vectors_of
+    assert "windows_wanted" in made.raw["features"] and "lengths" not in made.raw["features"]

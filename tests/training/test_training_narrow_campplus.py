@@ -11,7 +11,7 @@ import keras
 import onnx
 from random_networks import features, randomized, run
 
-from training.export import AGREEMENT, alone_against_padded, write_graph
+from training.export import AGREEMENT, write_graph
 from training.front_ends import FRONT_ENDS
 from training.networks import NETWORKS
 from training.networks.narrow_campplus import FRONT, NarrowCampplus, build
@@ -122,5 +122,3 @@ def test_the_exported_graph_says_what_keras_says_and_can_hear_short_clips_thrice
     thrice = heard_thrice(onnx.load(graph), front_end, np.eye(SMALL.dimension)[::-1], 31_600)
     onnx.checker.check_model(thrice, full_check=True)
     assert without_views(thrice).SerializeToString() == graph.read_bytes()
-    onnx.save(thrice, graph)
-    assert alone_against_padded(graph, front_end.rate_hz) <= AGREEMENT

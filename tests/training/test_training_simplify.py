@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
-from training.simplify import simplified
+from training.simplify import Graph, simplified
 
 RNG = np.random.default_rng(4)
 
@@ -64,9 +64,23 @@ def test_a_relu_between_a_scale_and_a_product_is_a_maximum(bias):
 
 
 @pytest.mark.parametrize("least", [-0.5, 0.0, 1e-5])
-def test_it_stays_a_relu_where_a_factor_is_not_positive_or_next_to_nothing(least):
-    graph = clamp(np.array([0.5, least, 1.0], np.float32), bias=True)
-    assert kinds(simplified(graph)) == kinds(graph)
+def test_factors_stay_where_one_is_not_positive_or_next_to_nothing(least):
+    graph, x = clamp(np.array([0.5, least, 1.0], np.float32), bias=True), normal(2, 5, 3)
+    found = simplified(graph)
+    assert kinds(found) == ["Mul", "Max", "MatMul", "Add"]
+    assert np.abs(run(found, x) - run(graph, x)).max() <= 1e-5
+
+
+def test_a_relu_of_a_sum_is_a_maximum_too():
+    nodes = [
+        helper.make_node("Add", ["x", "shift"], ["shifted"]),
+        helper.make_node("Relu", ["shifted"], ["relu"]),
+        helper.make_node("MatMul", ["relu", "matrix"], ["y"]),
+    ]
+    graph, x = model(nodes, {"shift": normal(4), "matrix": normal(4, 3)}, 4), normal(2, 5, 4)
+    found = simplified(graph)
+    assert kinds(found) == ["Max", "MatMul", "Add"]
+    assert np.abs(run(found, x) - run(graph, x)).max() <= 1e-5
 
 
 def test_factors_and_offsets_behind_a_convolution_go_into_its_weights():
@@ -83,6 +97,42 @@ def test_factors_and_offsets_behind_a_convolution_go_into_its_weights():
     found, x = simplified(graph), normal(2, 5, 4)
     assert kinds(found) == ["Transpose", "Unsqueeze", "Conv", "Squeeze"]
     assert np.abs(run(found, x) - run(graph, x)).max() <= 1e-5
+
+
+@pytest.mark.parametrize(("axis", "perm", "turned_before"), [(2, [0, 2, 1], True), (3, [0, 2, 1], False)])
+def test_channels_behind_a_convolution_come_last_before_its_axis_of_one_goes(axis, perm, turned_before):
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("Unsqueeze", ["turned", "axis"], ["flat"]),
+        helper.make_node("Conv", ["flat", "kernel"], ["convolved"]),
+        helper.make_node("Squeeze", ["convolved", "axis"], ["squeezed"]),
+        helper.make_node("Transpose", ["squeezed"], ["y"], perm=perm),
+    ]
+    graph = model(nodes, {"kernel": normal(6, 4, 1, 1), "axis": np.array([axis])}, 4)
+    found, x = simplified(graph), normal(2, 5, 4)
+    behind = ["Transpose", "Squeeze"] if turned_before else ["Squeeze", "Transpose"]
+    assert kinds(found) == ["Transpose", "Unsqueeze", "Conv", *behind]
+    assert np.array_equal(run(found, x), run(graph, x))
+
+
+def test_what_a_branch_reads_stays():
+    branch = {
+        name: helper.make_graph(
+            [helper.make_node(kind, ["doubled"], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+        )
+        for name, kind in (("then", "Relu"), ("else", "Neg"))
+    }
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["doubled"]),
+        helper.make_node("Sub", ["x", "x"], ["of_no_use"]),
+        helper.make_node("If", ["yes"], ["y"], then_branch=branch["then"], else_branch=branch["else"]),
+    ]
+    graph = Graph(model(nodes, {"yes": np.array(True)}, 4))
+    assert {node.op_type for node in graph.readers["doubled"]} == {"If"}
+    assert kinds(graph.model()) == ["Add", "If"]
 
 
 def test_a_product_loses_the_reshapes_and_shapes_around_it():

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from speakerdb.encoder.bundle import open_bundle
 from training.card import Sets
-from training.last_steps import without_last_steps
+from training.last_steps import as_exported
 from training.rebundle import write_changed
 from training.recipe import Recipe
 from training.rooms.graph_network import GraphNetwork
@@ -39,7 +39,7 @@ def taught(
     opened = open_bundle(bundle)
     if recipe.noise is None:
         raise ValueError("rooms: the recipe names no noise")
-    graph = without_last_steps(onnx.load_from_string(opened.model))
+    graph = as_exported(onnx.load_from_string(opened.model), recipe)
     _ = GraphNetwork(graph).front  # refuses what cannot be learnt further before minutes are spent
     sounds = work / "rooms"
     make_sounds(corpora, recipe.train, recipe.noise, sounds, console)

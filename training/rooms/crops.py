@@ -110,8 +110,7 @@ class Crops:
         return np.flatnonzero(~self._is_word & (self._clips.lengths >= least))
 
     def _heard(self, samples: Floats) -> Features:
-        given = {"waveform": samples.astype(np.float32)[None], "lengths": np.array([len(samples)])}
-        found: Features = self._front_end.run(None, given)[0][0]
+        found: Features = self._front_end.run(None, {"waveform": samples.astype(np.float32)[None]})[0][0]
         return found
 
 

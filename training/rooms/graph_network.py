@@ -1,7 +1,7 @@
 """An exported graph as a PyTorch module, from its features to its vector: its weights can be learnt further.
 
-It runs the graph's own operations one by one on clips of one length, all of whose frames are valid. What the export
-folded (normalisations, factors, offsets) stays folded.
+It runs the graph's own operations one by one on clips of one length. What the export folded (normalisations, factors,
+offsets) stays folded.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class GraphNetwork(torch.nn.Module):
     def __init__(self, model: ModelProto) -> None:
         super().__init__()
         graph = Graph(model)
-        self._model, (self.features, self._mask) = model, _features(graph)
-        self._output = model.graph.output[0].name
-        self._nodes = _needed(graph, self._output, {self.features, self._mask})
+        self._model, self.features, self._output = model, _features(graph), model.graph.output[0].name
+        self._nodes = _needed(graph, self._output, self.features)
         self._options = [{a.name: onnx.helper.get_attribute_value(a) for a in n.attribute} for n in self._nodes]
         self.weights, self._constants = torch.nn.ParameterDict(), dict[str, Any]()
         for node in self._nodes:
@@ -49,7 +48,6 @@ class GraphNetwork(torch.nn.Module):
         values: dict[str, Any] = {**self._constants, "": None}
         values.update((name.removeprefix(PREFIX), weight) for name, weight in self.weights.items())
         values[self.features] = features
-        values[self._mask] = torch.ones(*features.shape[:2], 1)
         for node, options in zip(self._nodes, self._options, strict=True):
             values[node.output[0]] = OPERATIONS[node.op_type]([values[name] for name in node.input], options)
         found: torch.Tensor = values[self._output]
@@ -91,25 +89,24 @@ class GraphNetwork(torch.nn.Module):
             self._constants[name] = value if value.dtype == np.int64 else torch.tensor(value)
 
 
-def _features(graph: Graph) -> tuple[str, str]:
-    """The names of the features before their floor, and of the mask that they are multiplied by."""
+def _features(graph: Graph) -> str:
+    """The name of the features before their floor."""
     for node in graph.nodes:
         lower = graph.makers.get(node.input[1]) if node.op_type == "Max" and len(node.input) == 2 else None
         peak = graph.makers.get(lower.input[0]) if lower is not None and lower.op_type == "Sub" else None
         if peak is not None and peak.op_type == "ReduceMax":
-            masked = next(one for one in graph.readers[node.output[0]] if one.op_type == "Mul")
-            return node.input[0], next(name for name in masked.input if name != node.output[0])
+            return str(node.input[0])
     raise ValueError("a graph without a floor under its features")
 
 
-def _needed(graph: Graph, output: str, given: set[str]) -> list[NodeProto]:
+def _needed(graph: Graph, output: str, given: str) -> list[NodeProto]:
     """The nodes between what is given and the output, in the graph's order."""
     wanted, found = {output}, list[NodeProto]()
     for node in reversed(graph.nodes):
-        if wanted.intersection(node.output):
+        if wanted.intersection(node.output) and given not in node.output:
             found.append(node)
-            wanted.update(name for name in node.input if name not in given)
-    return [node for node in reversed(found) if not given.intersection(node.output)]
+            wanted.update(node.input)
+    return found[::-1]
 
 
 def _slice(inputs: list[Any], _: dict[str, Any]) -> Any:
@@ -180,15 +177,15 @@ OPERATIONS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "Concat": _concat,
     "Conv": _convolution,
     "Div": lambda inputs, _: inputs[0] / inputs[1] if torch.is_tensor(inputs[0]) else inputs[0] // inputs[1],
+    "Expand": lambda inputs, _: torch.tensor(np.broadcast_to(inputs[0], inputs[1]), dtype=torch.float32),
     "Gather": lambda inputs, _: inputs[0][inputs[1]],
     "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
     "Max": _maximum,
     "Min": lambda inputs, _: torch.minimum(inputs[0], inputs[1]),
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
-    "Greater": lambda inputs, _: inputs[0] > inputs[1],
-    "Not": lambda inputs, _: ~inputs[0],
     "Reciprocal": lambda inputs, _: 1.0 / inputs[0],
     "ReduceMax": _reduced(torch.amax),
+    "ReduceMean": _reduced(torch.mean),
     "ReduceSum": _reduced(torch.sum),
     "Relu": lambda inputs, _: torch.relu(inputs[0]),
     "Reshape": _reshape,

@@ -74,7 +74,7 @@ def learn(graph: ModelProto, sounds: Path, how: Course, work: Path, console: Con
 def front_end_of(graph: ModelProto) -> bytes:
     """The part of the graph from waveforms to the features that `GraphNetwork` takes, as a file's content."""
     named = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(graph))
-    found: bytes = named.extract_model(["waveform", "lengths"], [GraphNetwork(graph).features]).SerializeToString()
+    found: bytes = named.extract_model(["waveform"], [GraphNetwork(graph).features]).SerializeToString()
     return found
 
 

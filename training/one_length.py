@@ -1,0 +1,153 @@
+"""A graph for padded batches → one for clips of one length, which says the same of them in less time.
+
+In a padded batch every tensor has to be masked, and each clip's frames have to be counted and slowed by themselves,
+which takes a tenth of what a network of this size costs. On a processor padded batches gain nothing: clips of several
+lengths are no slower one after the other (docs/LOG.md). So what ships has no `lengths`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from speakerdb.encoder.runtime import LENGTHS
+from training.graph_parts import Step, add_constants, copied, nodes_of, replace
+from training.simplify import Graph
+from training.slowing import Slowing
+
+PREFIX = "alike."
+
+
+def of_one_length(model: ModelProto, slowing: Slowing) -> ModelProto:
+    """The graph of a network without the input `lengths`: every sample counts. One that has none as it is.
+
+    Args: model: it is not changed. slowing: of the network.
+    """
+    if LENGTHS not in {value.name for value in model.graph.input}:
+        return model
+    changed = copied(model)
+    add_constants(changed, PREFIX, {**_CONSTANTS, **_of_slowing(slowing)})
+    mel, slowed = _slowed(Graph(changed))
+    replace(changed, slowed, PREFIX, _slowing(mel, slowed))
+    graph = Graph(changed)
+    for node in list(graph.nodes):
+        _plain_mean(graph, node)
+    _drop_masks(graph)
+    found = graph.model()
+    inputs = [value for value in found.graph.input if value.name != LENGTHS]
+    constants = [value for value in found.graph.initializer if value.name != LENGTHS]
+    del found.graph.input[:], found.graph.initializer[:]
+    found.graph.input.extend(inputs)
+    found.graph.initializer.extend(constants)
+    return found
+
+
+_CONSTANTS = {
+    "zeroth": np.array([0], np.int64),
+    "first": np.array([1], np.int64),
+    "second": np.array([2], np.int64),
+    "third": np.array([3], np.int64),
+    "half": np.float32(0.5),
+    "no_region": np.zeros(0, np.float32),
+    "no_scales": np.zeros(0, np.float32),
+}
+
+
+def _of_slowing(slowing: Slowing) -> dict[str, np.float32]:
+    return {"slowest": np.float32(slowing.slowest), "least": np.float32(slowing.least_frames)}
+
+
+def _slowed(graph: Graph) -> tuple[str, str]:
+    """The names of the mel frames, and of those that are heard: sums of shares of two of them."""
+    mel = next(node.output[0] for node in graph.nodes if node.op_type == "Log")
+    rows = next(node.output[0] for node in graph.readers[mel] if node.op_type == "Reshape")
+    taken = next(node for node in graph.readers[rows] if node.op_type == "Gather")
+    share = graph.reader(taken, "Mul")
+    found = share and graph.reader(share, "Add")
+    if found is None:
+        raise ValueError("a graph that hears no clip slowly")
+    return mel, str(found.output[0])
+
+
+def _slowing(mel: str, slowed: str) -> list[Step]:
+    """As `training.networks.slowed`, of all clips at once: [batch, frames, bins]. Nothing slowed is a copy."""
+    between = {"mode": "linear", "coordinate_transformation_mode": "asymmetric"}
+    return [
+        ("Shape", [mel], ".shape", {}),
+        ("Slice", [".shape", ".zeroth", ".first"], ".batch", {}),
+        ("Slice", [".shape", ".first", ".second"], ".frames", {}),
+        ("Slice", [".shape", ".second", ".third"], ".bins", {}),
+        ("Cast", [".frames"], ".given", {"to": TensorProto.FLOAT}),
+        ("Div", [".given", ".slowest"], ".at_most", {}),
+        ("Add", [".at_most", ".half"], ".at_most_and_half", {}),
+        ("Floor", [".at_most_and_half"], ".most", {}),
+        ("Min", [".most", ".least"], ".wanted", {}),
+        ("Max", [".given", ".wanted"], ".heard", {}),
+        ("Cast", [".heard"], ".count", {"to": TensorProto.INT64}),
+        ("Concat", [".batch", ".count", ".bins"], ".sizes", {"axis": 0}),
+        ("Resize", [mel, ".no_region", ".no_scales", ".sizes"], f".{slowed}", between),
+    ]
+
+
+def _plain_mean(graph: Graph, node: NodeProto) -> None:
+    """The mean of valid frames, by their shares or as a sum over their number → that of all."""
+    if node.op_type == "MatMul" and _is_share(graph, node.input[0]):
+        share, frames = f"{PREFIX}share", node.input[1]
+        made = [] if share in graph.makers else nodes_of(_share(frames), PREFIX)
+        new = [*made, helper.make_node("MatMul", [share, frames], node.output, name=node.output[0])]
+    elif node.op_type == "Div" and _is_count(graph, node.input[1]) and not _is_mask(graph, node.input[0]):
+        [frames, *_] = graph.makers[node.input[0]].input
+        new = [helper.make_node("ReduceMean", [frames], node.output, name=node.output[0], axes=[1], keepdims=1)]
+    else:
+        return
+    graph.replace([node], new)
+
+
+def _share(frames: str) -> list[Step]:
+    """1 / frames for each, [1, 1, frames], of [batch, frames, channels]: all that are averaged have as many."""
+    return [
+        ("Shape", [frames], ".shape_behind", {}),
+        ("Slice", [".shape_behind", ".first", ".second"], ".frames_behind", {}),
+        ("Cast", [".frames_behind"], ".count_behind", {"to": TensorProto.FLOAT}),
+        ("Reciprocal", [".count_behind"], ".one_share", {}),
+        ("Concat", [".first", ".first", ".frames_behind"], ".shape_of_share", {"axis": 0}),
+        ("Expand", [".one_share", ".shape_of_share"], ".share", {}),
+    ]
+
+
+def _is_mask(graph: Graph, name: str) -> bool:
+    """Whether a tensor is 1 for valid frames and 0 for others, or the other way round."""
+    node = graph.makers.get(name)
+    while node is not None and node.op_type in ("Slice", "Unsqueeze", "Cast", "Not", "Greater"):
+        node = graph.makers.get(node.input[0])
+    return node is not None and node.op_type in ("Less", "LessOrEqual")
+
+
+def _is_count(graph: Graph, name: str) -> bool:
+    """Whether it is the number of valid frames, or 1 where there are none."""
+    most = graph.makers.get(name)
+    total = graph.makers.get(most.input[0]) if most is not None and most.op_type == "Max" else None
+    return total is not None and total.op_type == "ReduceSum" and _is_mask(graph, total.input[0])
+
+
+def _is_share(graph: Graph, name: str) -> bool:
+    """Whether it is a mask over its number of valid frames, turned."""
+    turned = graph.makers.get(name)
+    ratio = graph.makers.get(turned.input[0]) if turned is not None and turned.op_type == "Reshape" else None
+    return ratio is not None and ratio.op_type == "Div" and _is_count(graph, ratio.input[1])
+
+
+def _drop_masks(graph: Graph) -> None:
+    """Read past products with a mask, and past sums with a number times one."""
+
+    def masks(name: str) -> bool:
+        node = graph.makers.get(name)
+        product = graph.operand(node) if node is not None and node.op_type == "Mul" else None
+        return _is_mask(graph, name) or (product is not None and _is_mask(graph, product[0]))
+
+    instead: dict[str, str] = {}
+    for node in graph.nodes:
+        node.input[:] = [instead.get(name, name) for name in node.input]
+        others = [name for name in node.input if not masks(name)]
+        if node.op_type in ("Mul", "Add") and len(others) == 1 and others[0] not in graph.constants:
+            instead[node.output[0]] = others[0]
