@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
@@ -45,6 +46,7 @@ BEFORE_S, AFTER_SAMPLES = 0.6, 64
 """Around a crop: what was said before still echoes, and a resampler looks ahead."""
 AHEAD = 12
 """Batches that may be ready or under way."""
+FRONT_END = "front-end.onnx"
 
 Features = npt.NDArray[np.float32]
 Batch = tuple[Features, Features]
@@ -117,25 +119,40 @@ class Crops:
 def made_beside(folder: Path, front_end: bytes, seed: int, steps: Sequence[int]) -> Generator[Batch, None, None]:
     """The batches of these steps, in order, made by other processes while the last is learnt from.
 
-    They end with the iterator, or this process. Args: folder: where `Sounds` lie.
+    They end with the iterator, or this process. What is large goes through files: a process that is killed while it
+    is writing to a pipe, or while somebody writes to it, leaves the pool waiting for ever.
+
+    Args: folder: where `Sounds` lie.
     Raises: what a process raised; BrokenProcessPool where one died.
     """
-    pool = workers()
-    left, under_way = iter(steps), deque[Future[Batch]]()
-    try:
-        for _ in steps:
-            while len(under_way) < AHEAD and (step := next(left, None)) is not None:
-                under_way.append(pool.submit(_batch, folder, front_end, seed, step))
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with tempfile.TemporaryDirectory(prefix="speakerdb-rooms-") as beside:
+        (Path(beside) / FRONT_END).write_bytes(front_end)
+        pool = workers()
+        left, under_way = iter(steps), deque[Future[Path]]()
+        try:
+            for _ in steps:
+                while len(under_way) < AHEAD and (step := next(left, None)) is not None:
+                    under_way.append(pool.submit(_batch, folder, Path(beside), seed, step))
+                yield _taken(under_way.popleft().result())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _batch(folder: Path, front_end: bytes, seed: int, step: int) -> Batch:
-    return _opened(folder, front_end, seed).batch(step)
+def _batch(folder: Path, beside: Path, seed: int, step: int) -> Path:
+    heard, clean = _opened(folder, beside / FRONT_END, seed).batch(step)
+    made = beside / f"{step}.npz"
+    np.savez(made, heard=heard, clean=clean)
+    return made
+
+
+def _taken(made: Path) -> Batch:
+    with np.load(made, allow_pickle=False) as stored:
+        batch = stored["heard"], stored["clean"]
+    made.unlink()
+    return batch
 
 
 @cache
-def _opened(folder: Path, front_end: bytes, seed: int) -> Crops:
+def _opened(folder: Path, front_end: Path, seed: int) -> Crops:
     """Once a process."""
-    return Crops(Sounds.opened(folder), front_end, seed)
+    return Crops(Sounds.opened(folder), front_end.read_bytes(), seed)

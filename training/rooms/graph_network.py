@@ -72,12 +72,13 @@ class GraphNetwork(torch.nn.Module):
     def front(self) -> set[str]:
         """The names of the weights before the first block that is inherited, which begins with a floor under its input.
 
+        The front's own floors are under products: relus of their sums with a bias (`training.simplify`).
         Raises: ValueError for a graph without such a block.
         """
-        found = set[str]()
+        found, products = set[str](), {node.output[0] for node in self._nodes if node.op_type == "MatMul"}
         for node in self._nodes:
             weights = {name for name in node.input if PREFIX + name in self.weights}
-            if node.op_type == "Max" and weights:
+            if node.op_type == "Max" and weights and node.input[0] not in products:
                 return found
             found |= weights
         raise ValueError("a graph without inherited blocks")
@@ -110,9 +111,10 @@ def _needed(graph: Graph, output: str, given: str) -> list[NodeProto]:
 
 
 def _slice(inputs: list[Any], _: dict[str, Any]) -> Any:
-    value, starts, ends, axes, *steps = inputs
+    value, starts, ends, *others = inputs
     if not torch.is_tensor(value):
         return value[int(np.ravel(starts)[0]) : int(np.ravel(ends)[0])]
+    axes, *steps = others
     chosen = [slice(None)] * value.dim()
     for start, end, axis, step in zip(starts, ends, axes, steps[0] if steps else np.ones(len(starts)), strict=True):
         chosen[int(axis)] = slice(int(start), int(end), int(step))
