@@ -22,6 +22,7 @@ def of_one_length(model: ModelProto, slowing: Slowing) -> ModelProto:
     """The graph of a network without the input `lengths`: every sample counts. One that has none as it is.
 
     Args: model: it is not changed. slowing: of the network.
+    Raises: ValueError for the graph of another network than `narrow-campplus`.
     """
     if LENGTHS not in {value.name for value in model.graph.input}:
         return model
@@ -58,15 +59,18 @@ def _of_slowing(slowing: Slowing) -> dict[str, np.float32]:
 
 
 def _slowed(graph: Graph) -> tuple[str, str]:
-    """The names of the mel frames, and of those that are heard: sums of shares of two of them."""
-    mel = next(node.output[0] for node in graph.nodes if node.op_type == "Log")
-    rows = next(node.output[0] for node in graph.readers[mel] if node.op_type == "Reshape")
-    taken = next(node for node in graph.readers[rows] if node.op_type == "Gather")
-    share = graph.reader(taken, "Mul")
-    found = share and graph.reader(share, "Add")
-    if found is None:
-        raise ValueError("a graph that hears no clip slowly")
-    return mel, str(found.output[0])
+    """The names of the mel frames, and of those that are heard: sums of shares of two of them.
+
+    Raises: ValueError for a graph that has none.
+    """
+    mel = next((node.output[0] for node in graph.nodes if node.op_type == "Log"), "")
+    flat = [node.output[0] for node in graph.readers.get(mel, ()) if node.op_type == "Reshape"]
+    taken = [node for rows in flat for node in graph.readers[rows] if node.op_type == "Gather"]
+    shares = [share for node in taken if (share := graph.reader(node, "Mul")) is not None]
+    for share in shares:
+        if (found := graph.reader(share, "Add")) is not None:
+            return mel, str(found.output[0])
+    raise ValueError("a graph of another network than narrow-campplus, which hears short clips slowly")
 
 
 def _slowing(mel: str, slowed: str) -> list[Step]:

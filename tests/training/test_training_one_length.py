@@ -14,6 +14,7 @@ from test_training_narrow_campplus import SMALL
 
 from training.export import waveform_model, write_onnx
 from training.front_ends import FRONT_ENDS
+from training.graph_parts import copied
 from training.networks.narrow_campplus import build
 from training.one_length import of_one_length
 from training.quick import of_today, quick
@@ -62,6 +63,14 @@ def test_the_graph_that_was_given_stays_as_it_was_and_one_without_lengths_is_giv
     of_one_length(for_batches, SMALL.slowing)
     assert for_batches.SerializeToString() == before
     assert of_one_length(alike, SMALL.slowing) is alike
+
+
+def test_the_graph_of_another_network_is_refused(for_batches):
+    other = copied(for_batches)
+    for node in other.graph.node:
+        node.op_type = "Identity" if node.op_type == "Gather" else node.op_type
+    with pytest.raises(ValueError, match="of another network than narrow-campplus"):
+        of_one_length(other, SMALL.slowing)
 
 
 @pytest.mark.parametrize("slowing", [Slowing(196, 0.5), Slowing(164, 0.6), Slowing()])
