@@ -81,7 +81,7 @@ def main() -> None:
 def cpu_times(bundles: dict[str, Bundle]) -> dict[str, dict[str, float]]:
     """Milliseconds of one clip of each length, waveform to vector, on one thread: medians of runs that take turns.
 
-    BLAS's threads, which GE2E's features call, would go on spinning while the next one is timed.
+    BLAS, which GE2E's features call, is held to one thread: others would go on spinning while the next one is timed.
     """
     runtimes = {name: Runtime(bundle, threads=1) for name, bundle in bundles.items()}
     found: dict[str, dict[str, float]] = {name: {} for name in bundles}

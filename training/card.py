@@ -11,6 +11,7 @@ import onnx
 from rich.console import Console
 
 from speakerdb.encoder.bundle import FORMAT
+from speakerdb.encoder.runtime import LENGTHS, WINDOWS_WANTED
 from speakerdb.metrics import error_rates
 from training.checkpoints import State
 from training.evaluation.clips import named_set
@@ -42,8 +43,8 @@ INT8_COST, INT8_COST_PERCENT = 0.1, 1.0
 """How much worse an int8 graph's EER may be, in %: a tenth, and a point, which small lists do not tell apart."""
 UNKNOWN = "unknown: stated by the user"
 OPTIONAL = {
-    "lengths": "lengths: int64 [batch], optional: valid samples of each row; the rest is padding",
-    "windows_wanted": "windows_wanted: bool, optional: whether the output windows has any; it has none by default",
+    LENGTHS: "lengths: int64 [batch], optional: valid samples of each row; the rest is padding",
+    WINDOWS_WANTED: "windows_wanted: bool, optional: whether the output windows has any; it has none by default",
 }
 """What a graph may take besides the waveform."""
 CHOSEN_FMR = 0.01

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from training.simplify import Graph
+from training.simplify import Graph, read_by, rename
 
 Step = tuple[str, list[str], str, dict[str, Any]]
 """Operation, inputs, output and options. Names that begin with a dot stand for the prefix and what follows the dot."""
@@ -54,9 +54,9 @@ def put_before(node: NodeProto, model: ModelProto, added: list[NodeProto]) -> No
 
 def replace(model: ModelProto, name: str, prefix: str, steps: list[Step]) -> None:
     """Change a model: whoever reads a tensor reads what the steps make, which has the prefix before its name."""
-    readers = [node for node in model.graph.node if name in node.input]
+    readers = [node for node in model.graph.node if name in read_by(node)]
     for node in readers:
-        node.input[:] = [prefix + name if read == name else read for read in node.input]
+        rename(node, lambda read: prefix + name if read == name else read, output=False)
     put_before(readers[0], model, nodes_of(steps, prefix))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
+from speakerdb.encoder.runtime import LENGTHS
 from training.front_ends import FrontEnd, KaldiBank
 from training.halved_spectra import with_halved_spectra
-from training.one_length import LENGTHS, of_one_length
+from training.one_length import of_one_length
 from training.simplify import simplified
 from training.slowing import Slowing
 from training.windows import with_windows, without_windows

@@ -54,9 +54,7 @@ def import_seed(folder: Path, out: Path, console: Console) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         graph = Path(beside) / "encoder.onnx"
         difference = write_graph(network, FRONT_END, graph)
-        console.print(
-            f"ONNX against Keras, alone and in a padded batch: {difference:.1e}", highlight=False, soft_wrap=True
-        )
+        console.print(f"ONNX against Keras: {difference:.1e}", highlight=False, soft_wrap=True)
         write_bundle(graph, card(network, graph), out)
 
 

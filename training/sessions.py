@@ -6,8 +6,8 @@ from typing import Any
 
 
 def on_one_core(graph: str | bytes) -> Any:
-    """A session on one thread, since clips run side by side, that prints nothing: `lengths` has a default, which it
-    would warn of.
+    """A session on one thread, since clips run side by side, that prints nothing: `windows_wanted` and `lengths`
+    have defaults, which it would warn of.
 
     Args: graph: its path, or the file's content.
     """

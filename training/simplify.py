@@ -14,7 +14,7 @@ Tensors then have numbers for names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 LEAST_SCALE = 1e-3
-"""Below it, −b/a may lie beyond what float32 holds well, and the three operations stay."""
+"""Below it, −b/a may lie beyond what float32 holds well, and the factor stays an operation of its own."""
 
 
 def simplified(model: ModelProto) -> ModelProto:
@@ -44,12 +44,23 @@ def _briefly_named(model: ModelProto) -> ModelProto:
         return name if name in kept else brief.setdefault(name, str(len(brief)))
 
     for node in model.graph.node:
-        node.input[:] = [named(name) for name in node.input]
-        node.output[:] = [named(name) for name in node.output]
-        node.name = node.output[0]  # quantization tells nodes apart by it
+        rename(node, named)
     for constant in model.graph.initializer:
         constant.name = named(constant.name)
     return model
+
+
+def rename(node: NodeProto, named: Callable[[str], str], output: bool = True) -> None:
+    """Change the names of what a node reads and, unless told otherwise, makes, within its branches too."""
+    node.input[:] = [named(name) for name in node.input]
+    if output:
+        node.output[:] = [named(name) for name in node.output]
+        node.name = node.output[0]  # quantization tells nodes apart by it
+    for branch in (part.g for part in node.attribute if part.HasField("g")):
+        for one in branch.node:
+            rename(one, named, output)
+        for value in branch.output if output else ():
+            value.name = named(value.name)
 
 
 def read_by(node: NodeProto) -> list[str]:

@@ -140,7 +140,7 @@ _WHICH: list[Step] = [
     ("Cast", [".short"], ".once", {"to": TensorProto.INT64}),
     ("Mul", [".batch", ".once"], ".again", {}),
 ]
-"""How many of the clips are heard again, in either other view: none or all."""
+"""`again`, how many of the clips are heard in either other view: none or all."""
 
 _SHARE: list[Step] = [
     ("Cast", [".samples"], ".sample_count", {"to": TensorProto.FLOAT}),

@@ -50,7 +50,7 @@ def with_windows(model: ModelProto) -> ModelProto:
 
 
 def without_windows(model: ModelProto) -> ModelProto:
-    """The graph with the vector for its only output; the model given is not changed."""
+    """The graph, without last steps, with the vector for its only output; the model given is not changed."""
     changed = without(model, PREFIX)
     nodes = [node for node in changed.graph.node if node.output[0] != WINDOWS]
     inputs = [value for value in changed.graph.input if value.name != WINDOWS_WANTED]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speakerdb.durable import take_lock
 from training.evaluation.embeddings import Embeddings
 
 PROJECT = Path(__file__).parents[2]
@@ -78,6 +79,34 @@ def test_of_two_that_write_the_same_files_the_second_is_told(tmp_path):
     first.flush()
     again = open_at(tmp_path)
     assert list(again) == ["a", "c"] and np.array_equal(again["c"], vector(3))
+
+
+def test_who_finds_the_files_to_be_of_another_source_is_told(tmp_path):
+    writes, reads, looked = open_at(tmp_path), open_at(tmp_path), open_at(tmp_path)
+    writes.append("a", 1.0, vector(1))
+    writes.flush()
+    reads, looked = open_at(tmp_path), open_at(tmp_path)
+    assert np.array_equal(looked["a"], vector(1))
+    write_other = open_at(tmp_path, source="others")
+    write_other.append("a", 1.0, vector(9))
+    write_other.flush()
+    writes.append("b", 1.0, vector(2))
+    with pytest.raises(ValueError, match="another process writes there"):
+        writes.flush()
+    with pytest.raises(ValueError, match="another process writes there"):
+        reads["a"]
+    assert np.array_equal(looked["a"], vector(1))
+    again = open_at(tmp_path, source="others")
+    assert list(again) == ["a"] and np.array_equal(again["a"], vector(9))
+
+
+def test_files_that_somebody_holds_for_long_are_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.evaluation.embeddings.LOCKED_S", 0.05)
+    write(tmp_path, 1)
+    with (tmp_path / "e.tsv").open("rb") as held:
+        assert take_lock(held.fileno())
+        with pytest.raises(ValueError, match="another process writes there"):
+            open_at(tmp_path)
 
 
 @given(cut=st.integers(0, 400), which=st.sampled_from(["e.f32", "e.tsv"]))

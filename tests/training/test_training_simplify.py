@@ -130,9 +130,10 @@ def test_what_a_branch_reads_stays():
         helper.make_node("Sub", ["x", "x"], ["of_no_use"]),
         helper.make_node("If", ["yes"], ["y"], then_branch=branch["then"], else_branch=branch["else"]),
     ]
-    graph = Graph(model(nodes, {"yes": np.array(True)}, 4))
+    graph, x = Graph(model(nodes, {"yes": np.array(True)}, 4)), normal(2, 5, 4)
     assert {node.op_type for node in graph.readers["doubled"]} == {"If"}
     assert kinds(graph.model()) == ["Add", "If"]
+    assert np.array_equal(run(simplified(graph.model()), x), 2 * np.maximum(x, 0.0))
 
 
 def test_a_product_loses_the_reshapes_and_shapes_around_it():

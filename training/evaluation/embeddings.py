@@ -5,9 +5,10 @@ Two files under one name, both append-only:
     NAME.f32    float32 [clips, dimension], the vectors one after the other
     NAME.tsv    a line that says of which encoder and source they are, then `CLIP SECONDS CRC-32` a clip, tab-separated
 
-A vector is fsynced before its line is. Two processes may open the same files, and one of them write: the other is told
-when it has something to write. What a kill leaves behind its last whole line is cut off when the file is opened
-again; a vector that differs from its checksum ends what is believed, and it and all behind it are computed anew.
+A vector is fsynced before its line is. What a kill leaves behind its last whole line is cut off when the file is opened
+again; a vector that differs from its checksum ends what is believed, and it and all behind it are computed anew. Two
+processes may open the same files, and one of them write: the other is told when it has something to write, or looks up
+what it has not looked at yet.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Embeddings(Mapping[str, Vector]):
         self._written = 0, 0
         self._view = np.zeros((0, dimension), np.float32)
         stem.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in (self._matrix, self._table):
+            _append(path, b"")
         with self._locked():
             self._resume()
             self._written = self._sizes()
@@ -58,7 +61,9 @@ class Embeddings(Mapping[str, Vector]):
         row = self._rows[clip]
         if row >= len(self._view):
             self.flush()
-            self._view = np.asarray(np.memmap(self._matrix, np.float32, "r").reshape(-1, self._dimension))
+            with self._locked():
+                self._require_ours()
+                self._view = np.asarray(np.memmap(self._matrix, np.float32, "r").reshape(-1, self._dimension))
         return self._view[row]
 
     def __iter__(self) -> Iterator[str]:
@@ -82,8 +87,7 @@ class Embeddings(Mapping[str, Vector]):
         if not self._unwritten:
             return
         with self._locked():
-            if self._sizes() != self._written:
-                raise ValueError(f"{self._table}: {ANOTHER}")
+            self._require_ours()
             _append(self._matrix, b"".join(content for _, _, content in self._unwritten))
             lines = [f"{clip}\t{s:.3f}\t{zlib.crc32(content):08x}\n" for clip, s, content in self._unwritten]
             _append(self._table, "".join(lines).encode())
@@ -92,12 +96,15 @@ class Embeddings(Mapping[str, Vector]):
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Nobody else reads what there is, or writes, meanwhile. Raises: ValueError where another does for long."""
-        for path in (self._matrix, self._table):
-            _append(path, b"")
         with self._table.open("rb") as table:
             if not take_lock(table.fileno(), LOCKED_S):
                 raise ValueError(f"{self._table}: {ANOTHER}")
             yield
+
+    def _require_ours(self) -> None:
+        """Raise ValueError where the files are not as this object left them, or of another source by now."""
+        if next(_whole_lines(self._table), None) != self._header or self._sizes() != self._written:
+            raise ValueError(f"{self._table}: {ANOTHER}")
 
     def _sizes(self) -> tuple[int, int]:
         return self._matrix.stat().st_size, self._table.stat().st_size
@@ -106,7 +113,8 @@ class Embeddings(Mapping[str, Vector]):
         """Read what is whole and belongs here; cut off the rest."""
         lines = _whole_lines(self._table)
         if next(lines, None) != self._header:
-            os.truncate(self._matrix, 0)
+            self._matrix.unlink()  # not cut: who looks into it would be killed
+            _append(self._matrix, b"")
             os.truncate(self._table, 0)
             _append(self._table, self._header.encode())
             return

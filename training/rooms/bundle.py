@@ -15,7 +15,6 @@ from training.recipe import Recipe
 from training.rooms.graph_network import GraphNetwork
 from training.rooms.learn import Course, learn
 from training.rooms.sounds import make_sounds
-from training.windows import with_windows
 
 
 def taught(
@@ -45,7 +44,6 @@ def taught(
     make_sounds(corpora, recipe.train, recipe.noise, sounds, console)
     network = learn(graph, sounds, Course(), sounds, console)
     changed = network.mean_with(**shares)
-    with_both = changed if len(changed.graph.output) > 1 else with_windows(changed)
     how = {"command": f"python -m training rooms, after {opened.card.id}", **shares, **vars(Course())}
     sets = Sets(work / "shards", corpora, trials, trials)
-    write_changed(opened, with_both, recipe, sets, out, version, {"rooms": how}, console)
+    write_changed(opened, changed, recipe, sets, out, version, {"rooms": how}, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -46,7 +47,7 @@ BEFORE_S, AFTER_SAMPLES = 0.6, 64
 """Around a crop: what was said before still echoes, and a resampler looks ahead."""
 AHEAD = 12
 """Batches that may be ready or under way."""
-FRONT_END = "front-end.onnx"
+BATCHES, FRONT_END = "batches-", "front-end.onnx"
 
 Features = npt.NDArray[np.float32]
 Batch = tuple[Features, Features]
@@ -120,12 +121,15 @@ def made_beside(folder: Path, front_end: bytes, seed: int, steps: Sequence[int])
     """The batches of these steps, in order, made by other processes while the last is learnt from.
 
     They end with the iterator, or this process. What is large goes through files: a process that is killed while it
-    is writing to a pipe, or while somebody writes to it, leaves the pool waiting for ever.
+    is writing to a pipe, or while somebody writes to it, leaves the pool waiting for ever. What a killed course leaves
+    of them is deleted by the next one.
 
-    Args: folder: where `Sounds` lie.
+    Args: folder: where `Sounds` lie, and batches for a while.
     Raises: what a process raised; BrokenProcessPool where one died.
     """
-    with tempfile.TemporaryDirectory(prefix="speakerdb-rooms-") as beside:
+    for left_behind in folder.glob(f"{BATCHES}*"):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=BATCHES, dir=folder) as beside:
         (Path(beside) / FRONT_END).write_bytes(front_end)
         pool = workers()
         left, under_way = iter(steps), deque[Future[Path]]()

@@ -178,7 +178,6 @@ OPERATIONS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "Cast": lambda inputs, _: inputs[0].float() if torch.is_tensor(inputs[0]) else inputs[0],
     "Concat": _concat,
     "Conv": _convolution,
-    "Div": lambda inputs, _: inputs[0] / inputs[1] if torch.is_tensor(inputs[0]) else inputs[0] // inputs[1],
     "Expand": lambda inputs, _: torch.tensor(np.broadcast_to(inputs[0], inputs[1]), dtype=torch.float32),
     "Gather": lambda inputs, _: inputs[0][inputs[1]],
     "MatMul": lambda inputs, _: inputs[0] @ inputs[1],

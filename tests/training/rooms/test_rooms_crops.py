@@ -162,13 +162,17 @@ def test_a_process_beside_that_dies_ends_the_course(folder, front_end) -> None:
     with pytest.raises(Refused, match="a process beside this one was ended"), errors_as_exit_codes():
         list(batches)
     assert not multiprocessing.active_children()
+    assert not list(folder.glob("batches-*"))
 
 
 def test_processes_beside_end_when_the_course_is_left(folder, front_end) -> None:
+    (folder / "batches-of-a-course-that-was-killed").mkdir()
     batches = made_beside(folder, front_end, 1, range(100))
     next(batches)
+    assert len(list(folder.glob("batches-*"))) == 1
     batches.close()
     assert not multiprocessing.active_children()
+    assert not list(folder.glob("batches-*"))
 
 
 @pytest.mark.parametrize("sets", [["a"] * 3, ["speech_commands-train"] * 3, ["speech_commands-train", "a", "a"]])
