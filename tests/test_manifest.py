@@ -72,6 +72,12 @@ def test_a_line_ends_at_a_line_feed_alone_and_the_header_may_stand_below_empty_l
     assert found == [("ana", "a\u2028b.wav"), ("ben", "b.wav")]
 
 
+def test_columns_that_the_header_names_besides_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "people.tsv").write_text("speaker\tpath\tsex\nana\ta.wav\tf\nben\tb.wav\nkal\tc.wav\tm\t\n")
+    found = [(one.speaker, Path(one.path).name) for one in read_manifest(tmp_path / "people.tsv")]
+    assert found == [("ana", "a.wav"), ("ben", "b.wav"), ("kal", "c.wav")]
+
+
 def test_a_recording_that_is_listed_by_two_paths_is_heard_once(tmp_path: Path) -> None:
     (tmp_path / "people.tsv").write_text(f"ana\tb.wav\nana\ta.wav\nana\t{tmp_path}/b.wav\nben\tb.wav\n")
     found = [(one.speaker, Path(one.path).name) for one in read_manifest(tmp_path / "people.tsv")]
@@ -129,6 +135,8 @@ Gallery.open(folder).enroll_manifest(sys.argv[3])
         ("ana ana_1.wav\n", "line 1: SPEAKER<tab>PATH is wanted"),
         ("ana\ta.wav\nben\t \n", "line 2: SPEAKER<tab>PATH is wanted"),
         ("ana\ta.wav\n\x07\tb.wav\n", "line 2"),
+        ("ana\ta.wav\nben\tb.wav\tana\n", "line 2: SPEAKER<tab>PATH is wanted"),
+        ("speaker\tpath\tsex\nana\ta.wav\tf\told\n", "line 2: SPEAKER<tab>PATH is wanted"),
         (b"\xff\xfe\t\xff", "not UTF-8 text"),
     ],
 )

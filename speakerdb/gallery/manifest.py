@@ -25,7 +25,8 @@ def read_manifest(source: Path) -> list[Listed]:
     """Recordings by speaker, each once, a speaker's one after the other.
 
     Args: source: a file of `SPEAKER<tab>PATH` lines (paths beside the file, a line `speaker<tab>path` at the top or
-        not); a folder with Kaldi's `wav.scp` and `utt2spk`; or a folder with a folder for each speaker.
+        not; columns that it names besides are passed over); a folder with Kaldi's `wav.scp` and `utt2spk`; or a folder
+        with a folder for each speaker.
     Raises: InputError for a file or folder that is none of these, with the line; for a name that cannot be used.
     """
     try:
@@ -47,11 +48,13 @@ def read_manifest(source: Path) -> list[Listed]:
 
 def _table(file: Path) -> Iterator[Listed]:
     lines = [(number, line) for number, line in enumerate(_lines(file), 1) if line.strip()]
+    columns = len(HEADER)
     for number, line in lines:
         fields = line.split("\t")
         if number == lines[0][0] and tuple(fields[:2]) == HEADER:
+            columns = len(fields)
             continue
-        if len(fields) < 2 or not fields[1].strip():
+        if len(fields) < 2 or not fields[1].strip() or any(map(str.strip, fields[columns:])):
             raise _malformed(file, number, "SPEAKER<tab>PATH")
         yield Listed(_name(file, number, fields[0]), str(file.parent / fields[1].strip()))
 
