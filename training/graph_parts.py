@@ -60,6 +60,16 @@ def replace(model: ModelProto, name: str, prefix: str, steps: list[Step]) -> Non
     put_before(readers[0], model, nodes_of(steps, prefix))
 
 
+def drop_input(model: ModelProto, name: str) -> None:
+    """Change a model: it takes no such input any more, nor has it a default for one."""
+    graph = model.graph
+    inputs = [value for value in graph.input if value.name != name]
+    constants = [value for value in graph.initializer if value.name != name]
+    del graph.input[:], graph.initializer[:]
+    graph.input.extend(inputs)
+    graph.initializer.extend(constants)
+
+
 def without(model: ModelProto, prefix: str) -> ModelProto:
     """A copy without the nodes and constants of this prefix."""
     found = copied(model)

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from speakerdb.encoder.runtime import LENGTHS
-from training.graph_parts import Step, add_constants, copied, nodes_of, replace
+from training.graph_parts import Step, add_constants, copied, drop_input, nodes_of, replace
 from training.simplify import Graph
 from training.slowing import Slowing
 
@@ -35,11 +35,7 @@ def of_one_length(model: ModelProto, slowing: Slowing) -> ModelProto:
         _plain_mean(graph, node)
     _drop_masks(graph)
     found = graph.model()
-    inputs = [value for value in found.graph.input if value.name != LENGTHS]
-    constants = [value for value in found.graph.initializer if value.name != LENGTHS]
-    del found.graph.input[:], found.graph.initializer[:]
-    found.graph.input.extend(inputs)
-    found.graph.initializer.extend(constants)
+    drop_input(found, LENGTHS)
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from speakerdb.encoder.runtime import WINDOW_S, WINDOW_STEP_S, WINDOWS, WINDOWS_WANTED
-from training.graph_parts import Step, add_constants, copied, nodes_of, without
+from training.graph_parts import Step, add_constants, copied, drop_input, nodes_of, without
 from training.simplify import Graph
 
 FRAMES_A_SECOND = 25
@@ -53,12 +53,9 @@ def without_windows(model: ModelProto) -> ModelProto:
     """The graph, without last steps, with the vector for its only output; the model given is not changed."""
     changed = without(model, PREFIX)
     nodes = [node for node in changed.graph.node if node.output[0] != WINDOWS]
-    inputs = [value for value in changed.graph.input if value.name != WINDOWS_WANTED]
-    constants = [value for value in changed.graph.initializer if value.name != WINDOWS_WANTED]
-    del changed.graph.node[:], changed.graph.input[:], changed.graph.initializer[:], changed.graph.output[1:]
+    del changed.graph.node[:], changed.graph.output[1:]
     changed.graph.node.extend(nodes)
-    changed.graph.input.extend(inputs)
-    changed.graph.initializer.extend(constants)
+    drop_input(changed, WINDOWS_WANTED)
     return changed
 
 
