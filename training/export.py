@@ -38,7 +38,7 @@ from training.quick import quick
 from training.recipe import Recipe
 from training.records import complete, set_hash
 from training.sessions import on_one_core
-from training.simplify import simplified
+from training.simplify import rename, simplified
 from training.spectra import ConvolvedSpectrum
 
 Floats = npt.NDArray[np.float32]
@@ -126,8 +126,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     graph.graph.initializer.append(default)
     output = graph.graph.output[0]
     for node in graph.graph.node:
-        node.output[:] = [OUTPUT if name == output.name else name for name in node.output]
-        node.input[:] = [OUTPUT if name == output.name else name for name in node.input]
+        rename(node, lambda name: OUTPUT if name == output.name else name)
     output.name = OUTPUT
     _name_axes(output, ["batch", None])
     graph.ir_version = max(graph.ir_version, 8)

@@ -76,7 +76,7 @@ def _constants(bank: FilterBank, lines: npt.NDArray[np.intp]) -> dict[str, npt.N
     }
     return {
         "cosines": cosines.astype(np.float32),
-        "sines": np.concatenate([sines, np.zeros_like(sines[:1])]).astype(np.float32),
+        "sines": sines.astype(np.float32),
         "preemphasis": np.float32(bank.preemphasis),
         **{name: np.array(values, np.int64) for name, values in whole.items()},
     }
@@ -128,10 +128,8 @@ _TURNED: list[Step] = [
 
 
 def halved_kernels(bank: FilterBank, lines: npt.NDArray[np.intp]) -> tuple[Matrix, Matrix]:
-    """The matrices of sums and of differences.
-
-    Returns: float64 [length / 2 + 1, lines], the last row for the samples at the ends, and [length / 2, lines].
-    """
+    """The matrices of sums and of differences, float64 [length / 2 + 1, lines] each, their last rows for the samples at
+    the ends."""
     length = bank.frame_length_samples
     half = length // 2
     window = povey_window(bank)[:half]
@@ -140,4 +138,5 @@ def halved_kernels(bank: FilterBank, lines: npt.NDArray[np.intp]) -> tuple[Matri
     cosines = window[:, None] * np.cos(angles)
     mean = -2.0 * cosines.sum(axis=0, keepdims=True) / length  # the window's transform: both halves
     sums = np.concatenate([cosines + mean, -bank.preemphasis * mean])
-    return bank.scale * sums, bank.scale * window[:, None] * np.sin(angles)
+    differences = np.concatenate([window[:, None] * np.sin(angles), np.zeros_like(mean)])
+    return bank.scale * sums, bank.scale * differences

@@ -28,6 +28,7 @@ from rich.console import Console
 from speakerdb.embedding import Vectors, normalize
 from training.graph_parts import Step, add_constants, copied, nodes_of, unit_vector, without
 from training.graph_vectors import voices_of
+from training.simplify import rename
 
 VOICES = 500
 PULL, LEVEL, SLOPE, NORM = 0.35, 1.5, 4.0, 0.25
@@ -118,11 +119,8 @@ def without_step(model: ModelProto) -> ModelProto:
 
 
 def _rename(model: ModelProto, names: dict[str, str]) -> None:
-    """Tensors in nodes; a node is named as what it makes."""
     for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-        node.name = names.get(node.name, node.name)
+        rename(node, lambda name: names.get(name, name))
 
 
 def _steps(one_by_norm: str, vector: str, windows: str | None = None) -> list[Step]:

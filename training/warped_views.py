@@ -39,6 +39,7 @@ from training.graph_parts import (
     without,
 )
 from training.graph_vectors import clips_of
+from training.simplify import rename
 from training.slowing import Slowing
 
 WARPS = 0.85, 1.15
@@ -118,7 +119,7 @@ def without_views(model: ModelProto) -> ModelProto:
     """The graph as it was before; another one as it is. The model given is not changed."""
     changed = without(model, PREFIX)
     for node in changed.graph.node:
-        node.input[:] = [name.removeprefix(PREFIX) for name in node.input]
+        rename(node, lambda name: name.removeprefix(PREFIX), output=False)
     return changed
 
 
