@@ -128,19 +128,19 @@ class Enrollment(OpenGallery):
         """Speakers and those of their recordings that may be enrolled; the others are added to `refused`."""
         if force:
             return batch.heard
-        fit: list[tuple[str, list[Utterance]]] = []
+        fit, waiting = list[tuple[str, list[Utterance]]](), list[Found]()
         for speaker, heard in batch.heard:
             several = [utterance for utterance in heard if utterance.changes_s]
             refused += [RefusedRecording.of(SeveralVoices(u.name, u.changes_s), u.name, speaker) for u in several]
             single = [utterance for utterance in heard if not utterance.changes_s]
             try:
-                waiting = [pending(name, kept) for name, kept in fit]
                 kept = self._screened(speaker, single, refused, encoder, True, waiting) if single else []
             except PossibleDuplicate as error:
                 refused += [RefusedRecording.of(error, utterance.name, speaker) for utterance in single]
                 continue
             if kept:
                 fit.append((speaker, kept))
+                waiting.append(pending(speaker, kept))
         return fit
 
     def _screened(
@@ -165,12 +165,12 @@ class Enrollment(OpenGallery):
                 if identity is not None:
                     require_same(identity.encoder, encoder)
             judge = self._judge(encoder, connection)
-            found = outliers(connection, judge, speaker, heard)
+            known = {u.sha256 for u in heard if connection and records.enrolled_for(connection, u.sha256)}
+            found = outliers(connection, judge, speaker, heard, known)
             if found and not keep_going:
                 raise found[min(found)]
             kept = [utterance for place, utterance in enumerate(heard) if place not in found]
-            new = [u for u in kept if connection is None or not records.enrolled_for(connection, u.sha256)]
-            if new and len(new) == len(kept):  # of audio that is enrolled already it is said when it is written
+            if kept and known.isdisjoint(u.sha256 for u in kept):  # else what is wrong is said when it is written
                 require_new(connection, identity, self._view, judge, pending(speaker, kept), waiting)
         refused += [RefusedRecording.of(error, heard[place].name, speaker) for place, error in sorted(found.items())]
         return kept

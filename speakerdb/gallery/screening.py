@@ -5,7 +5,7 @@ All of it by LLRs, so that it holds for any encoder that is calibrated; another 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -30,16 +30,15 @@ Floats = npt.NDArray[np.float64]
 
 
 def outliers(
-    connection: Connection | None, judge: Judge, speaker: str, heard: Sequence[Utterance]
+    connection: Connection | None, judge: Judge, speaker: str, heard: Sequence[Utterance], known: Set[str]
 ) -> dict[int, OutlierRecording]:
     """New recordings that do not sound like the speaker's others, by their place in `heard`.
 
     The worst goes first, and the rest are held to one another again. Recordings that are enrolled already are never
     refused; the worst of them is left out of the average that the new ones are held to. Audio that is enrolled already
     is passed over: what is wrong with it is said when it is written.
-    Args: connection: None before the first enrollment.
+    Args: connection: None before the first enrollment. known: hashes of audio that is enrolled, for whomever.
     """
-    known = {u.sha256 for u in heard if connection and records.enrolled_for(connection, u.sha256)}
     places = [place for place, utterance in enumerate(heard) if utterance.sha256 not in known]
     if judge.calibration is None or not places:
         return {}
