@@ -106,6 +106,8 @@ def taught(graph: Path, clips: VirtualClips, paths: Sequence[str], work: Path, c
     dimension = len(encode(np.full(RATE_HZ, 0.1, np.float32)))
     stem = work / "teachers" / f"{graph.stem}-{clips.name}"
     vectors = Embeddings(stem, sha256, dimension, clips.fingerprint())
+    if unheard := sum(path not in vectors for path in paths):
+        console.print(f"{clips.name}: asking {graph.stem} about {unheard} clips", highlight=False, soft_wrap=True)
     embed_clips(paths, clips, encode, RATE_HZ, vectors, console, f"{graph.stem} {clips.name}")
     return [vectors[path] for path in paths]
 

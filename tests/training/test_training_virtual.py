@@ -108,10 +108,12 @@ def test_a_teacher_says_of_train_clips_what_was_published(shared, graph, least):
 def test_what_a_teacher_said_of_virtual_clips_is_kept(shared, tiny, tmp_path):
     clips = VirtualClips(tiny.work / "shards", "common_voice-train@1.1")
     paths = [f"{voice}/{voice}_{number}@1.1.wav" for voice in ("ana", "ben") for number in (1, 2)]
-    first = taught(shared / "encoders" / "ge2e.onnx", clips, paths, tmp_path, Console(file=io.StringIO()))
+    told = io.StringIO()
+    first = taught(shared / "encoders" / "ge2e.onnx", clips, paths, tmp_path, Console(file=told))
     [table] = (tmp_path / "teachers").glob("*.tsv")
     written = table.read_bytes()
-    again = taught(shared / "encoders" / "ge2e.onnx", clips, paths, tmp_path, Console(file=io.StringIO()))
+    again = taught(shared / "encoders" / "ge2e.onnx", clips, paths, tmp_path, Console(file=told))
+    assert told.getvalue() == "common_voice-train@1.1: asking ge2e about 4 clips\n"
     assert np.array_equal(first, again) and table.read_bytes() == written
     assert isinstance(again, list) and len(again[0]) == 256
 
