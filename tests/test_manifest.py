@@ -84,6 +84,31 @@ def test_a_recording_that_is_listed_by_two_paths_is_heard_once(tmp_path: Path) -
     assert found == [("ana", "b.wav"), ("ana", "a.wav"), ("ben", "b.wav")]
 
 
+def test_recordings_of_one_relative_path_in_two_folders_are_two(
+    folders: Path, gallery_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gallery.open(gallery_folder) as gallery:
+        for name in ("ana_1.wav", "ana_2.wav"):
+            (folders / name).mkdir()
+            (folders / "ana" / name).rename(folders / name / "1.wav")
+            (folders / name / "people.tsv").write_text("ana\t1.wav\n")
+            monkeypatch.chdir(folders / name)
+            done = gallery.enroll_manifest("people.tsv")
+            assert (done.recordings, done.known, done.refused) == (1, 0, [])
+
+
+def test_a_recording_that_was_enrolled_by_a_relative_path_is_not_believed_to_be_the_one_there_now(
+    folders: Path, gallery_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gallery.open(gallery_folder) as gallery:
+        monkeypatch.chdir(folders / "ana")
+        gallery.enroll("ana", "ana_1.wav")
+        shutil.copy("ana_2.wav", "ana_1.wav")
+        Path("people.tsv").write_text("ana\tana_1.wav\n")
+        done = gallery.enroll_manifest("people.tsv")
+        assert (done.recordings, done.known) == (1, 0)
+
+
 def test_what_cannot_be_enrolled_is_reported_and_the_rest_is(
     folders: Path, gallery_folder: Path, run, examples
 ) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from speakerdb.audio import Source, Sources, each
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, StorageError, printable
+from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, StorageError
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, identity_of, require_same
@@ -99,7 +99,7 @@ class Enrollment(OpenGallery):
         if self._found() is not None:
             with self._existing().reading() as connection:
                 known = records.enrolled_sources(connection)
-            listed = [one for one in listed if (one.speaker, printable(one.path, 1000)) not in known]
+            listed = [one for one in listed if (one.speaker, one.path) not in known]
         speakers, warnings = set[str](), list[str]()
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
         futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio, other_voices=not force)

@@ -15,7 +15,7 @@ HIDDEN = "."
 
 @dataclass(frozen=True)
 class Listed:
-    """A recording and its speaker's name."""
+    """A recording, by its absolute path, and its speaker's name."""
 
     speaker: str
     path: str
@@ -40,10 +40,8 @@ def read_manifest(source: Path) -> list[Listed]:
         raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
     if not found:
         raise InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
-    once: dict[tuple[str, Path], Listed] = {}
-    for one in found:
-        once.setdefault((one.speaker, Path(one.path).absolute()), one)
-    return sorted(once.values(), key=lambda one: one.speaker)
+    absolute = [Listed(one.speaker, str(Path(one.path).absolute())) for one in found]
+    return sorted(dict.fromkeys(absolute), key=lambda one: one.speaker)
 
 
 def _table(file: Path) -> Iterator[Listed]:
