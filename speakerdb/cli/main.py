@@ -6,12 +6,12 @@ import gc
 import inspect
 import io
 import keyword
-import signal
 import sys
 
 import click
 
-from speakerdb.cli.output import FAULT, refuse, tell, unwritten
+from speakerdb.cli import interruption
+from speakerdb.cli.output import FAULT, interrupted, refuse, tell, unwritten
 from speakerdb.errors import printable
 
 COMMANDS = {
@@ -97,16 +97,13 @@ COLLECT_AFTER = 100_000
 def main() -> None:
     """Run the command line; one that cannot be understood gets one line, too, and exit code 2."""
     gc.set_threshold(COLLECT_AFTER)
-    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what was begun is cleaned up
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored, and it stays so
-            signal.signal(number, signal.default_int_handler)
+    interruption.expect()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(speakerdb(prog_name="speakerdb", standalone_mode=False))
     except click.Abort:
-        sys.exit(130)
+        sys.exit(interrupted("--json" in sys.argv))
     except click.ClickException as error:
         sys.exit(_refused(error))
     except OSError as error:  # of help, which click itself writes
@@ -114,11 +111,14 @@ def main() -> None:
         refuse(found.to_json(), "--json" in sys.argv)
         sys.exit(found.exit_code)
     except Exception:  # Python's own end would be 1, which is an answer: no
+        if interruption.came():
+            sys.exit(interrupted("--json" in sys.argv))
         import traceback
 
         tell(f"{traceback.format_exc()}speakerdb: a fault of the program itself; please report the lines above")
         sys.exit(FAULT)
     finally:
+        interruption.ignore()
         gc.freeze()  # nor is it looked through at the end, for a tenth of a second
 
 

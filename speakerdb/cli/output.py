@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from speakerdb.cli import interruption
 from speakerdb.errors import SpeakerdbError, StorageError, printable
 from speakerdb.quiet import stderr_open
 
@@ -33,14 +34,21 @@ def errors_as_exit_codes(as_json: bool) -> Iterator[None]:
         name = printable(error.filename or "the gallery", 200)
         sys.exit(_report(StorageError(f"{name}: {error.strerror or error}", path=name), as_json))
     except KeyboardInterrupt:
-        text = "interrupted; what was finished until then stays, and nothing is half there"
-        refuse({"error": "Interrupted", "message": text, "exit_code": INTERRUPTED}, as_json)
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted(as_json))
 
 
 def _report(error: SpeakerdbError, as_json: bool) -> int:
+    if interruption.came():
+        return interrupted(as_json)
     refuse(error.to_json(), as_json)
     return error.exit_code
+
+
+def interrupted(as_json: bool) -> int:
+    """Say that a signal came, and which exit code that is."""
+    text = "interrupted; what was finished until then stays, and nothing is half there"
+    refuse({"error": "Interrupted", "message": text, "exit_code": INTERRUPTED}, as_json)
+    return INTERRUPTED
 
 
 def refuse(error: dict[str, Any], as_json: bool) -> None:
