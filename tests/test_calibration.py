@@ -217,6 +217,10 @@ def test_a_calibration_is_the_same_after_its_json(words: Tail | None) -> None:
         {"origin": 3},
         {"llr_quantiles": {"target": [1, 0], "nontarget": [0, 1]}},
         {"llr_quantiles": {"target": [0, 1], "nontarget": [0, math.inf]}},
+        {"llr_quantiles": {"target": [-1.7e308, 1.7e308], "nontarget": [0, 1]}},
+        {"llr_weights": [1e308, 1.7e308, 0, 0, 0, 0, 0]},
+        {"tail": {"scores": [-1e308, 1e308], "rates": [0.1, 0.01]}},
+        {"search_tail": {"scores": [math.nan, 1.0], "rates": [0.1, 0.01]}},
         {"search_tail_of_words": {"scores": [1]}},
     ],
 )

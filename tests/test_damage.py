@@ -101,6 +101,19 @@ def test_a_vector_that_strays_to_another_speaker_is_damage(twelve, known_voices,
         ("DELETE FROM voiceprint WHERE speaker_id = 1", lambda gallery: gallery.identify("a0")),
         ("DELETE FROM speaker WHERE id = 1", lambda gallery: gallery.identify("a0")),
         ("DELETE FROM gallery", lambda gallery: gallery.remove("person a")),
+        ("UPDATE gallery SET generation = 9223372036854775807", lambda gallery: gallery.remove("person a")),
+        ("UPDATE gallery SET generation = 9223372036854775807", lambda gallery: gallery.check()),
+        ("UPDATE encoder SET dimension = -1", lambda gallery: gallery.rebuild()),
+        ("UPDATE voiceprint SET count = -126", lambda gallery: gallery.identify("a0")),
+        ("UPDATE voiceprint SET count = -126", lambda gallery: gallery.verify("person a", "a0")),
+        ("UPDATE enrollment SET net_speech_s = 1e308", lambda gallery: gallery.identify("a0")),
+        ("UPDATE enrollment SET net_speech_s = 1e154", lambda gallery: gallery.verify("person a", "a0")),
+        ("UPDATE enrollment SET net_speech_s = 1e154", lambda gallery: gallery.speakers()),
+        ("UPDATE enrollment SET net_speech_s = -99.0", lambda gallery: gallery.enroll("person a", "a9")),
+        ("UPDATE speaker SET id = 99 WHERE id = 1", lambda gallery: gallery.doctor()),
+        ("UPDATE speaker SET id = 99 WHERE id = 1", lambda gallery: gallery.calibrate()),
+        ("UPDATE enrollment SET speaker_id = 'x' WHERE id = 1", lambda gallery: gallery.doctor()),
+        ("UPDATE enrollment SET speaker_id = 'x' WHERE id = 1", lambda gallery: gallery.calibrate()),
         ("DROP TABLE voiceprint", lambda gallery: gallery.identify("a0")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -147,6 +160,22 @@ def test_what_is_known_of_a_recording_and_is_not_what_was_written_is_damage_to_a
         assert "recording 1 is not what was written" in finding and "\n" not in finding
         gallery.remove_enrollment(1)
         assert gallery.check().findings == []
+
+
+def test_a_speaker_whose_seconds_are_damaged_can_be_removed(twelve, known_voices):
+    change(twelve / FILE, "UPDATE enrollment SET net_speech_s = -1.0 WHERE id = 1")
+    with Gallery.open(twelve, encoder=known_voices) as gallery:
+        assert gallery.remove("person a").speaker_removed
+        assert gallery.check().findings == []
+
+
+def test_a_gallery_whose_ids_are_used_up_takes_no_import(twelve, known_voices, tmp_path):
+    with Gallery.open(tmp_path / "other", encoder=known_voices) as other:
+        other.enroll("zoe", "zoe 0")
+        other.export(tmp_path / "archive")
+    change(twelve / FILE, "UPDATE sqlite_sequence SET seq = 9223372036854775807")
+    with Gallery.open(twelve, encoder=known_voices) as gallery, pytest.raises(GalleryDamaged):
+        gallery.import_archive(tmp_path / "archive")
 
 
 def expected(probe: str) -> dict[str, float]:

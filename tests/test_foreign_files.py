@@ -107,6 +107,13 @@ def test_measures_have_short_plain_names(archive, tmp_path, known_voices, name):
         taken_in(tmp_path, known_voices, named)
 
 
+def test_measures_are_few_so_that_every_line_of_an_export_can_be_read_again(archive, tmp_path, known_voices):
+    many = {f"a{number}": 1e15 for number in range(51)}
+    named = archive(lambda members: lines(members, lambda line: line.update(quality=many)))
+    with pytest.raises(InputError, match="quality holds something else"):
+        taken_in(tmp_path, known_voices, named)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("member", [HEAD, VECTORS])
 def test_members_are_packed_as_export_does_so_that_little_unpacks_to_little(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.calibration.tail import Tail
+from speakerdb.calibration.tail import Tail, moderate
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,9 +80,9 @@ class LlrMap:
     @staticmethod
     def parse(raw: Any) -> LlrMap:
         """The map of its weights. Raises: ValueError or TypeError for what is no map, or one that falls somewhere."""
-        weights = np.array(raw, np.float64)
-        if weights.shape != (LLR_TERMS,) or not np.all(np.isfinite(weights)):
-            raise ValueError(f"{LLR_TERMS} finite weights are needed")
+        weights = moderate(raw)
+        if weights.shape != (LLR_TERMS,):
+            raise ValueError(f"{LLR_TERMS} weights are needed")
         _, slope, _, _, _, by_probe, by_recordings = weights
         corners = [slope + by_probe * np.log(s) + by_recordings * np.log(r) for s in PROBE_S for r in RECORDINGS]
         if min(corners) <= 0.0:
@@ -136,10 +136,10 @@ class Calibration:
         origin = raw["origin"]
         if not isinstance(origin, str) or not origin.isprintable() or not 0 < len(origin) <= 500:
             raise ValueError("a calibration's origin is a short text")
-        quantiles = {name: np.array(raw["llr_quantiles"][name], np.float64) for name in ("target", "nontarget")}
+        quantiles = {name: moderate(raw["llr_quantiles"][name]) for name in ("target", "nontarget")}
         for values in quantiles.values():
-            if values.ndim != 1 or not 2 <= len(values) <= 1000 or not np.all(np.isfinite(values)):
-                raise ValueError("quantiles are 2 to 1000 finite numbers")
+            if values.ndim != 1 or not 2 <= len(values) <= 1000:
+                raise ValueError("quantiles are 2 to 1000 numbers")
             if not np.all(np.diff(values) >= 0.0):
                 raise ValueError("quantiles rise")
         return Calibration(

@@ -21,6 +21,18 @@ LEAST_RATE = 1e-300
 """A smaller rate counts as this: the least that can be asked for is 0 when it is divided among a gallery's speakers."""
 
 
+MODERATE = 1e6
+"""Beyond it no score, LLR or weight lies: what is computed of such numbers stays finite."""
+
+
+def moderate(raw: Any) -> npt.NDArray[np.float64]:
+    """Numbers that something can be computed of. Raises: ValueError or TypeError for what is not, or is no number."""
+    found = np.array(raw, np.float64)
+    if not np.all(np.abs(found) <= MODERATE):  # nor for what is none, NaN
+        raise ValueError(f"numbers between -{MODERATE:g} and {MODERATE:g} are needed")
+    return found
+
+
 @dataclass(frozen=True)
 class Tail:
     """Scores that strangers reach at falling rates; straight lines of score over ln(rate) between and beyond.
@@ -47,11 +59,11 @@ class Tail:
     @staticmethod
     def parse(raw: Any) -> Tail:
         """The tail of its JSON. Raises: ValueError, TypeError or KeyError for anything else."""
-        scores, rates = np.array(raw["scores"], np.float64), np.array(raw["rates"], np.float64)
+        scores, rates = moderate(raw["scores"]), moderate(raw["rates"])
         if scores.shape != rates.shape or scores.ndim != 1 or not 2 <= len(scores) <= 100:
             raise ValueError("a tail needs as many scores as rates, two to a hundred")
         rising = np.all(np.diff(scores) > 0) and np.all(np.diff(rates) < 0)
-        if not (np.all(np.isfinite(scores)) and rising and rates[-1] > 0.0 and rates[0] < 1.0):
+        if not (rising and rates[-1] > 0.0 and rates[0] < 1.0):
             raise ValueError("a tail's scores rise while its rates fall between 1 and 0")
         return Tail(tuple(scores.tolist()), tuple(rates.tolist()))
 

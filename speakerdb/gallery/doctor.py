@@ -51,7 +51,7 @@ def examine(
 def _complaints(
     connection: Connection, identity: GalleryIdentity, view: IndexView, judge: Judge, held: Recordings
 ) -> Iterator[Complaint]:
-    names = records.names_of(connection, [int(speaker) for speaker in held.people])
+    names = records.all_names_of(connection, [int(speaker) for speaker in held.people])
     for place, speaker in enumerate(held.people):
         rows, name = held.rows[place], names[int(speaker)]
         if held.enrolled_s[place] < settings.LITTLE_SPEECH_S:

@@ -19,7 +19,7 @@ from typing import Literal
 from speakerdb.errors import InputError, StateError
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.decisions import Said
-from speakerdb.store.records import LARGEST_ID
+from speakerdb.store.fields import LARGEST_ID
 
 Answer = Literal["correct", "wrong"]
 

@@ -87,7 +87,7 @@ class Learning(OpenGallery):
                 raise EmptyGallery
             before = self._judge(encoder, connection).calibration
             told = calibrating.said_trials(decisions.feedback(connection))
-            names = records.names_of(connection, [int(speaker) for speaker in held.people])
+            names = records.all_names_of(connection, [int(speaker) for speaker in held.people])
         judge = Judge(encoder.cohort, encoder.card.calibration)
         if trials is None:
             own = calibrating.left_out(judge, held, names)

@@ -19,6 +19,7 @@ from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, re
 from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
 from speakerdb.store import binding, database, gallery_file, records, voiceprints
+from speakerdb.store.fields import speech_in
 from speakerdb.store.recordings import move_recording, recordings
 
 
@@ -34,7 +35,7 @@ class Upkeep(OpenGallery):
                 SpeakerInfo(
                     name,
                     count,
-                    net_speech_s,
+                    speech_in(count, net_speech_s),
                     created,
                     [EnrollmentInfo(**vars(row)) for row in records.enrollments_of(connection, speaker)]
                     if enrollments
@@ -59,10 +60,10 @@ class Upkeep(OpenGallery):
         store = self._existing()
         with self._erased() as cleared, store.writing() as connection:
             speaker = require_speaker(connection, speaker_name)
-            enrolled = records.enrolled_speech(connection, [speaker]).get(speaker)
+            enrolled = records.count_enrollments(connection, speaker)
             records.remove_speaker(connection, speaker)
             binding.record_change(connection, [speaker])
-        return Removed(speaker_name, enrolled.recordings if enrolled else 0, True, store.erase_deleted() and cleared)
+        return Removed(speaker_name, enrolled, True, store.erase_deleted() and cleared)
 
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""

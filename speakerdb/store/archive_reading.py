@@ -19,13 +19,12 @@ from speakerdb.kept_audio import KEPT_BEGIN
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
 from speakerdb.store.archive_members import MAX_LINE_BYTES, UNREADABLE, Member, line_of, vector_of
 from speakerdb.store.binding import EncoderIdentity
-from speakerdb.store.fields import STORED, no_number, time_of
+from speakerdb.store.fields import MOST_DIMENSIONS, STORED, no_number, time_of
 
 MAX_HEAD_BYTES = 1 << 20
 MAX_SOUND_BYTES = 512 << 20
 """Of one recording: five minutes at 192 kHz as floats are 230 MB."""
 MAX_RECORDINGS = 100_000_000
-MAX_DIMENSION = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class Archive:
         for number, most in (
             (self.count, MAX_RECORDINGS),
             (self.speakers, self.count),
-            (self.encoder.dimension, MAX_DIMENSION),
+            (self.encoder.dimension, MOST_DIMENSIONS),
         ):
             if type(number) is not int or not 0 <= number <= most:
                 raise ValueError(f"a count of {number!r}")

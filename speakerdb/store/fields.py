@@ -17,8 +17,12 @@ from speakerdb.embedding import Vector, Vectors, is_unit
 
 STORED = np.dtype("<f4")
 MOST_S = 1e7
-MOST_SOURCE, LONGEST_MEASURE = 1000, 50
-"""Characters of a recording's source, and of a name in its quality."""
+MOST_SOURCE, LONGEST_MEASURE, MOST_MEASURES = 1000, 50, 50
+"""Characters of a recording's source, and of a name in its quality, which holds so many."""
+
+MOST_DIMENSIONS = 1 << 16
+LARGEST_ID = (1 << 63) - 1
+"""SQLite's; a larger number cannot even be asked for."""
 
 HEX = re.compile(r"[0-9a-f]{64}")
 Value = TypeVar("Value")
@@ -40,6 +44,20 @@ def duration(seconds: float) -> float:
     if not 0.0 <= typed(seconds, float) < MOST_S:
         raise DamagedRow("net_speech_s is no duration")
     return seconds
+
+
+def speech_in(recordings: int, seconds: float) -> float:
+    """Net speech of one recording or more, the sum of what was written. Raises: DamagedRow for no such sum."""
+    if not 0.0 <= typed(seconds, float) < MOST_S * max(1, recordings):
+        raise DamagedRow("net_speech_s is no duration")
+    return seconds
+
+
+def counted(value: int, most: int = LARGEST_ID - 1) -> int:
+    """A number of things, from 0. Raises: DamagedRow for another, or the last one, after which none can come."""
+    if not 0 <= typed(value, int) <= most:
+        raise DamagedRow(f"{value} is no number of anything")
+    return value
 
 
 def to_blob(vector: Vector) -> bytes:
@@ -72,7 +90,7 @@ def vectors_of(blobs: Sequence[bytes]) -> Vectors:
 
 def checked_blob(blob: bytes, crc32: int, speaker: int) -> bytes:
     """A vector's bytes as they were written. Raises: DamagedRow."""
-    if blob_crc32(typed(blob, bytes), speaker) != crc32:
+    if blob_crc32(typed(blob, bytes), typed(speaker, int)) != crc32:
         raise DamagedRow("a vector's checksum does not agree")
     return blob
 
@@ -89,7 +107,7 @@ def name_crc32(speaker: int, name: str) -> int:
 
 def checked_name(speaker: int, name: str, crc32: int) -> str:
     """A speaker's name as it was written. Raises: DamagedRow where its checksum does not agree."""
-    if name_crc32(speaker, typed(name, str)) != crc32:
+    if name_crc32(typed(speaker, int), typed(name, str)) != crc32:
         raise DamagedRow("a name's checksum does not agree")
     return name
 
@@ -132,7 +150,7 @@ def time_of(text: str) -> str:
 def _measures(quality: Any) -> dict[str, Any]:
     try:
         found = json.loads(quality, parse_constant=no_number) if isinstance(quality, str) else quality
-        if isinstance(found, dict) and all(_measured(*one) for one in found.items()):
+        if isinstance(found, dict) and len(found) <= MOST_MEASURES and all(_measured(*one) for one in found.items()):
             return found
     except (ValueError, OverflowError, RecursionError) as error:
         raise DamagedRow("quality is not what was written") from error

@@ -13,7 +13,15 @@ from sqlalchemy import Connection
 
 from speakerdb.embedding import Vector, Vectors
 from speakerdb.store.driver import driver
-from speakerdb.store.fields import DamagedRow, checked_blob, checked_name, from_blob, vectors_of
+from speakerdb.store.fields import (
+    DamagedRow,
+    checked_blob,
+    checked_name,
+    counted,
+    from_blob,
+    speech_in,
+    vectors_of,
+)
 from speakerdb.store.records import Enrolled
 
 SPEAKER = """
@@ -86,6 +94,5 @@ def named(connection: Connection, name: str) -> Found | None:
 
 def _found(speaker: Sequence[Any], voiceprint: Vector) -> Found:
     row, name, name_crc32, count, seconds = speaker
-    if not isinstance(seconds, float) or not isinstance(count, int):
-        raise DamagedRow("a speaker's enrollments are not what was written")
-    return Found(checked_name(row, name, name_crc32), row, Enrolled(count, seconds), voiceprint)
+    enrolled = Enrolled(counted(count), speech_in(count, seconds))
+    return Found(checked_name(row, name, name_crc32), row, enrolled, voiceprint)

@@ -70,7 +70,7 @@ def recordings(connection: Connection, speaker: int | None = None) -> Recordings
         return None
     return Recordings(
         np.array([row.id for row in found], np.int64),
-        np.array([row.speaker_id for row in found], np.int64),
+        np.array([typed(row.speaker_id, int) for row in found], np.int64),
         np.array([duration(row.net_speech_s) for row in found], np.float64),
         vectors_of([checked_blob(row.vector, row.vector_crc32, row.speaker_id) for row in found]),
         [typed(row.source, str) for row in found],

@@ -15,7 +15,18 @@ from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector
 from speakerdb.store.binding import inserted
-from speakerdb.store.fields import blob_crc32, checked_name, described, name_crc32, now, to_blob, typed
+from speakerdb.store.fields import (
+    LARGEST_ID,
+    DamagedRow,
+    blob_crc32,
+    checked_name,
+    described,
+    name_crc32,
+    now,
+    speech_in,
+    to_blob,
+    typed,
+)
 from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER
 
 BATCH_ROWS = 4096
@@ -23,9 +34,6 @@ NAMES = select(SPEAKER.c.id, SPEAKER.c.name, SPEAKER.c.name_crc32)
 OF_NAME = NAMES.where(SPEAKER.c.name == bindparam("name"))
 OWNER_OF_SOUND = NAMES.join(ENROLLMENT).where(ENROLLMENT.c.audio_sha256 == bindparam("sound"))
 """Made once: to make a statement takes SQLAlchemy longer than SQLite takes to run it."""
-
-LARGEST_ID = (1 << 63) - 1
-"""SQLite's; a larger number cannot even be asked for."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,14 @@ def names_of(connection: Connection, ids: list[int]) -> dict[int, str]:
     return result
 
 
+def all_names_of(connection: Connection, ids: list[int]) -> dict[int, str]:
+    """Names by id. Raises: DamagedRow where one is of nobody."""
+    result = names_of(connection, ids)
+    if len(result) < len(set(ids)):
+        raise DamagedRow("a recording has no speaker")
+    return result
+
+
 def add_speaker(connection: Connection, name: str) -> int:
     """A new speaker's id."""
     speaker = inserted(connection, SPEAKER, {"name": name, "name_crc32": 0, "created": now()})
@@ -91,6 +107,12 @@ def rename_speaker(connection: Connection, speaker: int, name: str) -> None:
     """Give a speaker another name; that it is free was checked."""
     values = {"name": name, "name_crc32": name_crc32(speaker, name)}
     connection.execute(update(SPEAKER).where(SPEAKER.c.id == speaker).values(values))
+
+
+def count_enrollments(connection: Connection, speaker: int) -> int:
+    """How many recordings of a speaker there are."""
+    own = select(func.count()).select_from(ENROLLMENT).where(ENROLLMENT.c.speaker_id == speaker)
+    return connection.scalar(own) or 0
 
 
 def remove_speaker(connection: Connection, speaker: int) -> None:
@@ -160,7 +182,7 @@ def enrollments_of(connection: Connection, speaker: int) -> list[StoredEnrollmen
 
 
 def speakers(connection: Connection) -> list[tuple[int, str, str, int, float]]:
-    """Every speaker by name: id, name, created, enrollments, seconds of net speech."""
+    """Every speaker by name: id, name, created, enrollments, seconds of net speech, which nobody has looked at."""
     statement = (
         select(
             SPEAKER.c.id,
@@ -175,7 +197,7 @@ def speakers(connection: Connection) -> list[tuple[int, str, str, int, float]]:
         .order_by(SPEAKER.c.name)
     )
     return [
-        (speaker, checked_name(speaker, name, crc32), typed(created, str), count, float(net_speech_s))
+        (speaker, checked_name(speaker, name, crc32), typed(created, str), count, net_speech_s)
         for speaker, name, crc32, created, count, net_speech_s in connection.execute(statement)
     ]
 
@@ -198,5 +220,5 @@ def enrolled_speech(connection: Connection, speakers: list[int]) -> dict[int, En
             .group_by(ENROLLMENT.c.speaker_id)
         )
         for speaker, count, net_speech_s in connection.execute(statement):
-            found[speaker] = Enrolled(count, float(net_speech_s))
+            found[speaker] = Enrolled(count, speech_in(count, net_speech_s))
     return found
