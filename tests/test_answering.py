@@ -61,6 +61,19 @@ def test_a_recording_that_was_heard_once_can_be_asked_about_again(enrolled: Path
                 gallery.identify(replace(heard, vector=wrong))
 
 
+@pytest.mark.parametrize("target", ["gallery.sqlite", "scores", "index/scores"])
+def test_scores_are_not_written_among_the_gallerys_own_files(enrolled: Path, examples: Path, tmp_path, run, target):
+    (tmp_path / "calls.txt").write_text(f"{examples / 'ana_3.wav'}\n")
+    (tmp_path / "trials.txt").write_text(f"ana\t{examples / 'ana_3.wav'}\n")
+    (tmp_path / "link").symlink_to(enrolled)
+    before = (enrolled / "gallery.sqlite").read_bytes()
+    for words in (["identify", "--manifest", tmp_path / "calls.txt"], ["verify", "--trials", tmp_path / "trials.txt"]):
+        done = run(*words, "--scores", tmp_path / "link" / target, "--gallery", enrolled)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.endswith("is in the gallery's own folder; name another place\n")
+    assert (enrolled / "gallery.sqlite").read_bytes() == before
+
+
 def test_claims_are_verified_as_they_are_alone_and_scores_agree_with_the_list(
     enrolled: Path, examples: Path, tmp_path: Path, run
 ):

@@ -214,6 +214,14 @@ def test_a_file_is_never_replaced_and_nothing_is_made_of_nothing(twelve, known_v
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("target", ["gallery.sqlite-journal", "index", "archive"])
+def test_nothing_is_exported_among_the_gallerys_own_files(twelve, known_voices, target):
+    shutil.rmtree(twelve / "index", ignore_errors=True)
+    with opened(twelve, known_voices) as gallery, pytest.raises(InputError, match="in the gallery's own folder"):
+        gallery.export(twelve / target)
+    assert not (twelve / target).exists()
+
+
 @posix
 def test_an_archive_is_its_owners_alone(exported):
     assert stat.S_IMODE(exported.stat().st_mode) == 0o600

@@ -14,7 +14,7 @@ from test_store import posix, rows
 
 from speakerdb import Gallery, durable
 from speakerdb.durable import MAKING
-from speakerdb.errors import GalleryDamaged, NoSuchGallery, StateError, StorageError
+from speakerdb.errors import GalleryDamaged, InputError, NoSuchGallery, StateError, StorageError
 from speakerdb.gallery import view
 from speakerdb.index import snapshot
 from speakerdb.store.database import FILE
@@ -62,6 +62,8 @@ def test_a_gallery_is_never_overwritten_and_none_is_made_of_nothing(enrolled: Pa
     before = (enrolled / FILE).read_bytes()
     with Gallery.open(enrolled) as gallery, pytest.raises(StateError, match="holds a gallery already"):
         gallery.backup(enrolled)
+    with Gallery.open(enrolled) as gallery, pytest.raises(InputError, match="in the gallery's own folder"):
+        gallery.backup(enrolled / "copy")
     assert (enrolled / FILE).read_bytes() == before
     with Gallery.open(tmp_path / "nothing") as nothing, pytest.raises(NoSuchGallery):
         nothing.backup(tmp_path / "copy")

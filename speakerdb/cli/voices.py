@@ -95,7 +95,7 @@ def identify(
     if manifest is not None:
         if file is not None or explain or plot:
             raise click.UsageError("a manifest names its files; give no other, nor --explain or --plot")
-        _require_other(scores, manifest)
+        _require_other(scores, manifest, gallery)
         with progress_bar("identify", lines=True) as progress:
             answered = gallery.identify_many(
                 manifest, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
@@ -152,7 +152,7 @@ def verify(
     if trials is not None:
         if name is not None or explain or plot:
             raise click.UsageError("a list names its speakers and files; give no others, nor --explain or --plot")
-        _require_other(scores, trials)
+        _require_other(scores, trials, gallery)
         with progress_bar("verify", lines=True) as progress:
             claimed = gallery.verify_many(trials, threshold=threshold, fmr=fmr, margin=margin, progress=progress)
             return print_verifications(claimed, scores, as_json)
@@ -195,7 +195,12 @@ def _is_given(option: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def _require_other(scores: Path | None, listed: Path) -> None:
-    """Raise UsageError where scores would be written over the very list that is read."""
-    if scores is not None and scores.exists() and listed.exists() and scores.samefile(listed):
+def _require_other(scores: Path | None, listed: Path, gallery: Gallery) -> None:
+    """Raise where scores would be written over the very list that is read, or the gallery's files."""
+    from speakerdb.gallery.naming import require_outside
+
+    if scores is None:
+        return
+    require_outside(gallery.folder, scores)
+    if scores.exists() and listed.exists() and scores.samefile(listed):
         raise click.UsageError("--scores names the list itself, which it would overwrite")

@@ -7,7 +7,7 @@ import os
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import find_by_hash
 from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, StateError
-from speakerdb.gallery.naming import lasting_path, usable_name, usable_path
+from speakerdb.gallery.naming import lasting_path, require_outside, usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, identity_of, require_identity
 from speakerdb.gallery.reports import Exported, Imported
 from speakerdb.store import binding, decisions, records
@@ -22,15 +22,18 @@ class Archives(OpenGallery):
 
         Recordings' vectors and what is known of them, sounds where they are kept, the gallery's own calibration; not
         the answers that `feedback` kept.
-        Raises: EmptyGallery; StateError where there is a file of that name; StorageError.
+        Raises: EmptyGallery; StateError where there is a file of that name; InputError where it would be among the
+            gallery's own; StorageError.
         """
         from speakerdb.store import archive
 
+        target = lasting_path(file)
+        require_outside(self.folder, target)
         with self._existing().reading() as connection:
             identity = require_identity(connection)
             if not records.anybody(connection):
                 raise EmptyGallery
-            return Exported(str(file), *archive.write(connection, identity, lasting_path(file)))
+            return Exported(str(file), *archive.write(connection, identity, target))
 
     def import_archive(self, file: str | os.PathLike[str], *, on_conflict: str = "fail") -> Imported:
         """Take in everybody of an archive, in one transaction: all or, where anything is wrong, nobody.

@@ -32,6 +32,18 @@ def lasting_path(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"{printable(path, 200)}: the folder that this process stands in is gone") from error
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads, links followed; a circle of links is no error, as it is to `Path.resolve`."""
+    return Path(os.path.realpath(path))
+
+
+def require_outside(folder: Path, target: Path) -> None:
+    """Raise InputError where something would be written among a gallery's own files, over them or in their place."""
+    within = real_path(target)
+    if real_path(folder) in (within, *within.parents):
+        raise InputError(f"{printable(target, 200)} is in the gallery's own folder; name another place")
+
+
 def usable_name(name: str) -> str:
     """The name in Unicode's composed form (NFC) without spaces around it.
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from speakerdb import durable, settings
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery, printable
-from speakerdb.gallery.naming import lasting_path, usable_name
+from speakerdb.gallery.naming import lasting_path, real_path, require_outside, usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
@@ -158,6 +158,8 @@ class Upkeep(OpenGallery):
         from speakerdb.store.backup import backup
 
         target = lasting_path(folder)
+        if real_path(target) != real_path(self.folder):  # which holds a gallery already
+            require_outside(self.folder, target)
         size = backup(self._existing(), target)
         copy = gallery_file.open_existing(target / database.FILE)
         if copy is None:
