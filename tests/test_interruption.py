@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's"
 BEGIN = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from speakerdb.cli import interruption, main, people
+from speakerdb.__main__ import main
+from speakerdb.cli import interruption, people
 
 def hit(number):
     os.kill(os.getpid(), number)
@@ -24,7 +25,7 @@ def hit(number):
 COMMAND = """
 people.speakers.callback = command
 sys.argv = ["speakerdb", "speakers", "--json"]
-main.main()
+main()
 """
 
 

@@ -7,6 +7,7 @@ import inspect
 import io
 import keyword
 import sys
+from typing import Any
 
 import click
 
@@ -43,6 +44,13 @@ EXAMPLE = "\b\nExample:"
 
 class LateGroup(click.Group):
     """Imports a command's module when the command is asked for."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Of a command that is interrupted before its own errors are told, click itself would tell an empty line."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(interrupted("--json" in sys.argv))
 
     def list_commands(self, context: click.Context) -> list[str]:
         """All commands, in the order of use."""
@@ -118,7 +126,6 @@ def main() -> None:
         tell(f"{traceback.format_exc()}speakerdb: a fault of the program itself; please report the lines above")
         sys.exit(FAULT)
     finally:
-        interruption.ignore()
         gc.freeze()  # nor is it looked through at the end, for a tenth of a second
 
 
