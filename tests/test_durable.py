@@ -179,22 +179,36 @@ def test_a_copy_goes_where_it_was_told_to_wherever_the_program_goes(tmp_path, kn
     assert [path.name for path in (tmp_path / "copy").iterdir()] == [FILE]
 
 
-KILLED_EXPORT = """
-import speakerdb.store.archive as archive
+KILLED_MAKING = """
+from speakerdb import durable
 gallery = Gallery.open(folder, encoder=known, index="numpy")
+system_hardlink_to = Path.hardlink_to
+def linked(*paths):
+    system_hardlink_to(*paths)
+    die_before(durable, "fsync_folder")
+Path.hardlink_to = linked
 gallery.enroll("ana", ["ana 0"])
-die_before(Path, "hardlink_to")
-gallery.export(folder / "archive")
 """
 
 
 @posix
-def test_a_killed_exports_draft_in_the_gallerys_folder_goes_with_a_removal(tmp_path, known_voices) -> None:
-    with child(KILLED_EXPORT, tmp_path / "people") as process:
+def test_a_killed_makings_draft_in_the_gallerys_folder_goes_when_somebody_opens_it(tmp_path, known_voices) -> None:
+    with child(KILLED_MAKING, tmp_path / "people") as process:
         lines_of(process)
     assert len(left_in(tmp_path / "people")) == 1
     with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
-        [finding] = gallery.check().findings
+        assert left_in(tmp_path / "people") == []
+        gallery.enroll("ana", ["ana 0"])
+        assert gallery.check().findings == []
+
+
+@posix
+def test_a_draft_that_is_left_while_a_gallery_is_open_goes_with_a_removal(tmp_path, known_voices) -> None:
+    with Gallery.open(tmp_path / "people", encoder=known_voices, index="numpy") as gallery:
+        gallery.enroll("ana", ["ana 0"])
+        (tmp_path / "people" / f"{MAKING}left").mkdir(mode=0o700)
+        (tmp_path / "people" / f"{MAKING}left" / "archive").write_bytes(b"a voice")
+        [finding] = [one for one in gallery.check().findings if "others" not in one]
         assert "left from a gallery's making" in finding
         assert gallery.remove("ana").log_erased
     assert left_in(tmp_path / "people") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from speakerdb import Gallery, settings
 from speakerdb.embedding import Vector, normalize
 from speakerdb.errors import (
     GalleryDamaged,
+    GalleryFull,
     StorageError,
 )
 from speakerdb.index import snapshot
@@ -57,12 +59,32 @@ def test_check_names_a_file_that_others_may_read(people):
     (people.folder / "gallery.sqlite").chmod(0o644)
     (people.folder / "index").mkdir(0o700, exist_ok=True)
     (people.folder / "index" / snapshot.PARTIAL).touch(0o600)
-    readable, partial = people.check().findings
+    partial, readable = people.check().findings
     assert "can be read by others (mode 644); chmod 600 it" in readable
     assert "is left from a write that was cut off; run `speakerdb rebuild`" in partial
     people.rebuild()
     (people.folder / "gallery.sqlite").chmod(0o600)
     assert people.check().findings == []
+
+
+def test_a_rebuilding_that_the_disk_refuses_is_none(people, monkeypatch):
+    def full(*_: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as disk, pytest.raises(GalleryFull):
+        disk.setattr(Path, "replace", full)
+        people.rebuild()
+    assert not (people.folder / "index" / snapshot.FILE).exists()
+    people.rebuild()
+    assert (people.folder / "index" / snapshot.FILE).exists()
+
+
+def test_a_snapshot_that_is_being_written_is_no_fault(people):
+    with snapshot.erased(people.folder / "index"):  # holds the lock, as who writes one does
+        (people.folder / "index" / snapshot.PARTIAL).touch(0o600)
+        with Gallery.open(people.folder, index="numpy") as other:
+            assert other.check().findings == []
+        assert (people.folder / "index" / snapshot.PARTIAL).exists()
 
 
 @pytest.mark.parametrize(

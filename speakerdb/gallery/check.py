@@ -16,7 +16,7 @@ from speakerdb.embedding import average
 from speakerdb.errors import GalleryReadOnly, printable
 from speakerdb.gallery.opened import require_identity
 from speakerdb.gallery.reports import CheckReport
-from speakerdb.gallery.view import IndexView
+from speakerdb.gallery.view import FOLDER, IndexView
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import decisions, integrity, records, reembedding, voiceprints
@@ -119,6 +119,9 @@ def file_faults(folder: Path) -> Iterator[str]:
     """Files that others may read, and files that do not belong."""
     for left in left_over(folder):
         yield f"{printable(left, 200)} is left from a gallery's making that was cut off; delete it"
+    if snapshot.cut_off(folder / FOLDER):
+        partial = printable(folder / FOLDER / snapshot.PARTIAL, 200)
+        yield f"{partial} is left from a write that was cut off; run `speakerdb rebuild`"
     if os.name == "nt":
         return  # access there is not in the mode
     for path in [folder, *_within(folder)]:
@@ -129,8 +132,6 @@ def file_faults(folder: Path) -> Iterator[str]:
         if mode & 0o077:
             wanted = "700" if path.is_dir() else "600"
             yield f"{printable(path, 200)} can be read by others (mode {mode:03o}); chmod {wanted} it"
-        if path.name == snapshot.PARTIAL:
-            yield f"{printable(path, 200)} is left from a write that was cut off; run `speakerdb rebuild`"
 
 
 def _within(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from speakerdb.calibration import Calibration
 from speakerdb.decision.criterion import Asked, Criterion, criterion
 from speakerdb.decision.judging import Judge
+from speakerdb.durable import clear
 from speakerdb.encoder.bundle import Card, open_bundle
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.registry import find_by_hash
@@ -134,6 +135,8 @@ class OpenGallery:
             try:
                 if not found.fixed:
                     self._view.drop_foreign(found)
+                    with contextlib.suppress(OSError):
+                        clear(self.folder)
             except BaseException:
                 found.close()
                 raise

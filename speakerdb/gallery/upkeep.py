@@ -202,14 +202,14 @@ class Upkeep(OpenGallery):
             yield cleared
 
     def rebuild(self) -> Rebuilt:
-        """Make the index anew from the database and save it."""
+        """Make the index anew from the database and save it. Raises: EmptyGallery; StorageError."""
         store = self._existing()
         with self._lock:
             with self._view.erased(), store.reading() as connection:
                 identity = require_identity(connection)
                 self._view.forget()
                 index = self._view.caught_up(connection, identity)
-            self._view.save()
+            self._view.write()
             return Rebuilt(len(index), index.kind)
 
 

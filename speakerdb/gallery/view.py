@@ -95,13 +95,18 @@ class IndexView:
         return self._index
 
     def save(self) -> None:
-        """Write a snapshot where enough has changed. A disk that refuses costs time at the next start, no data."""
+        """As `write`. A disk that refuses costs time at the next start, no data."""
+        with contextlib.suppress(StorageError):
+            self.write()
+
+    def write(self) -> None:
+        """Write a snapshot where enough has changed. Raises: StorageError where the disk refuses."""
         if self._index is None or self._binding is None or not self._changed_since_saved:
             return
         if self._changed_since_saved < settings.SNAPSHOT_STALE_SHARE * len(self._index):
             return
         binding = replace(self._binding, kind=self._index.kind)
-        with contextlib.suppress(OSError, StorageError):
+        with translated(self._folder):
             if snapshot.save(self._folder, self._index, binding, self._generation, self._current, self._owned):
                 self._changed_since_saved = 0
 

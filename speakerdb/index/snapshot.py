@@ -120,16 +120,30 @@ def size_bytes(folder: Path) -> int:
 
 
 def drop_foreign(folder: Path, number: Callable[[], int]) -> None:
-    """Delete a snapshot that is not the gallery's own: it may hold voices of whom the gallery knows nothing.
+    """Delete a snapshot that is not the gallery's own, or that a killed process was writing: it may hold voices of whom
+    the gallery knows nothing.
 
     Where another process holds the lock, it is about to own the file, or to delete it.
     Args: number: of the gallery's own snapshot, as of now.
     Raises: OSError where the disk refuses.
     """
-    if _foreign(folder, number):
+    if _foreign(folder, number) or os.path.lexists(folder / PARTIAL):
         with _lock(folder, wait_s=0.0) as held:
-            if held and _foreign(folder, number):
-                (folder / FILE).unlink(missing_ok=True)
+            if held:
+                (folder / PARTIAL).unlink(missing_ok=True)
+                if _foreign(folder, number):
+                    (folder / FILE).unlink(missing_ok=True)
+
+
+def cut_off(folder: Path) -> bool:
+    """Whether a write was cut off that nobody has cleared away; a write that is under way is none."""
+    if not os.path.lexists(folder / PARTIAL):
+        return False
+    try:
+        with _lock(folder, wait_s=0.0) as held:
+            return held and os.path.lexists(folder / PARTIAL)
+    except OSError:  # it cannot be locked by who may only read
+        return True
 
 
 def _foreign(folder: Path, number: Callable[[], int]) -> bool:
