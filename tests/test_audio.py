@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+import time
 import wave
 from pathlib import Path
 from typing import TypeAlias
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from speakerdb import audio
-from speakerdb.audio import LOUDEST, READ_SAMPLES, AudioStream
+from speakerdb.audio import LOUDEST, READ_SAMPLES, AudioStream, sources
 from speakerdb.errors import AudioUnreadable
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -287,3 +289,43 @@ def test_formats_of_pyav_give_the_sound_back_at_their_own_rate() -> None:
         spectra = np.fft.rfft(samples, size), np.fft.rfft(recording.samples, size)
         agreement = np.fft.irfft(spectra[0].conj() * spectra[1], size).max()
         assert agreement > 0.9 * np.linalg.norm(samples) * np.linalg.norm(recording.samples)
+
+
+def test_a_path_that_libsndfile_finds_too_long_is_read_all_the_same(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["x" * 200] * 5)
+    deep.mkdir(parents=True)
+    content = encoded(clip()[:8000], "WAV")
+    (deep / f"{'y' * 150}.wav").write_bytes(content)
+    read = audio.read(deep / f"{'y' * 150}.wav", RATE_HZ).samples
+    np.testing.assert_array_equal(read, audio.read(content, RATE_HZ).samples)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_pipe_that_nobody_writes_to_is_waited_for_no_longer_than_some_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(sources, "PIPE_WAIT_S", 0.1)
+    with pytest.raises(AudioUnreadable, match="is a pipe that nobody writes to"):
+        audio.read(tmp_path / "pipe", RATE_HZ)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_who_comes_late_to_a_pipe_and_writes_slowly_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(sources, "PIPE_WAIT_S", 2.0)
+    content = encoded(clip()[:8000], "WAV")
+
+    def write() -> None:
+        time.sleep(0.2)
+        with (tmp_path / "pipe").open("wb") as pipe:
+            time.sleep(2.2)
+            pipe.write(content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    read = audio.read(tmp_path / "pipe", RATE_HZ).samples
+    writer.join()
+    np.testing.assert_array_equal(read, audio.read(content, RATE_HZ).samples)

@@ -23,6 +23,9 @@ READ_SAMPLES = 1 << 16
 UNKNOWN_FRAMES = (1 << 63) - 1
 """What libsndfile says of a FLAC that was written to a pipe, whose header does not know its length."""
 
+LONGEST_PATH = 1000
+"""Bytes of a path that libsndfile opens itself; beyond 1,023 it cannot."""
+
 MOST_HEADER_BYTES = 8192
 """A file without samples is no longer; a recorder that was cut off leaves a header of none before its sound."""
 
@@ -86,6 +89,9 @@ class SoundfileDecoder:
 
         self._name = name
         self._guard = stderr_closed if quiet else contextlib.nullcontext
+        self._own = contextlib.ExitStack()
+        if isinstance(file, str) and len(os.fsencode(file)) > LONGEST_PATH:
+            file = self._own.enter_context(Path(file).open("rb"))  # noqa: SIM115 (closed with the decoder)
         self._sought = None if isinstance(file, str) else _Sought(file)
         opened: Any = self._sought or file
         if isinstance(file, str) and os.name != "nt":
@@ -94,6 +100,7 @@ class SoundfileDecoder:
             with self._guard():
                 self._file = soundfile.SoundFile(opened)
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+            self._own.close()
             self._require_read()
             raise AudioUnreadable(name, "not audio that can be read") from error
         self._error, self._path = soundfile.LibsndfileError, file if isinstance(file, str) else ""
@@ -129,6 +136,7 @@ class SoundfileDecoder:
         """As `Decoder` has it."""
         with self._guard():
             self._file.close()
+        self._own.close()
 
     def _cut(self, done: int) -> AudioUnreadable:
         return AudioUnreadable(self._name, f"damaged or cut short after {done / self.rate_hz:.1f} s")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,8 @@ Sources: TypeAlias = "Source | Iterable[Source]"
 """One recording or several."""
 
 MAGIC_BYTES = 16
+PIPE_WAIT_S = 5.0
+"""For who writes to a pipe: one in a long list, to which nobody does, must not stop all others."""
 SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff")
 """Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
 
@@ -80,12 +82,12 @@ def open_decoder(source: Source, name: str, rate_hz: int | None) -> Decoder:
 def _from_path(path: str) -> tuple[str | IO[bytes], bytes]:
     """What a decoder opens, the path itself or what a pipe held, and the first bytes."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=_opened) as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISCHR(mode):
                 raise AudioUnreadable(path, "is a device, not a recording")
             if stat.S_ISFIFO(mode):  # `<(…)` in a shell: it can be read once
-                return _seekable(file, path)
+                return _seekable(io.BytesIO(_of_pipe(file, path)), path)
             return path, file.read(MAGIC_BYTES)
     except FileNotFoundError as error:
         raise AudioUnreadable(path, "no such file") from error
@@ -94,6 +96,26 @@ def _from_path(path: str) -> tuple[str | IO[bytes], bytes]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise AudioUnreadable(path, f"cannot be opened ({reason})") from error
+
+
+def _opened(path: str, how: int) -> int:
+    """Of a pipe that nobody writes to, opening it would wait."""
+    return os.open(path, how | getattr(os, "O_NONBLOCK", 0))
+
+
+def _of_pipe(file: IO[bytes], name: str) -> bytes:
+    """What is written to a pipe until its end. Raises: AudioUnreadable where nobody comes to write."""
+    give_up = time.monotonic() + PIPE_WAIT_S
+    first = b""
+    try:
+        while not (first := os.read(file.fileno(), io.DEFAULT_BUFFER_SIZE)):
+            if time.monotonic() >= give_up:
+                raise AudioUnreadable(name, "is a pipe that nobody writes to")
+            time.sleep(0.02)
+    except BlockingIOError:  # somebody is there and has nothing to say yet
+        pass
+    os.set_blocking(file.fileno(), True)
+    return first + file.read()
 
 
 def _seekable(file: IO[bytes], name: str) -> tuple[IO[bytes], bytes]:
