@@ -109,6 +109,8 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         if not any(folder.iterdir()):
             folder.chmod(0o700)
+        with contextlib.suppress(PermissionError):  # who made it, and was killed, may not have come so far
+            fsync_folder(folder.parent)
         return
     for missing in reversed([parent for parent in folder.parents if not parent.is_dir()]):
         missing.mkdir(0o755, exist_ok=True)

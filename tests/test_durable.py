@@ -16,7 +16,7 @@ from twelve_people import posix
 
 from speakerdb import Gallery, durable
 from speakerdb.durable import MAKING
-from speakerdb.errors import StateError
+from speakerdb.errors import StateError, StorageError
 from speakerdb.store import backup as backups
 from speakerdb.store.database import FILE
 
@@ -260,3 +260,22 @@ def test_a_gallery_that_is_read_only_here_and_written_elsewhere_is_seen_as_it_is
     gallery.close()
     seen = "ben,eva" if writing else "changed while it was open; open the gallery again"
     assert told.splitlines() == [seen, "ben,eva"]
+
+
+@posix
+def test_a_folder_that_a_killed_process_made_gets_its_entry_on_disk(tmp_path: Path, monkeypatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(durable, "fsync_folder", asked.append)
+    (tmp_path / "people").mkdir(0o755)
+    durable.make_folder(tmp_path / "people")
+    assert asked == [tmp_path]
+    assert (tmp_path / "people").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_path_that_is_too_long_for_sqlite_is_called_that(tmp_path: Path, known_voices: KnownVoices) -> None:
+    deep = tmp_path.joinpath("x" * 200, "y" * 200, "z" * 200)
+    with (
+        Gallery.open(deep, encoder=known_voices, index="numpy") as gallery,
+        pytest.raises(StorageError, match="a longer path than SQLite takes"),
+    ):
+        gallery.enroll("ana", ["ana 0"])

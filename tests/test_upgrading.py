@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from twelve_people import COUNTS, rows
+from twelve_people import COUNTS, change, rows
 
 from speakerdb import Encoder, Gallery
 from speakerdb.errors import GalleryDamaged, StateError
 from speakerdb.store import gallery_file, upgrade
 from speakerdb.store.database import FILE, Database
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
+
+STORED = Path(__file__).parent / "data"
 
 
 def shape(path: Path) -> dict[str, list]:
@@ -59,6 +61,30 @@ def test_a_gallery_that_is_up_to_date_needs_no_upgrade(twelve):
     before = (twelve / FILE).read_bytes()
     assert upgrade.upgrade(twelve / FILE) == (REVISION, REVISION)
     assert (twelve / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("INSERT INTO alembic_version VALUES ('zzzz')", "it has several schemas"),
+        ("DROP TABLE voiceprint", "voiceprint"),
+        ("DROP TABLE enrollment", "enrollment"),
+        ("ALTER TABLE gallery RENAME COLUMN uuid TO id2", "gallery has no uuid"),
+    ],
+)
+def test_a_damaged_gallery_is_not_upgraded(tmp_path, statement, said):
+    shutil.copytree(STORED / "gallery-0001", tmp_path / "people")
+    change(tmp_path / "people" / FILE, statement)
+    before = (tmp_path / "people" / FILE).read_bytes()
+    with pytest.raises(GalleryDamaged, match=said):
+        upgrade.upgrade(tmp_path / "people" / FILE)
+    assert (tmp_path / "people" / FILE).read_bytes() == before
+
+
+def test_a_folder_of_a_gallerys_name_is_not_upgraded(tmp_path):
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(GalleryDamaged, match="not a file"):
+        upgrade.upgrade(tmp_path / FILE)
 
 
 NEXT = """
@@ -123,9 +149,6 @@ def test_an_upgrade_that_fails_leaves_the_gallery_as_it_was(twelve, next_program
 
 
 # Galleries of earlier releases: tests/data/gallery-REVISION, each made by the program of its time
-
-
-STORED = Path(__file__).parent / "data"
 
 
 @pytest.mark.parametrize("revision", OLDER_REVISIONS)

@@ -19,6 +19,9 @@ from speakerdb.store.fields import DamagedRow
 FULL_BELOW_BYTES = 1 << 20
 """SQLite tells a full disk as an I/O error in places; with less than this free, that is what it was."""
 
+LONGEST_PATH = 475
+"""Bytes of a path: SQLite's 512 less the names that it makes of it."""
+
 OF_WRITING = (
     "SQLITE_FULL",
     *(f"SQLITE_IOERR_{call}" for call in ("WRITE", "FSYNC", "DIR_FSYNC", "TRUNCATE", "DELETE")),
@@ -68,12 +71,29 @@ def meaning(path: Path, error: BaseException | None) -> StorageError:
         return GalleryLocked(shown, settings.BUSY_TIMEOUT_S)
     if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
         return GalleryFull(shown)
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+    if name.startswith("SQLITE_CANTOPEN"):
+        return _of_opening(path)
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
         return GalleryReadOnly(shown)
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA")) or not name.startswith("SQLITE_IOERR"):
         return GalleryDamaged(shown, str(error))
     what = f"the disk reports an error ({error}); what was under way was not written"
     return StorageError(f"{printable(path, 200)}: {what}", path=shown)
+
+
+def _of_opening(path: Path) -> StorageError:
+    """SQLite does not say why it could not open a file, so the system is asked."""
+    if len(os.fsencode(path.absolute())) > LONGEST_PATH:
+        return StorageError(f"{printable(path, 200)}: a longer path than SQLite takes", path=str(path))
+    try:
+        os.close(os.open(path.parent, os.O_RDONLY))
+    except OSError as error:
+        return _meaning_of_os(path, error)
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(path.parent)
+        if disk.f_files and not disk.f_favail:  # of new files; some file systems do not count them
+            return GalleryFull(str(path))
+    return GalleryReadOnly(str(path))
 
 
 def _meaning_of_os(path: Path, error: OSError) -> StorageError:

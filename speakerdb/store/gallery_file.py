@@ -12,6 +12,7 @@ from speakerdb.durable import fsync_folder, give_name, make_folder, making
 from speakerdb.errors import GalleryDamaged, GalleryTooNew, StateError, StorageError, printable
 from speakerdb.store.database import FIXED, Database, log_of, size_of
 from speakerdb.store.failures import translated
+from speakerdb.store.fields import DamagedRow
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
 
 
@@ -71,13 +72,8 @@ def open_existing(path: Path) -> Database | None:
 
     Raises: GalleryDamaged, GalleryTooNew, StateError where `speakerdb db upgrade` is due, other StorageErrors.
     """
-    with translated(path):
-        try:
-            mode = path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-    if not stat.S_ISREG(mode):  # a pipe would be waited for
-        raise GalleryDamaged(str(path), "not a file")
+    if not is_there(path):
+        return None
     database = Database(path, FIXED if _cannot_change(path) else "mode=rw")
     try:
         revision = read_revision(database)
@@ -99,6 +95,18 @@ def open_existing(path: Path) -> Database | None:
     raise GalleryTooNew(str(path), revision)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a gallery's file. Raises: GalleryDamaged for what is no file: a pipe would be waited for."""
+    with translated(path):
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    if not stat.S_ISREG(mode):
+        raise GalleryDamaged(str(path), "not a file")
+    return True
+
+
 def _cannot_change(path: Path) -> bool:
     """Whether a gallery lies on a medium that this machine cannot write, and no log tells that another one does: then
     SQLite needs neither lock nor log to read it, and would have no place for them. An empty log without the memory that
@@ -117,5 +125,7 @@ def read_revision(database: Database) -> str | None:
         known = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
         if connection.execute(known).first() is None:
             return None
-        row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
-        return str(row[0]) if row else None
+        rows = connection.execute(text("SELECT version_num FROM alembic_version")).all()
+        if len(rows) > 1:
+            raise DamagedRow("it has several schemas")
+        return str(rows[0][0]) if rows else None
