@@ -33,7 +33,6 @@ from speakerdb.store import binding, importing, records, upgrade, voiceprints
 from speakerdb.store.database import FILE, Database
 
 OLD_GALLERY = Path(__file__).parent.parent / "tests" / "data" / "gallery-0002"
-ARCHIVE = ".speakerdb"
 QUALITY = Quality(3.0, 2.5, 30.0, 0.0, -3.0, 7000.0)
 
 
@@ -170,9 +169,8 @@ class Worker:
         self._names = [one.speaker for one in self._gallery.speakers()]
 
     def _export(self) -> None:
-        """Within the gallery's own folder, in which a killed process's draft must not outlive a removal."""
         tell("begin", "nothing", "", [])
-        file = self._folder / f"{self._seed} {self._number}{ARCHIVE}"
+        file = self._folder.parent / f"{self._seed} {self._number}.speakerdb"
         self._gallery.export(file)
         file.unlink()
 

@@ -134,7 +134,6 @@ def test_a_gallery_whose_maker_is_killed_is_not_there_or_whole(tmp_path, known_v
     script = """
 import os, signal, sys
 from pathlib import Path
-from speakerdb import durable
 from speakerdb.store import gallery_file
 
 def die(*args, **kwargs):
@@ -145,7 +144,11 @@ if sys.argv[2] == "file":
 elif sys.argv[2] == "tables":
     Path.hardlink_to = die
 else:
-    durable.fsync_folder = die
+    system_hardlink_to = Path.hardlink_to
+    def linked(*paths):
+        system_hardlink_to(*paths)
+        die()
+    Path.hardlink_to = linked
 os.makedirs(sys.argv[1], 0o700)
 gallery_file.create(Path(sys.argv[1]) / "gallery.sqlite")
 """
@@ -157,7 +160,7 @@ gallery_file.create(Path(sys.argv[1]) / "gallery.sqlite")
             gallery.identify("ana 1")
         gallery.enroll("ana", "ana 1")
         assert gallery.identify("ana 1").speaker == "ana"
-        assert all("making that was cut off; delete it" in finding for finding in gallery.check().findings)
+        assert gallery.check().findings == []
 
 
 def test_tables_without_an_enrollment_are_an_empty_gallery(tmp_path, known_voices):
