@@ -139,6 +139,7 @@ def test_a_row_that_is_not_what_was_written_is_damage(twelve, known_voices, stat
         ("audio_sha256", "Z" * 64),
         ("created", "yesterday"),
         ("net_speech_s", -1.0),
+        ("net_speech_s", 6.25),  # a bit of what was written has flipped
         ("source", "a\nb"),
     ],
     ids=lambda value: str(value)[:20],

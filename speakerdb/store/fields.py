@@ -17,6 +17,8 @@ from speakerdb.embedding import Vector, Vectors, is_unit
 
 STORED = np.dtype("<f4")
 MOST_S = 1e7
+ROUNDED_S = 1e-3
+"""In a recording's quality seconds have three digits."""
 MOST_SOURCE, LONGEST_MEASURE, MOST_MEASURES = 1000, 50, 50
 """Characters of a recording's source, and of a name in its quality, which holds so many."""
 
@@ -133,7 +135,11 @@ def described(source: str, audio_sha256: str, net_speech_s: float, quality: Any,
         raise DamagedRow("a source is missing, too long, or holds what cannot be shown")
     if not HEX.fullmatch(typed(audio_sha256, str)):
         raise DamagedRow("audio_sha256 is no SHA-256")
-    return Description(source, audio_sha256, duration(net_speech_s), _measures(quality), time_of(created))
+    measures, seconds = _measures(quality), duration(net_speech_s)
+    told = measures.get("net_speech_s")  # the same number, rounded: the one that answers are by has no checksum
+    if told is not None and abs(told - seconds) > ROUNDED_S:
+        raise DamagedRow("net_speech_s is not what quality says")
+    return Description(source, audio_sha256, seconds, measures, time_of(created))
 
 
 def time_of(text: str) -> str:
