@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.errors import printable
 from speakerdb.store.driver import driver
-from speakerdb.store.fields import MOST_DIMENSIONS, counted, now, typed
+from speakerdb.store.fields import MOST_DIMENSIONS, cardinal, now, typed
 from speakerdb.store.schema import CHANGE, ENCODER, GALLERY
 
 CHANGED = insert(CHANGE)
@@ -84,8 +84,8 @@ def identity(connection: Connection) -> GalleryIdentity | None:
         return None
     values = [typed(value, kind) for value, kind in zip(found, (str, int, str, str, str, str, int, int), strict=True)]
     uuid_, generation, created, name, version, sha256, dimension, number = values
-    encoder = EncoderIdentity(name, version, sha256, counted(dimension, MOST_DIMENSIONS))
-    return GalleryIdentity(uuid_, counted(generation), created, encoder, number)
+    encoder = EncoderIdentity(name, version, sha256, cardinal(dimension, MOST_DIMENSIONS))
+    return GalleryIdentity(uuid_, cardinal(generation), created, encoder, number)
 
 
 def generation(connection: Connection) -> int:
@@ -105,7 +105,7 @@ def own_snapshot(connection: Connection, number: int) -> None:
 
 def record_change(connection: Connection, speaker_ids: list[int]) -> None:
     """Raise the generation by one and note that these speakers changed (or went) with it."""
-    generation = counted(connection.execute(select(GALLERY.c.generation)).scalar_one()) + 1
+    generation = cardinal(connection.execute(select(GALLERY.c.generation)).scalar_one()) + 1
     connection.execute(update(GALLERY).values(generation=generation))
     if speaker_ids:
         connection.execute(CHANGED, [{"speaker_id": one, "generation": generation} for one in speaker_ids])

@@ -55,7 +55,7 @@ def speech_in(recordings: int, seconds: float) -> float:
     return seconds
 
 
-def counted(value: int, most: int = LARGEST_ID - 1) -> int:
+def cardinal(value: int, most: int = LARGEST_ID - 1) -> int:
     """A number of things, from 0. Raises: DamagedRow for another, or the last one, after which none can come."""
     if not 0 <= typed(value, int) <= most:
         raise DamagedRow(f"{value} is no number of anything")

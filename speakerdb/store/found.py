@@ -15,9 +15,9 @@ from speakerdb.embedding import Vector, Vectors
 from speakerdb.store.driver import driver
 from speakerdb.store.fields import (
     DamagedRow,
+    cardinal,
     checked_blob,
     checked_name,
-    counted,
     from_blob,
     speech_in,
     vectors_of,
@@ -94,5 +94,5 @@ def named(connection: Connection, name: str) -> Found | None:
 
 def _found(speaker: Sequence[Any], voiceprint: Vector) -> Found:
     row, name, name_crc32, count, seconds = speaker
-    enrolled = Enrolled(counted(count), speech_in(count, seconds))
+    enrolled = Enrolled(cardinal(count), speech_in(count, seconds))
     return Found(checked_name(row, name, name_crc32), row, enrolled, voiceprint)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, insert, text
 
 from speakerdb.embedding import average
 from speakerdb.store.archive_reading import Archived
-from speakerdb.store.fields import blob_crc32, checked_name, counted, name_crc32, to_blob
+from speakerdb.store.fields import blob_crc32, cardinal, checked_name, name_crc32, to_blob
 from speakerdb.store.schema import ENROLLMENT, KEPT_AUDIO, SPEAKER, VOICEPRINT
 
 NAMED = text(
@@ -111,4 +111,4 @@ def _next_id(connection: Connection, table: Table) -> int:
     """One that nobody ever had: AUTOINCREMENT remembers the largest, of rows that are gone too."""
     largest = connection.scalar(text(f"SELECT coalesce(max(id), 0) FROM {table.name}"))  # a name of ours
     used = connection.scalar(USED, {"table": table.name, "largest": largest})
-    return counted(used or 0) + 1
+    return cardinal(used or 0) + 1
