@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from tiny_graphs import SHERPA, pooling_graph
 
-from speakerdb import Encoder
+from speakerdb import Encoder, Gallery
 from speakerdb.audio import read
 from speakerdb.encoder.adding import add_encoder, remove_encoder
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import cards, find_bundle, find_by_hash
-from speakerdb.errors import EncoderDamaged, InputError, StateError
+from speakerdb.errors import EncoderDamaged, EncoderMismatch, InputError, StateError, StorageError
 from speakerdb.metrics import equal_error_rate
 from speakerdb.trials import read_pairs, score_pairs
 
@@ -40,10 +40,26 @@ def test_a_graph_is_added_and_found_by_name_and_by_hash(tmp_path, encoders_folde
     assert [folder.name for folder, _ in cards()] == ["speakerdb-16k", "mine"]
 
 
-def test_a_graph_that_is_here_with_other_features_is_refused_since_galleries_know_it_by_its_hash(tmp_path):
+def test_a_graph_with_other_features_is_another_encoder_to_galleries(tmp_path, examples):
+    usual = add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), {**FBANK, "window": "povey"}).card
+    assert usual.vectors_of == usual.sha256  # what is the usual anyway makes no difference
+    with Gallery.open(tmp_path / "people", encoder="mine") as gallery:
+        gallery.enroll("ana", examples / "ana_1.wav")
+    remove_encoder("mine")
+    with_hamming = add_encoder("mine", tmp_path / "a.onnx", {**FBANK, "window": "hamming"}).card
+    assert with_hamming.sha256 == usual.sha256 != with_hamming.vectors_of
+    for encoder in ("mine", None):
+        with Gallery.open(tmp_path / "people", encoder=encoder) as gallery, pytest.raises(EncoderMismatch):
+            gallery.verify("ana", examples / "ana_1.wav", threshold=1.0)
+    add_encoder("usual", tmp_path / "a.onnx", FBANK)
+    with Gallery.open(tmp_path / "people") as gallery:
+        assert gallery.verify("ana", examples / "ana_1.wav", threshold=0.01).accepted
+
+
+def test_a_graph_that_is_here_with_another_card_is_refused_since_galleries_know_it_by_its_vectors(tmp_path):
     add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), FBANK)
     with pytest.raises(StateError, match="are here as mine, with another card"):
-        add_encoder("other", tmp_path / "a.onnx", {**FBANK, "window": "hamming"})
+        add_encoder("other", tmp_path / "a.onnx", FBANK, threshold=(0.5, "somewhere"))
     add_encoder("twin", tmp_path / "a.onnx", FBANK)  # under two names it is the same encoder
     assert [folder.name for folder, _ in cards()] == ["speakerdb-16k", "mine", "twin"]
 
@@ -228,7 +244,9 @@ def test_windows_that_are_no_vectors_are_found_when_an_encoder_is_added(tmp_path
     assert files_in(encoders_folder) == []
 
 
-@pytest.mark.parametrize("threshold", [(-1.0, "a guess"), (2.1, "a guess"), (float("nan"), "a guess"), (1.0, " ")])
+@pytest.mark.parametrize(
+    "threshold", [(-1.0, "a guess"), (2.1, "a guess"), (float("nan"), "a guess"), (1.0, " "), (1.0, "a\nb")]
+)
 def test_a_threshold_that_is_none_or_has_no_origin_is_refused(tmp_path, encoders_folder, threshold):
     with pytest.raises(InputError, match="threshold"):
         add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), FBANK, threshold=threshold)
@@ -241,7 +259,7 @@ def test_an_added_bundle_that_was_tampered_with_is_refused_and_hides_no_other(tm
     (encoders_folder / "mine" / "card.json").write_text("{")
     with pytest.raises(EncoderDamaged, match=r"card\.json is not JSON"):
         Encoder.load("mine")
-    assert find_by_hash(other.card.sha256) == other.folder
+    assert find_by_hash(other.card.vectors_of) == other.folder
     (encoders_folder / "other" / "encoder.onnx").write_bytes((tmp_path / "a.onnx").read_bytes())
     with pytest.raises(EncoderDamaged, match="has SHA-256"):
         Encoder.load("other")
@@ -261,7 +279,7 @@ def test_a_write_that_was_cut_off_leaves_no_encoder(tmp_path, encoders_folder, m
         raise OSError(28, "No space left on device")
 
     path = pooling_graph(tmp_path / "a.onnx")
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="added: No space"):
         patched.setattr(os, "fsync", full)
         add_encoder("mine", path, FBANK)
     assert files_in(encoders_folder) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -151,7 +152,10 @@ def test_a_gallery_bound_by_another_process_meanwhile_is_not_searched_with_the_w
         ({"dimension": True}, "is not a whole number"),
         ({"dimension": 192.0}, "is not a whole number"),
         ({"rate_hz": -1}, "-1 is not a whole number"),
-        ({"least_speech_s": {"enroll": 1e999}}, "inf is not a number"),
+        ({"least_speech_s": {"enroll": 1e999}}, "card.json is not JSON"),
+        ({"limits": 5}, "not iterable"),
+        ({"limits": ["a\nb"]}, "is not a short text"),
+        ({"figures": {"eer": math.nan}}, "card.json is not JSON"),
         ({"least_speech_s": {"probe": -1}}, "-1 is not between"),
         ({"least_speech_s": []}, "AttributeError"),
         ({"threshold": {"distance": 2.5, "origin": "x"}}, "2.5 is not between 0.0 and 2.0"),

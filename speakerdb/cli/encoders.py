@@ -10,6 +10,7 @@ import click
 
 from speakerdb.cli.options import GivenPath, gallery_option, json_option
 from speakerdb.cli.output import YES, counted, errors_as_exit_codes, json_text, print_line, progress_bar, show
+from speakerdb.errors import printable
 
 if TYPE_CHECKING:
     from speakerdb.encoder.bundle import Card
@@ -50,7 +51,7 @@ def list_(as_json: bool) -> None:
         else:
             for folder, card in found:
                 star = "*" if folder.name == settings.encoder_name() else " "
-                print_line(f"{star} {folder.name:<20}  {_line(card)}")
+                print_line(f"{star} {printable(folder.name):<20}  {_line(card)}")
     sys.exit(YES)
 
 
@@ -211,7 +212,7 @@ def _line(card: Card | EncoderDamaged) -> str:
 
 def _described(card: Card, size: int, folder: Path) -> list[str]:
     """A card in lines that a person reads."""
-    lines = [f"Encoder     {card.id}", f"Folder      {folder}", f"SHA-256     {card.sha256}"]
+    lines = [f"Encoder     {card.id}", f"Folder      {printable(folder, 200)}", f"SHA-256     {card.sha256}"]
     if card.vectors_of != card.sha256:
         lines.append(f"Vectors of  {card.vectors_of}")
     parameters = card.raw.get("parameters")
@@ -225,4 +226,4 @@ def _described(card: Card, size: int, folder: Path) -> list[str]:
         lines.append("Threshold   none: commands want --threshold")
     else:
         lines.append(f"Threshold   {card.threshold_distance:g}: {card.threshold_origin}")
-    return lines + [f"Limit       {limit}" for limit in card.raw.get("limits", [])]
+    return lines + [f"Limit       {limit}" for limit in card.limits]

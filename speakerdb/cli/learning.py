@@ -72,7 +72,8 @@ def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, 
         if dry_run or trials:
             raise click.UsageError("--reset goes alone; it calibrates nothing.")
         had = gallery.forget_calibration()
-        text = "Reset     the encoder's calibration decides" + ("" if had else ", as it did before")
+        decides = "the encoder's calibration" if gallery.encoder.card.calibration else "its threshold or --threshold"
+        text = f"Reset     {decides} decides" + ("" if had else ", as it did before")
         print_line(json_text({"reset": True}) if as_json else text)
         return YES
     with progress_bar("calibrate") as progress:

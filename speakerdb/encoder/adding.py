@@ -5,6 +5,7 @@ A graph of sherpa-onnx's form says itself what it takes, in its metadata; of oth
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from speakerdb.durable import fsync_folder
 from speakerdb.encoder.bundle import (
     COHORT,
     FORMAT,
+    LONGEST_TEXT,
     Bundle,
     Card,
     open_bundle,
@@ -30,7 +32,8 @@ from speakerdb.encoder.bundle import (
 )
 from speakerdb.encoder.registry import added_folder, cards, shipped_names
 from speakerdb.encoder.trying import require_its_vectors, tried
-from speakerdb.errors import EncoderDamaged, InputError, StateError, printable
+from speakerdb.errors import EncoderDamaged, InputError, StateError, StorageError, printable
+from speakerdb.features import unusual
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A folder's name on any system."""
@@ -136,12 +139,15 @@ def card_of(
         bins = form.input_shape[-1] if len(form.input_shape) == 3 else None
         features = {"rate_hz": rate, "bins": bins or 80, **features}
     sha256 = hashlib.sha256(content).hexdigest()
+    how = unusual(features, rate)
+    own = {"vectors_of": hashlib.sha256(json.dumps([sha256, how], sort_keys=True).encode()).hexdigest()} if how else {}
     least = {"enroll": settings.MIN_ENROLL_SPEECH_S, "probe": settings.MIN_PROBE_SPEECH_S}
     return {
         "format": FORMAT,
         "name": name,
         "version": sha256[:8],
         "sha256": sha256,
+        **own,
         "rate_hz": rate,
         "features": features,
         "least_speech_s": least,
@@ -180,7 +186,7 @@ def _what_counts(raw: dict[str, Any]) -> dict[str, Any]:
 def _require_threshold(distance: float, origin: str) -> None:
     if not 0.0 <= distance <= 2.0:
         raise InputError(f"a threshold of {distance:g}; distances lie between 0 and 2")
-    if not origin.strip():
+    if not origin.strip() or not origin.isprintable() or len(origin) > LONGEST_TEXT:
         raise InputError("a threshold wants its origin: where it was chosen, in one line")
 
 
@@ -202,7 +208,12 @@ def remove_encoder(name: str) -> None:
     folder = added_folder() / name
     if not NAME.fullmatch(name) or not folder.is_dir():
         raise StateError(f"no encoder named {printable(name)} was added; `speakerdb encoder list` shows them")
-    shutil.rmtree(folder)
+    try:
+        folder.unlink() if folder.is_symlink() else shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass  # somebody else has removed it meanwhile
+    except OSError as error:
+        raise StorageError(f"{printable(folder, 200)}: {error.strerror or error}", path=str(folder)) from error
 
 
 def _number(text: str | None) -> int | None:
@@ -218,7 +229,7 @@ def _write(name: str, bundle: Bundle, cohort: bytes) -> Bundle:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = Path(tempfile.mkdtemp(prefix=".adding-", dir=home))
     try:
-        card = json.dumps(bundle.card.raw, indent=2, ensure_ascii=False) + "\n"
+        card = json.dumps(bundle.card.raw, indent=2) + "\n"  # in ASCII: a foreign card may hold what is no text
         files = {"encoder.onnx": bundle.model, "card.json": card.encode()} | ({COHORT: cohort} if cohort else {})
         for file, content in files.items():
             with (beside / file).open("xb") as out:
@@ -229,6 +240,10 @@ def _write(name: str, bundle: Bundle, cohort: bytes) -> Bundle:
         written = open_bundle(beside)
         beside.rename(home / name)
         fsync_folder(home)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise StateError(f"there is an encoder named {name} by now") from error
+        raise StorageError(f"{printable(home, 200)}: {error.strerror or error}", path=str(home)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return replace(written, folder=home / name)

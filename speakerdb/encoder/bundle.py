@@ -32,6 +32,8 @@ SPEECH_STEPS_HZ = SAMPLE_RATE_HZ // math.gcd(SAMPLE_RATE_HZ, FRAME_SAMPLES)
 
 
 COHORT = "cohort.npy"
+LONGEST_TEXT = 500
+"""Characters of any text that is shown."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Card:
             line where that was chosen; None and empty where nobody has chosen one.
         calibration: what scores mean; None where nobody has found out.
         cohort_sha256, cohort_nearest: of `cohort.npy`; empty and 0 without one.
-        vectors_of: SHA-256 of the graph that first gave these vectors, but for rounding; `sha256` itself in most cases.
-            A gallery is bound to it, and outlives a graph that does more beside them, or the same faster.
+        vectors_of: SHA-256 of the graph that first gave these vectors, but for rounding; `sha256` itself in most cases;
+            of an added graph that is given unusual features, of both together. A gallery is bound to it, and outlives a
+            graph that does more beside them, or the same faster.
+        limits: what it is known not to do well, a line each.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Card:
     cohort_sha256: str = ""
     cohort_nearest: int = 0
     vectors_of: str = ""
+    limits: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -142,7 +147,7 @@ def read_model(path: Path) -> bytes:
 def read_card(folder: Path) -> Card:
     """Read and validate `card.json`. Raises: EncoderDamaged."""
     try:
-        raw = json.loads(read_bounded(folder / "card.json", settings.MAX_CARD_BYTES))
+        raw = json.loads(read_bounded(folder / "card.json", settings.MAX_CARD_BYTES), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise EncoderDamaged(str(folder), "card.json is not JSON") from error
     return parse_card(raw, folder)
@@ -172,6 +177,7 @@ def parse_card(raw: Any, folder: Path) -> Card:
             cohort_sha256=_text(cohort["sha256"]) if cohort else "",
             cohort_nearest=_whole(cohort["nearest"], 2, 1_000_000) if cohort else 0,
             vectors_of=vectors_of(raw),
+            limits=tuple(_text(limit) for limit in raw.get("limits") or ()),
         )
         check_features(card.features, card.rate_hz)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -201,8 +207,12 @@ def read_bounded(path: Path, limit: int) -> bytes:
     return content
 
 
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value or len(value) > 500 or not value.isprintable():
+    if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT or not value.isprintable():
         raise ValueError(f"{value!r} is not a short text")
     return value
 

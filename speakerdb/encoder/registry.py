@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speakerdb import settings
 from speakerdb.encoder.bundle import Card, read_card
-from speakerdb.errors import EncoderDamaged
+from speakerdb.errors import EncoderDamaged, printable
 
 SHIPPED = Path(__file__).parent.parent / "encoders"
 
@@ -44,7 +44,7 @@ def find_bundle(name: str | os.PathLike[str] | None = None) -> Path:
         found = False
     if found:
         return Path(wanted)
-    known = ", ".join([*shipped_names(), *added_names()]) or "none"
+    known = ", ".join(map(printable, [*shipped_names(), *added_names()])) or "none"
     raise EncoderDamaged(wanted, f"no such bundle; there are: {known}; or name a folder with card.json")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from speakerdb.encoder.bundle import Bundle, Card, open_bundle, parse_card
 from speakerdb.encoder.registry import cards
 from speakerdb.encoder.runtime import Runtime
-from speakerdb.errors import EncoderDamaged
+from speakerdb.errors import EncoderDamaged, StateError
 
 TRIED_S = (2.0, 0.9)
 """Lengths of the sounds that a graph is tried on."""
@@ -39,12 +39,18 @@ def tried(raw: dict[str, Any], content: bytes, model: Path) -> Bundle:
 
 
 def require_its_vectors(bundle: Bundle) -> None:
-    """Raise EncoderDamaged where a card names another's vectors that are here, and its graph gives others."""
+    """Raise EncoderDamaged where a card names another's vectors that are here, and its graph gives others; StateError
+    where another's card names this graph's."""
     own, sounds = bundle.card, _sounds(bundle.card.rate_hz)
     for folder, card in cards():
         if isinstance(card, Card) and card.vectors_of == own.vectors_of and card.sha256 != own.sha256:
             theirs, ours = Runtime(open_bundle(folder)).vectors(_sounds(card.rate_hz)), Runtime(bundle).vectors(sounds)
             if theirs.shape != ours.shape or float(np.abs(theirs - ours).max()) > SAME:
+                if own.vectors_of == own.sha256:
+                    raise StateError(
+                        f"{folder.name} says that it gives this graph's vectors, and does not; "
+                        f"`speakerdb encoder remove {folder.name}` first"
+                    )
                 raise EncoderDamaged(
                     str(bundle.folder), f"its vectors are not those of {folder.name}, as its card says"
                 )

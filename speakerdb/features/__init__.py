@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from speakerdb.features.ge2e import RATE_HZ as GE2E_RATE_HZ
 from speakerdb.features.ge2e import ge2e_windows
-from speakerdb.features.kaldi import WINDOWS, kaldi_fbank
+from speakerdb.features.kaldi import USUAL, WINDOWS, kaldi_fbank
+
+USUAL_RATE_HZ, USUAL_BINS = 16_000, 80
 
 KINDS = ("waveform", "kaldi-fbank", "ge2e-windows")
 
@@ -29,6 +31,16 @@ def graph_input(samples: npt.NDArray[np.float32], features: dict[str, Any]) -> n
     if features["kind"] == "kaldi-fbank":
         return kaldi_fbank(samples, features)[None]
     return ge2e_windows(samples) if features["kind"] == "ge2e-windows" else samples[None]
+
+
+def unusual(features: dict[str, Any], rate_hz: int) -> dict[str, Any]:
+    """What decides a graph's vectors besides the graph, as far as it is not the usual: empty for most cards.
+
+    Args: features: of its card, checked. rate_hz: of its samples.
+    """
+    usual = {"kind": features["kind"], "rate_hz": USUAL_RATE_HZ, "bins": USUAL_BINS, **USUAL}
+    found = {name: value for name, value in {"rate_hz": rate_hz, **features}.items() if usual.get(name) != value}
+    return {"kind": features["kind"], **found} if found else {}
 
 
 def check_features(features: dict[str, Any], rate_hz: int) -> None:
