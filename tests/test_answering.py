@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from speakerdb import Gallery
+from speakerdb.audio import read
 from speakerdb.encoder.registry import find_bundle
-from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, NoSuchGallery
+from speakerdb.encoder.runtime import Runtime
+from speakerdb.errors import EmptyGallery, EncoderDamaged, EncoderMismatch, InputError, NoSuchGallery
 from speakerdb.gallery.answers import Identification, Verification
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.trials import TrialTable, read_pairs, read_scores
@@ -59,6 +61,27 @@ def test_a_recording_that_was_heard_once_can_be_asked_about_again(enrolled: Path
         for wrong in (heard.vector[:-1], 2.0 * heard.vector, heard.vector * float("nan")):
             with pytest.raises(InputError, match="its vector is not one of speakerdb-16k"):
                 gallery.identify(replace(heard, vector=wrong))
+
+
+def test_a_recording_at_which_the_encoder_fails_is_named_and_the_list_goes_on(
+    enrolled: Path, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    names = ["ana_3.wav", "ben_3.wav", "eva_3.wav"]
+    (tmp_path / "calls.txt").write_text("".join(f"{examples / name}\n" for name in names))
+    length = len(read(examples / "ben_3.wav", 16_000).samples)
+    system_vectors = Runtime.vectors
+
+    def vectors(runtime: Runtime, clips: list):
+        if len(clips[0]) == length:
+            raise EncoderDamaged("mine", "gave a vector that is not finite")
+        return system_vectors(runtime, clips)
+
+    monkeypatch.setattr(Runtime, "vectors", vectors)
+    with Gallery.open(enrolled) as gallery:
+        first, refused, last = gallery.identify_many(tmp_path / "calls.txt")
+    assert isinstance(first, Identification) and isinstance(last, Identification)
+    assert isinstance(refused, RefusedRecording)
+    assert refused.error["error"] == "EncoderDamaged" and "ben_3.wav" in refused.error["message"]
 
 
 @pytest.mark.parametrize("target", ["gallery.sqlite", "scores", "index/scores"])

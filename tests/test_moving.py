@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_graphs import pooling_graph
+from twelve_people import change
 
 from speakerdb import Encoder, Gallery
 from speakerdb.embedding import average
 from speakerdb.encoder import encoder as encoder_module
 from speakerdb.encoder.adding import add_encoder
-from speakerdb.errors import AudioNotKept, EmptyGallery, EncoderMismatch, GalleryDamaged, NoSuchGallery
+from speakerdb.errors import AudioNotKept, EmptyGallery, EncoderMismatch, GalleryDamaged, NoSuchGallery, StateError
 from speakerdb.store.database import FILE
 
 pytest.importorskip("kaldi_native_fbank", reason="kaldi-native-fbank is not installed (the extra kaldi)")
@@ -323,6 +324,18 @@ def test_staged_vectors_of_a_third_encoder_are_not_taken_for_this_ones(kept, oth
     with Gallery.open(kept) as gallery:
         gallery.use_encoder("other")
     assert_of(kept, other, examples)
+
+
+def test_two_that_move_a_gallery_to_different_encoders_do_not_undo_one_anothers_work_for_ever(kept, other, monkeypatch):
+    from speakerdb.gallery import moving
+
+    monkeypatch.setattr(moving, "COMMIT_RECORDINGS", 2)
+
+    def to_a_third(*_: float) -> None:  # what was staged by then is another's now
+        change(kept / FILE, f"UPDATE staged_vector SET encoder_sha256 = '{'f' * 64}'")
+
+    with Gallery.open(kept) as gallery, pytest.raises(StateError, match="to another encoder; let it finish"):
+        gallery.use_encoder("other", progress=to_a_third)
 
 
 def test_the_command_says_what_it_moved(kept, other, run):

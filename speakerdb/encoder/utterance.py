@@ -20,7 +20,7 @@ from speakerdb.audio import AudioStream, Samples, Source
 from speakerdb.embedding import Vector, average
 from speakerdb.encoder.change_of_voice import FRAME_S, VoiceWatch
 from speakerdb.encoder.runtime import Runtime
-from speakerdb.errors import TooLittleSpeech, printable
+from speakerdb.errors import EncoderDamaged, TooLittleSpeech, printable
 from speakerdb.kept_audio import KeptAudio
 from speakerdb.speech import Quality, SpeechMask, SpeechMeter
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
@@ -83,12 +83,16 @@ def hear(
         stream.listener = kept.add if kept else None
         for windows in _batches(_spoken(_windows(meter, stream, runtime.card.rate_hz, progress, watch))):
             clips = [samples for samples, _ in windows]
-            if watch and stream.duration_s <= settings.WHOLE_S:
-                vector, within = runtime.vector_and_windows(clips[0])
-                watch.glance(within)
-                vectors.append(vector)
-            else:
-                vectors.extend(runtime.vectors(clips))
+            try:
+                if watch and stream.duration_s <= settings.WHOLE_S:
+                    vector, within = runtime.vector_and_windows(clips[0])
+                    watch.glance(within)
+                    vectors.append(vector)
+                else:
+                    vectors.extend(runtime.vectors(clips))
+            except EncoderDamaged as error:
+                error.add(f"at {printable(stream.name, 200)}", source=stream.name)
+                raise
             weights.extend(speech_s for _, speech_s in windows)
         quality = meter.quality()
         if quality.net_speech_s < needed_s or not vectors:

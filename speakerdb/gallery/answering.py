@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import InputError, printable
+from speakerdb.errors import EncoderDamaged, InputError, printable
 from speakerdb.gallery.manifest import HEADER, files_within
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
@@ -94,7 +94,7 @@ def answers(
     for number, (path, future) in enumerate(zip(paths, futures, strict=True)):
         try:
             found: Answer | RefusedRecording = ask(path, future.result())
-        except InputError as error:
+        except (InputError, EncoderDamaged) as error:  # a graph may fail at one recording
             found = RefusedRecording.of(error, path)
         if progress:
             progress(number, len(paths), 1.0, 1.0)

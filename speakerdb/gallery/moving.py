@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.errors import AudioNotKept, EmptyGallery
+from speakerdb.errors import AudioNotKept, EmptyGallery, SpeakerdbError, StateError
 from speakerdb.gallery.opened import identity_of
 from speakerdb.gallery.reports import Moved
 from speakerdb.store import binding, records, reembedding
@@ -23,7 +23,8 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
     """Embed what the new encoder has not yet heard, then switch in one transaction; until then the old one counts.
 
     Recordings that another process enrolls meanwhile are embedded as well.
-    Raises: EmptyGallery before the first enrollment; AudioNotKept; InputError for a sound that the encoder cannot use.
+    Raises: EmptyGallery before the first enrollment; AudioNotKept; InputError or EncoderDamaged for a sound that
+        the encoder cannot use; StateError where another process moves the gallery to another encoder.
     """
     card = encoder.card
     identity = identity_of(card)
@@ -36,6 +37,7 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
     name = f"{before.name} {before.version}"
     if identity.gives_those_of(before):
         return Moved(name, name, total)
+    done = set[int]()
     while True:
         with store.writing() as connection:
             found = binding.identity(connection)
@@ -49,9 +51,12 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
                 total = reembedding.count_enrollments(connection)
                 reembedding.switch(connection, identity)
                 return Moved(name, card.id, total)
+            if reembedding.staged_for_another(connection, card.vectors_of, done.intersection(todo)):
+                raise StateError("another process is moving this gallery to another encoder; let it finish, or stop it")
             left = reembedding.count_unstaged(connection, card.vectors_of)
             total = reembedding.count_enrollments(connection)
         _stage(store, encoder, todo, partial(told, total - left, total))
+        done.update(todo)
 
 
 def _stage(store: Database, encoder: Encoder, todo: list[int], told: Callable[[int], None]) -> None:
@@ -59,7 +64,12 @@ def _stage(store: Database, encoder: Encoder, todo: list[int], told: Callable[[i
     there: list[int] = []
     vectors = []
     for future in encoder.enrollments(_sounds(store, todo, there), least_speech_s=0.0, other_voices=False):
-        vectors.append(future.result().vector)
+        try:
+            vectors.append(future.result().vector)
+        except SpeakerdbError as error:
+            enrollment = there[len(vectors)]
+            error.add(f"`speakerdb remove-enrollment {enrollment}` takes the recording out", enrollment=enrollment)
+            raise
         told(len(vectors))
     with store.writing() as connection:
         for enrollment, vector in zip(there, vectors, strict=True):

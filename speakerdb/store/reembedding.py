@@ -7,6 +7,7 @@ take their places in one transaction.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -49,6 +50,12 @@ def count_unstaged(connection: Connection, encoder_sha256: str) -> int:
     """How many recordings have no staged vector of this encoder."""
     statement = select(func.count()).select_from(ENROLLMENT).where(_unstaged(encoder_sha256))
     return connection.scalar(statement) or 0
+
+
+def staged_for_another(connection: Connection, encoder_sha256: str, enrollments: Collection[int]) -> bool:
+    """Whether vectors of another encoder have come into the place of what was staged of these recordings."""
+    theirs = STAGED_VECTOR.c.enrollment_id.in_(enrollments) & (STAGED_VECTOR.c.encoder_sha256 != encoder_sha256)
+    return connection.scalar(select(STAGED_VECTOR.c.enrollment_id).where(theirs).limit(1)) is not None
 
 
 def _unstaged(encoder_sha256: str) -> ColumnElement[bool]:
