@@ -15,6 +15,7 @@ from tiny_graphs import SHERPA, pooling_graph
 
 from speakerdb import Encoder, Gallery
 from speakerdb.audio import read
+from speakerdb.durable import MAKING
 from speakerdb.encoder.adding import add_encoder, remove_encoder
 from speakerdb.encoder.bundle import read_card
 from speakerdb.encoder.registry import cards, find_bundle, find_by_hash
@@ -283,8 +284,11 @@ def test_a_write_that_was_cut_off_leaves_no_encoder(tmp_path, encoders_folder, m
         patched.setattr(os, "fsync", full)
         add_encoder("mine", path, FBANK)
     assert files_in(encoders_folder) == []
-    shutil.copytree(find_bundle(), encoders_folder / ".adding-killed")  # what a process leaves that was killed there
+    left = encoders_folder / f"{MAKING}killed"  # by a process that was killed there
+    shutil.copytree(find_bundle(), left)
     assert [folder.name for folder, _ in cards()] == ["speakerdb-16k"]
+    add_encoder("mine", path, FBANK)
+    assert not left.exists()
 
 
 @pytest.mark.slow

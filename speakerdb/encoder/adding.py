@@ -11,13 +11,12 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from speakerdb import settings
-from speakerdb.durable import fsync_folder
+from speakerdb.durable import fsync_folder, making
 from speakerdb.encoder.bundle import (
     COHORT,
     FORMAT,
@@ -75,8 +74,10 @@ def add_encoder(
     """
     if not NAME.fullmatch(name):
         raise InputError(f"{printable(name)!r}: an encoder's name has letters, digits, '.', '_' and '-', at most 64")
-    if name in shipped_names() or (added_folder() / name).exists():
-        raise StateError(f"there is an encoder named {name} already; `speakerdb encoder list` shows them")
+    if name in shipped_names() or os.path.lexists(added_folder() / name):
+        raise StateError(
+            f"there is an encoder named {name} already; `speakerdb encoder remove {name}` takes an added one out"
+        )
     if not model.exists():
         raise InputError(f"{printable(model, 200)}: no such file or folder", path=str(model))
     cohort = b""
@@ -226,24 +227,24 @@ def _number(text: str | None) -> int | None:
 def _write(name: str, bundle: Bundle, cohort: bytes) -> Bundle:
     """Files beside, fsynced and read again, then the folder's name: an encoder is there whole or not at all."""
     home = added_folder()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = Path(tempfile.mkdtemp(prefix=".adding-", dir=home))
+    card = json.dumps(bundle.card.raw, indent=2) + "\n"  # in ASCII: a foreign card may hold what is no text
+    files = {"encoder.onnx": bundle.model, "card.json": card.encode()} | ({COHORT: cohort} if cohort else {})
     try:
-        card = json.dumps(bundle.card.raw, indent=2) + "\n"  # in ASCII: a foreign card may hold what is no text
-        files = {"encoder.onnx": bundle.model, "card.json": card.encode()} | ({COHORT: cohort} if cohort else {})
-        for file, content in files.items():
-            with (beside / file).open("xb") as out:
-                (beside / file).chmod(0o600)
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-        written = open_bundle(beside)
-        beside.rename(home / name)
-        fsync_folder(home)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with making(home) as beside:
+            draft = beside / name
+            draft.mkdir(0o700)
+            for file, content in files.items():
+                with (draft / file).open("xb") as out:
+                    (draft / file).chmod(0o600)
+                    out.write(content)
+                    out.flush()
+                    os.fsync(out.fileno())
+            written = open_bundle(draft)
+            draft.rename(home / name)
+            fsync_folder(home)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise StateError(f"there is an encoder named {name} by now") from error
         raise StorageError(f"{printable(home, 200)}: {error.strerror or error}", path=str(home)) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return replace(written, folder=home / name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.errors import AudioNotKept, EmptyGallery, SpeakerdbError, StateError
+from speakerdb.errors import AudioNotKept, EmptyGallery, EncoderMismatch, SpeakerdbError, StateError
 from speakerdb.gallery.opened import identity_of
 from speakerdb.gallery.reports import Moved
 from speakerdb.store import binding, records, reembedding
@@ -37,6 +37,8 @@ def move(store: Database, encoder: Encoder, told: Told) -> Moved:
     name = f"{before.name} {before.version}"
     if identity.gives_those_of(before):
         return Moved(name, name, total)
+    if identity.sha256 == before.sha256:  # a card that names another's vectors, and has others
+        raise EncoderMismatch(before.shown, identity.shown)
     done = set[int]()
     while True:
         with store.writing() as connection:
