@@ -245,6 +245,21 @@ def test_windows_that_are_no_vectors_are_found_when_an_encoder_is_added(tmp_path
     assert files_in(encoders_folder) == []
 
 
+def test_of_a_card_that_names_vectors_which_nobody_here_gives_one_is_warned(tmp_path, encoders_folder, run):
+    add_encoder("mine", pooling_graph(tmp_path / "a.onnx"), {**FBANK, "window": "hamming"})
+    folder = shutil.copytree(encoders_folder / "mine", tmp_path / "bundle")
+    remove_encoder("mine")
+    done = run("encoder", "add", "same", folder)
+    assert (done.returncode, done.stderr) == (0, "")  # what unusual features make of its own hash is no claim
+    card = json.loads((folder / "card.json").read_text()) | {"vectors_of": "f" * 64}
+    (folder / "card.json").write_text(json.dumps(card))
+    done = run("encoder", "add", "other", folder)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "speakerdb: warning: other says that it gives the vectors of ffffffff, which is not here to try it by\n",
+    )
+
+
 @pytest.mark.parametrize(
     "threshold", [(-1.0, "a guess"), (2.1, "a guess"), (float("nan"), "a guess"), (1.0, " "), (1.0, "a\nb")]
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from speakerdb.cli.options import GivenPath, gallery_option, json_option
-from speakerdb.cli.output import YES, counted, errors_as_exit_codes, json_text, print_line, progress_bar, show
+from speakerdb.cli.output import YES, counted, errors_as_exit_codes, json_text, print_line, progress_bar, show, tell
 from speakerdb.errors import printable
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def add(
     """
     with errors_as_exit_codes(as_json):
         from speakerdb.encoder.adding import add_encoder
+        from speakerdb.encoder.trying import untried_claim
 
         chosen = {key: value for key, value in parameters.items() if value is not None}
         if chosen and features != "kaldi-fbank":
@@ -131,6 +132,9 @@ def add(
             print_line(json_text(_row(bundle.folder, bundle.card)))
         else:
             print_line(f"Added     {name}  {_line(bundle.card)}")
+        if untried_claim(bundle):
+            of = bundle.card.vectors_of[:8]
+            tell(f"speakerdb: warning: {name} says that it gives the vectors of {of}, which is not here to try it by")
     sys.exit(YES)
 
 

@@ -30,9 +30,8 @@ from speakerdb.encoder.bundle import (
     vectors_of,
 )
 from speakerdb.encoder.registry import added_folder, cards, shipped_names
-from speakerdb.encoder.trying import require_its_vectors, tried
+from speakerdb.encoder.trying import require_its_vectors, tried, vectors_by
 from speakerdb.errors import EncoderDamaged, InputError, StateError, StorageError, printable
-from speakerdb.features import unusual
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A folder's name on any system."""
@@ -140,8 +139,8 @@ def card_of(
         bins = form.input_shape[-1] if len(form.input_shape) == 3 else None
         features = {"rate_hz": rate, "bins": bins or 80, **features}
     sha256 = hashlib.sha256(content).hexdigest()
-    how = unusual(features, rate)
-    own = {"vectors_of": hashlib.sha256(json.dumps([sha256, how], sort_keys=True).encode()).hexdigest()} if how else {}
+    vectors = vectors_by(sha256, features, rate)
+    own = {"vectors_of": vectors} if vectors != sha256 else {}
     least = {"enroll": settings.MIN_ENROLL_SPEECH_S, "probe": settings.MIN_PROBE_SPEECH_S}
     return {
         "format": FORMAT,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from speakerdb.encoder.bundle import Bundle, Card, open_bundle, parse_card
 from speakerdb.encoder.registry import cards
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import EncoderDamaged, StateError
+from speakerdb.features import unusual
 
 TRIED_S = (2.0, 0.9)
 """Lengths of the sounds that a graph is tried on."""
@@ -54,6 +57,21 @@ def require_its_vectors(bundle: Bundle) -> None:
                 raise EncoderDamaged(
                     str(bundle.folder), f"its vectors are not those of {folder.name}, as its card says"
                 )
+
+
+def vectors_by(sha256: str, features: dict[str, Any], rate_hz: int) -> str:
+    """Whose vectors a graph gives that is given these features: its own hash, or one of both where they are unusual."""
+    how = unusual(features, rate_hz)
+    return hashlib.sha256(json.dumps([sha256, how], sort_keys=True).encode()).hexdigest() if how else sha256
+
+
+def untried_claim(bundle: Bundle) -> bool:
+    """Whether its card names another graph's vectors, and no other bundle here gives them."""
+    card = bundle.card
+    if card.vectors_of in (card.sha256, vectors_by(card.sha256, card.features, card.rate_hz)):
+        return False
+    others = [one for folder, one in cards() if folder != bundle.folder and isinstance(one, Card)]
+    return all(one.vectors_of != card.vectors_of for one in others)
 
 
 def _sounds(rate_hz: int) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
