@@ -55,14 +55,15 @@ def check_features(features: dict[str, Any], rate_hz: int) -> None:
         raise ValueError(f"{kind} are made of samples at {GE2E_RATE_HZ} Hz, not {rate_hz}")
     if kind != "kaldi-fbank":
         return
+    features = USUAL | features
     if features["rate_hz"] != rate_hz:
         raise ValueError(f"samples at {rate_hz} Hz, features at {features['rate_hz']} Hz")
     if type(features["bins"]) is not int or not 1 <= features["bins"] <= 1_024:
         raise ValueError(f"{features['bins']!r} bins")
-    if features.get("window", WINDOWS[0]) not in WINDOWS:
+    if features["window"] not in WINDOWS:
         raise ValueError(f"window {features['window']!r}; there are {', '.join(WINDOWS)}")
-    low, high = features.get("low_hz", 20.0), features.get("high_hz", 0.0)
+    low, high = features["low_hz"], features["high_hz"]
     if not 0.0 <= low < (high if high > 0.0 else rate_hz / 2 + high) <= rate_hz / 2:
         raise ValueError(f"a filter bank from {low} to {high} Hz at {rate_hz} Hz")
-    if not 0.0 < features.get("scale", 1.0) <= 1e6:
+    if not 0.0 < features["scale"] <= 1e6:
         raise ValueError(f"samples scaled by {features['scale']!r}")

@@ -19,7 +19,7 @@ from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, re
 from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
 from speakerdb.store import binding, database, gallery_file, records, voiceprints
-from speakerdb.store.fields import speech_in
+from speakerdb.store.fields import duration
 from speakerdb.store.recordings import move_recording, recordings
 
 
@@ -35,7 +35,7 @@ class Upkeep(OpenGallery):
                 SpeakerInfo(
                     name,
                     count,
-                    speech_in(count, net_speech_s),
+                    duration(net_speech_s, count),
                     created,
                     [EnrollmentInfo(**vars(row)) for row in records.enrollments_of(connection, speaker)]
                     if enrollments

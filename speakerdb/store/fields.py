@@ -41,15 +41,8 @@ def typed(value: Value, kind: type) -> Value:
     return value
 
 
-def duration(seconds: float) -> float:
-    """Seconds of speech as they were written. Raises: DamagedRow."""
-    if not 0.0 <= typed(seconds, float) < MOST_S:
-        raise DamagedRow("net_speech_s is no duration")
-    return seconds
-
-
-def speech_in(recordings: int, seconds: float) -> float:
-    """Net speech of one recording or more, the sum of what was written. Raises: DamagedRow for no such sum."""
+def duration(seconds: float, recordings: int = 1) -> float:
+    """Seconds of speech of so many recordings, the sum of what was written. Raises: DamagedRow for no such sum."""
     if not 0.0 <= typed(seconds, float) < MOST_S * max(1, recordings):
         raise DamagedRow("net_speech_s is no duration")
     return seconds

@@ -18,8 +18,8 @@ from speakerdb.store.fields import (
     cardinal,
     checked_blob,
     checked_name,
+    duration,
     from_blob,
-    speech_in,
     vectors_of,
 )
 from speakerdb.store.records import Enrolled
@@ -94,5 +94,5 @@ def named(connection: Connection, name: str) -> Found | None:
 
 def _found(speaker: Sequence[Any], voiceprint: Vector) -> Found:
     row, name, name_crc32, count, seconds = speaker
-    enrolled = Enrolled(cardinal(count), speech_in(count, seconds))
+    enrolled = Enrolled(cardinal(count), duration(seconds, count))
     return Found(checked_name(row, name, name_crc32), row, enrolled, voiceprint)

@@ -21,9 +21,9 @@ from speakerdb.store.fields import (
     blob_crc32,
     checked_name,
     described,
+    duration,
     name_crc32,
     now,
-    speech_in,
     to_blob,
     typed,
 )
@@ -220,5 +220,5 @@ def enrolled_speech(connection: Connection, speakers: list[int]) -> dict[int, En
             .group_by(ENROLLMENT.c.speaker_id)
         )
         for speaker, count, net_speech_s in connection.execute(statement):
-            found[speaker] = Enrolled(count, speech_in(count, net_speech_s))
+            found[speaker] = Enrolled(count, duration(net_speech_s, count))
     return found
