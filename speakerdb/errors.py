@@ -31,6 +31,11 @@ def printable(text: object, limit: int = 80) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def no_number(text: str) -> float:
+    """For `json.loads`, as `parse_constant`: it would take NaN and Infinity. Raises: ValueError."""
+    raise ValueError(f"{text} is no number")
+
+
 class SpeakerdbError(Exception):
     """Root of all errors that speakerdb raises on purpose.
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from speakerdb import settings
 from speakerdb.calibration import Calibration, Cohort
 from speakerdb.embedding import normalize
-from speakerdb.errors import EncoderDamaged, printable
+from speakerdb.errors import EncoderDamaged, no_number, printable
 from speakerdb.features import check_features
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
@@ -147,7 +147,7 @@ def read_model(path: Path) -> bytes:
 def read_card(folder: Path) -> Card:
     """Read and validate `card.json`. Raises: EncoderDamaged."""
     try:
-        raw = json.loads(read_bounded(folder / "card.json", settings.MAX_CARD_BYTES), parse_constant=_no_number)
+        raw = json.loads(read_bounded(folder / "card.json", settings.MAX_CARD_BYTES), parse_constant=no_number)
     except (ValueError, RecursionError) as error:
         raise EncoderDamaged(str(folder), "card.json is not JSON") from error
     return parse_card(raw, folder)
@@ -205,10 +205,6 @@ def read_bounded(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise EncoderDamaged(str(path.parent), f"{path.name} is larger than {limit >> 20} MiB")
     return content
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
 
 
 def _text(value: Any) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from speakerdb.embedding import Vector, is_unit
-from speakerdb.errors import printable
+from speakerdb.errors import no_number, printable
 from speakerdb.store.archive import Line
-from speakerdb.store.fields import HEX, STORED, DamagedRow, described, no_number, time_of
+from speakerdb.store.fields import HEX, STORED, DamagedRow, described, time_of
 
 MAX_LINE_BYTES = 1 << 16
 UNREADABLE = (

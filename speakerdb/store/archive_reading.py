@@ -14,12 +14,12 @@ from typing import Any
 
 from speakerdb.calibration import Calibration
 from speakerdb.embedding import Vector, average
-from speakerdb.errors import InputError, printable
+from speakerdb.errors import InputError, no_number, printable
 from speakerdb.kept_audio import KEPT_BEGIN
 from speakerdb.store.archive import AUDIO, CALIBRATION, FORMAT, HEAD, RECORDINGS, VECTORS, Line, method_of
 from speakerdb.store.archive_members import MAX_LINE_BYTES, UNREADABLE, Member, line_of, vector_of
 from speakerdb.store.binding import EncoderIdentity
-from speakerdb.store.fields import MOST_DIMENSIONS, STORED, no_number, time_of
+from speakerdb.store.fields import MOST_DIMENSIONS, STORED, time_of
 
 MAX_HEAD_BYTES = 1 << 20
 MAX_SOUND_BYTES = 512 << 20

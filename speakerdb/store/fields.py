@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from speakerdb.embedding import Vector, Vectors, is_unit
+from speakerdb.errors import no_number
 
 STORED = np.dtype("<f4")
 MOST_S = 1e7
@@ -159,11 +160,6 @@ def _measures(quality: Any) -> dict[str, Any]:
 def _measured(name: str, value: Any) -> bool:
     named = name.isascii() and name.isidentifier() and len(name) <= LONGEST_MEASURE
     return named and (value is None or (type(value) in (int, float) and math.isfinite(value)))
-
-
-def no_number(text: str) -> float:
-    """For `json.loads`, which would take NaN and Infinity. Raises: ValueError."""
-    raise ValueError(f"{text} is no number")
 
 
 def now() -> str:
