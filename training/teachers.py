@@ -20,6 +20,7 @@ from speakerdb.embedding import Vector, normalize
 from training.evaluation.clips import Facts
 from training.evaluation.embed import embed_clips
 from training.evaluation.embeddings import Embeddings
+from training.records import set_hash
 from training.teacher_encoders import RATE_HZ, open_teacher
 from training.virtual_speakers import clips_of, recorded_set
 
@@ -85,9 +86,11 @@ class VirtualClips:
     name: str
 
     def fingerprint(self) -> str:
-        """The recorded set's index, and the speed."""
-        index = self.shards / f"{recorded_set(self.name)}.json"
-        return f"{self.name} {index.read_text(encoding='utf8')}"
+        """The recorded set's clips and recordings, and the speed.
+
+        Not the archive they came from: one that was only copied, or mounted anew, has the same clips.
+        """
+        return f"{self.name} {set_hash(self.shards, recorded_set(self.name))}"
 
     def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
         """Nothing is asked of them."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
-from tiny_corpus import wav
+from tiny_corpus import wav, write_voices
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 pytest.importorskip("kaldi_native_fbank", reason="a teacher needs Kaldi's filter bank (the extra kaldi)")
@@ -22,6 +23,7 @@ from speakerdb.audio import read
 from training.corpora import Clip
 from training.losses import Losses
 from training.material import gather
+from training.prepare import prepare_corpora
 from training.recipe import Optimization, Transplant
 from training.teacher_encoders import open_teacher
 from training.teachers import Teachers, VirtualClips, taught
@@ -116,6 +118,16 @@ def test_what_a_teacher_said_of_virtual_clips_is_kept(shared, tiny, tmp_path):
     assert told.getvalue() == "common_voice-train@1.1: asking ge2e about 4 clips\n"
     assert np.array_equal(first, again) and table.read_bytes() == written
     assert isinstance(again, list) and len(again[0]) == 256
+
+
+def test_what_a_teacher_said_of_a_copied_archive_is_not_asked_again(tmp_path):
+    archive, shards = write_voices(tmp_path / "tiny-train.tar", ["ana"]), tmp_path / "shards"
+    of_sets = []
+    for time in (1, 2):
+        os.utime(archive, (time, time))
+        prepare_corpora([str(archive)], shards, None, Console(file=io.StringIO()))
+        of_sets.append([VirtualClips(shards, f"tiny-train@{speed}").fingerprint() for speed in (0.9, 1.1)])
+    assert of_sets[0] == of_sets[1] and of_sets[0][0] != of_sets[0][1]
 
 
 def test_a_graph_of_another_name_is_refused(tmp_path):
