@@ -110,6 +110,7 @@ def test_claims_are_verified_as_they_are_alone_and_scores_agree_with_the_list(
             assert found.accepted == gallery.verify(name, path).accepted == target
     done = run("verify", "--trials", trials, "--scores", tmp_path / "scores", "--gallery", enrolled)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", len(lines))
+    assert all(str(path) in line for line, (_, _, path) in zip(done.stdout.splitlines(), lines, strict=True))
     table = TrialTable.of((pair.target, pair.first, pair.second) for pair in read_pairs(trials))
     scores = read_scores(tmp_path / "scores", table)
     assert scores[table.target].min() > scores[~table.target].max()

@@ -8,6 +8,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from galleries import listed
 
@@ -42,7 +43,6 @@ def test_a_gallery_is_bound_to_the_encoder_of_its_first_enrollment(people, clips
             lambda: gallery.enroll("kal", clips("kal_1")),
             lambda: gallery.identify(*clips("ana_1")),
             lambda: gallery.verify("ana", *clips("ana_1")),
-            lambda: gallery.compare(clips("ana_1", "ben_1")),
         ):
             with pytest.raises(EncoderMismatch) as raised:
                 use()
@@ -101,6 +101,15 @@ def test_vectors_of_another_dimension_are_another_encoders_whatever_its_card_say
         with pytest.raises(EncoderMismatch):
             gallery.enroll("ben", clips("ben_1"), force=True)
         assert listed(gallery) == {"ana": 1}
+
+
+def test_comparing_by_another_encoder_uses_nothing_of_the_gallery(people, clips, other_bundle):
+    with Gallery.open(people.folder, encoder=other_bundle) as gallery:
+        found = gallery.compare(clips("ana_1", "ben_1"), threshold=0.5)
+        first, second = (gallery._asked_encoder.embed(*clips(name)) for name in ("ana_1", "ben_1"))
+    [pair] = found.pairs
+    assert pair.distance == pytest.approx(float(np.linalg.norm(first - second)), abs=1e-6)
+    assert (pair.llr, found.fmr) == (None, None)  # that encoder has no calibration, and the gallery's is of another
 
 
 def test_a_gallery_of_another_encoder_needs_it_to_be_named(gallery_folder, clips, other_bundle):

@@ -177,6 +177,15 @@ def test_comparing_gives_the_distance_of_every_pair(gallery, clips, heard):
         assert pair.same_speaker == (pair.distance <= 0.5)
 
 
+def test_an_answer_is_true_where_somebody_was_named_or_accepted(people, clips):
+    asked = {threshold: people.identify(*clips("ana_3"), threshold=threshold) for threshold in (0.0, 2.0)}
+    assert [bool(found) for found in asked.values()] == [False, True]
+    assert [bool(people.verify("ben", *clips("ana_3"), threshold=threshold)) for threshold in (0.0, 2.0)] == [
+        False,
+        True,
+    ]
+
+
 def test_one_recording_cannot_be_compared(gallery, clips):
     for sources in ([], clips("ana_1")):
         with pytest.raises(InputError, match="two recordings or more"):

@@ -55,7 +55,7 @@ def print_verifications(
             if isinstance(found, RefusedRecording):
                 code = _print_refused(found, as_json, code)
                 continue
-            show(found, as_json, verification_line(found))
+            show(found, as_json, verification_line(found, claim.listed))
             if file:
                 _write(file, claim.speaker, claim.listed, found.llr, found.distance, claim.target)
     return code

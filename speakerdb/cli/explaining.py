@@ -43,10 +43,11 @@ def candidate_lines(found: Identification) -> list[str]:
     return lines
 
 
-def verification_line(found: Verification) -> str:
-    """`verify    ana  clip.wav  accepted  distance 0.42 ≤ 0.93  LLR +9.2`."""
+def verification_line(found: Verification, source: str | None = None) -> str:
+    """`verify    ana  clip.wav  accepted  distance 0.42 ≤ 0.93  LLR +9.2`. Args: source: as `identification_line`."""
+    recording = _short(found.source) if source is None else printable(source)
     measured = _measured(found.distance, SIGNS[found.outcome], found.threshold.distance, found.llr)
-    return f"verify    {found.speaker}  {_short(found.source)}  {found.outcome:<12}  {measured}"
+    return f"verify    {found.speaker}  {recording}  {found.outcome:<12}  {measured}"
 
 
 def comparison_line(pair: ComparedPair) -> str:

@@ -65,6 +65,10 @@ class Identification(Result):
     decision: str
     warnings: list[str] = field(default_factory=list)
 
+    def __bool__(self) -> bool:
+        """Whether somebody was named."""
+        return self.speaker is not None
+
 
 @dataclass(frozen=True)
 class Verification(Result):
@@ -90,6 +94,10 @@ class Verification(Result):
     quality: Quality
     decision: str
     warnings: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """As `accepted`: `if gallery.verify(...)` must let nobody in who was rejected."""
+        return self.accepted
 
 
 @dataclass(frozen=True)

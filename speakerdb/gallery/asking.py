@@ -11,7 +11,7 @@ from speakerdb import settings
 from speakerdb.audio import Source, Sources, each
 from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
-from speakerdb.decision.judging import Judgement
+from speakerdb.decision.judging import Judge, Judgement
 from speakerdb.embedding import Vector, distances, is_unit
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
@@ -150,9 +150,11 @@ class Asking(OpenGallery):
         threshold: float | None = None,
         fmr: float | None = None,
     ) -> Comparison:
-        """The distance of every pair of recordings; of the gallery its encoder and calibration are used, no voice."""
-        encoder = self.encoder
-        judge = self._judge(encoder)
+        """The distance of every pair of recordings; of the gallery its encoder and calibration are used, no voice.
+
+        By another encoder, where the gallery was opened with one, nothing of it is used.
+        """
+        encoder, judge = self._comparing()
         line = line_for(Asked(threshold, fmr), judge, encoder, None)
         heard = [encoder.probe(source, rate_hz) for source in each(sources)]
         if len(heard) < 2:
@@ -165,6 +167,14 @@ class Asking(OpenGallery):
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
         return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
+
+    def _comparing(self) -> tuple[Encoder, Judge]:
+        """What pairs of recordings are compared by."""
+        asked, bound = self._asked_encoder, self._identity()
+        if asked and bound and not identity_of(asked.card).gives_those_of(bound.encoder):
+            return asked, judge_by(asked, None)
+        encoder = self._encoder_of(bound)
+        return encoder, self._judge(encoder)
 
 
 def require_some(top: int) -> None:

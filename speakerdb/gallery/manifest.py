@@ -61,7 +61,7 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
     speakers = dict(_pairs(folder / "utt2spk"))
     for number, (utterance, path) in enumerate(_pairs(folder / "wav.scp"), 1):
         if path.endswith("|"):
-            raise _malformed(folder / "wav.scp", number, "UTTERANCE PATH; commands are not run")
+            raise _malformed(folder / "wav.scp", number, "a path, since commands are not run,")
         if utterance not in speakers:
             raise InputError(f"{printable(utterance)} of wav.scp has no speaker in utt2spk")
         yield Listed(_name(folder / "utt2spk", number, speakers[utterance]), str(folder / path))
