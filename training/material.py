@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ class Material:
     """Cached features by the set's name, and the sampler over the train sets.
 
     Attributes:
-        made_of: the sets' hashes (`training.records.set_hash`) by name, those of dev and noise too.
+        made_of: hashes by name: of the sets (`training.records.set_hash`), those of dev and noise too, and of what the
+            teachers say.
         teacher_frames, targets: of the train sets' clips, in the sampler's order, where a network inherits CAM++'s
             blocks, else None.
     """
@@ -47,6 +49,8 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
 
     Raises: ValueError for a set that was not prepared, a speaker on both sides, or a clip without a teacher's vector.
     """
+    if not recipe.train or not recipe.dev:
+        raise ValueError("there is nothing to train on, or to choose by: train and dev name sets")
     names = [*recipe.train, *recipe.dev, *([recipe.noise] if recipe.noise else [])]
     shards = work / "shards"
     for name in names:
@@ -55,6 +59,8 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     people = {name: {row.speaker for row in read_index(shards, name)} for name in [*recipe.train, *recipe.dev]}
     check_sets_apart(people, recipe.train, recipe.dev)
     made_of = {name: set_hash(shards, name) for name in names}
+    for file in recipe.teachers.files:
+        made_of[file] = hashlib.sha256((teachers / "teacher-vectors" / file).read_bytes()).hexdigest()
     sets = recipe.virtual.sets(recipe.train)
     found = {name: features(recipe, work, name, console) for name in dict.fromkeys([*sets, *names])}
     speech = JoinedFeatures([found[name] for name in sets])

@@ -105,11 +105,17 @@ def open_bundle(folder: Path) -> Bundle:
     Raises: EncoderDamaged naming the folder and what is missing or does not agree.
     """
     card = read_card(folder)
+    model = read_own_model(folder, card)
+    return Bundle(folder, card, model, read_cohort(folder, card) if card.cohort_sha256 else None)
+
+
+def read_own_model(folder: Path, card: Card) -> bytes:
+    """A bundle's graph. Raises: EncoderDamaged where it is not the one that the card describes."""
     model = read_model(folder / "encoder.onnx")
     found = hashlib.sha256(model).hexdigest()
     if found != card.sha256:
         raise EncoderDamaged(str(folder), f"encoder.onnx has SHA-256 {found[:12]}…, its card says {card.sha256[:12]}…")
-    return Bundle(folder, card, model, read_cohort(folder, card) if card.cohort_sha256 else None)
+    return model
 
 
 def read_cohort(folder: Path, card: Card) -> Cohort:

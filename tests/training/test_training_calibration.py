@@ -20,3 +20,13 @@ def test_a_speaker_of_the_cohort_who_is_in_a_dev_set_is_refused_before_anything_
     assert found.exit_code == 3
     assert found.stderr.splitlines()[-1] == "Error: own-train and own-dev share 1 speakers, ben among them"
     assert not (tmp_path / "work").exists()
+
+
+def test_a_graph_that_is_not_its_cards_is_not_calibrated(tmp_path, encoder: Encoder):
+    """Else what it heard would be kept as what the card's own graph heard."""
+    shutil.copytree(encoder._bundle.folder, tmp_path / "bundle")
+    with (tmp_path / "bundle" / "encoder.onnx").open("ab") as graph:
+        graph.write(b"\0")
+    found = CliRunner().invoke(training, ["calibrate", str(tmp_path / "bundle"), "--work", str(tmp_path / "work")])
+    assert (found.exit_code, "its card says" in found.stderr) == (5, True)
+    assert not (tmp_path / "work").exists()

@@ -145,6 +145,22 @@ def test_a_training_does_not_go_on_with_other_people_under_a_sets_name(tiny, tra
         train(RECIPE, material, tiny.trials, trained, quiet)
 
 
+def test_a_training_does_not_go_on_with_other_words_of_its_teachers(tiny, trained, tmp_path, quiet):
+    teachers = shutil.copytree(tiny.teachers, tmp_path / "teachers")
+    file = teachers / "teacher-vectors" / RECIPE.teachers.files[0]
+    with np.load(file) as said:
+        np.savez(file, clips=said["clips"], vectors=-said["vectors"])
+    material = gather(RECIPE, tiny.work, teachers, quiet)
+    with pytest.raises(ValueError, match=r"campplus-train.npz changed since this training began"):
+        train(RECIPE, material, tiny.trials, trained, quiet)
+
+
+@pytest.mark.parametrize("missing", ["train", "dev"])
+def test_nothing_is_trained_without_sets_to_learn_from_or_to_choose_by(tiny, quiet, missing):
+    with pytest.raises(ValueError, match="train and dev name sets"):
+        gather(replace(RECIPE, **{missing: []}), tiny.work, tiny.teachers, quiet)
+
+
 def test_a_training_is_not_exported_with_other_people_under_a_sets_name(tiny, trained, tmp_path, quiet):
     work = with_another_voice(tiny, tmp_path)
     shutil.copytree(trained, work / "tiny")

@@ -19,7 +19,7 @@ from speakerdb.calibration.fit import fit
 from speakerdb.calibration.tail import Tail
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import Vectors
-from speakerdb.encoder.bundle import Bundle, parse_card, read_model
+from speakerdb.encoder.bundle import Bundle, parse_card, read_own_model
 from training.calibration.conditions import Condition, condition
 from training.calibration.heard import JOINED, WHOLE, Heard, heard
 from training.corpora import open_corpus
@@ -90,7 +90,7 @@ def uncalibrated(folder: Path) -> Bundle:
     """A bundle without what is to be found out, whatever its card says of it so far."""
     raw = json.loads((folder / "card.json").read_text(encoding="utf8"))
     card = parse_card({name: value for name, value in raw.items() if name not in ("calibration", "cohort")}, folder)
-    return Bundle(folder, card, read_model(folder / "encoder.onnx"))
+    return Bundle(folder, card, read_own_model(folder, card))
 
 
 def conditions(

@@ -42,6 +42,7 @@ def learn(corpora: Path, train: tuple[str, ...], work: Path, out: Path, steps: i
         losses.append(float(network.train_on_batch(features, speech)))
         if step % 100 == 99:
             console.print(f"step {step + 1} of {steps}: loss {np.mean(losses[-100:]):.4f}")
+    out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.name}.partial")
     write_onnx(network, beside)
     beside.replace(out)  # whole, and trained to the end: the program refuses any other than the one it names
