@@ -21,7 +21,15 @@ from speakerdb import Encoder, Gallery
 from speakerdb.embedding import average
 from speakerdb.encoder import encoder as encoder_module
 from speakerdb.encoder.adding import add_encoder
-from speakerdb.errors import AudioNotKept, EmptyGallery, EncoderMismatch, GalleryDamaged, NoSuchGallery, StateError
+from speakerdb.errors import (
+    AudioNotKept,
+    EmptyGallery,
+    EncoderMismatch,
+    GalleryDamaged,
+    NoSuchGallery,
+    StateError,
+    StorageError,
+)
 from speakerdb.store.database import FILE
 
 pytest.importorskip("kaldi_native_fbank", reason="kaldi-native-fbank is not installed (the extra kaldi)")
@@ -117,6 +125,21 @@ def test_after_moving_every_vector_is_the_new_encoders(kept, other, examples):
         assert [candidate.distance for candidate in again.candidates] == pytest.approx(
             [candidate.distance for candidate in found.candidates], abs=1e-6
         )
+
+
+def test_where_the_first_index_of_the_new_vectors_cannot_be_made_the_next_search_makes_it(kept, other, examples):
+    with Gallery.open(kept) as early, Gallery.open(kept) as gallery:
+        early.identify(examples / "eva_1.wav")
+        gallery.use_encoder("other")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("speakerdb.gallery.view.build", refusing)
+            with pytest.raises(StorageError, match="an error once"):
+                early.identify(examples / "eva_1.wav", threshold=FAR)
+        assert early.identify(examples / "eva_1.wav", threshold=FAR).speaker == "eva"
+
+
+def refusing(*_: object) -> None:
+    raise StorageError("the disk reports an error once")
 
 
 def test_moving_there_and_back_changes_no_distance(kept, other, examples):

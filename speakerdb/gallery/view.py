@@ -76,7 +76,7 @@ class IndexView:
         """The index at the connection's generation: loaded, replayed from the change log, or built from SQL."""
         binding = _binding(identity)
         if self._index is None or self._binding != binding or self._generation > identity.generation:
-            self._binding, self._successor = binding, None
+            self._binding, self._index, self._successor = binding, None, None  # where building fails, none is left
             loaded = self._loaded(identity)
             if loaded is None:
                 return self.rebuild(connection, identity)
