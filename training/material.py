@@ -47,7 +47,8 @@ class Material:
 def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Material:
     """Features of every set that the recipe names, computed where they are not yet, and the sampler.
 
-    Raises: ValueError for a set that was not prepared, a speaker on both sides, or a clip without a teacher's vector.
+    Raises: ValueError without sets to train on or to choose by, for a set that was not prepared, a speaker on both
+        sides, or a clip without a teacher's vector.
     """
     if not recipe.train or not recipe.dev:
         raise ValueError("there is nothing to train on, or to choose by: train and dev name sets")

@@ -25,7 +25,7 @@ def identification_line(found: Identification, source: str | None = None) -> str
 
     Args: source: what to call the recording, where its name alone does not tell it from others.
     """
-    head, best = f"identify  {_short(found.source) if source is None else printable(source)}", found.candidates[0]
+    head, best = f"identify  {_called(found.source, source)}", found.candidates[0]
     measured = f"{_measured(found.distance, SIGNS[found.outcome], found.threshold.distance, found.llr)}"
     if found.speaker is None:
         return f"{head}  {found.outcome:<12}  nearest: {best.speaker}  {measured}"
@@ -45,9 +45,8 @@ def candidate_lines(found: Identification) -> list[str]:
 
 def verification_line(found: Verification, source: str | None = None) -> str:
     """`verify    ana  clip.wav  accepted  distance 0.42 ≤ 0.93  LLR +9.2`. Args: source: as `identification_line`."""
-    recording = _short(found.source) if source is None else printable(source)
     measured = _measured(found.distance, SIGNS[found.outcome], found.threshold.distance, found.llr)
-    return f"verify    {found.speaker}  {recording}  {found.outcome:<12}  {measured}"
+    return f"verify    {found.speaker}  {_called(found.source, source)}  {found.outcome:<12}  {measured}"
 
 
 def comparison_line(pair: ComparedPair) -> str:
@@ -138,6 +137,11 @@ def _enrolled(found: Identification | Verification) -> tuple[int, float, str]:
     if candidates:
         return candidates[0].recordings, candidates[0].net_speech_s, candidates[0].speaker
     return found.recordings, found.enrolled_s, found.speaker  # type: ignore[union-attr,return-value]
+
+
+def _called(name: str, listed: str | None) -> str:
+    """A recording as a list names it, else by its name alone."""
+    return _short(name) if listed is None else printable(listed)
 
 
 def _short(source: str) -> str:

@@ -91,13 +91,14 @@ def frame_statistics(frames: JoinedFeatures) -> tuple[Array, Array]:
 def fit_key(recipe: Recipe, how: Transplant, material: Material, teachers: Path) -> str:
     """All that the fit depends on, as text: what the recipe says of it, the sets, and what the teachers' files hold."""
     asked = recipe.teachers.graphs if recipe.virtual.speeds else []
-    files = [how.graph, *asked, *(f"teacher-vectors/{file}" for file in recipe.teachers.files)]
+    graphs = {file: hashlib.sha256((teachers / file).read_bytes()).hexdigest() for file in (how.graph, *asked)}
+    words = {f"teacher-vectors/{file}": material.made_of[file] for file in recipe.teachers.files}
     settings = {
         "network": asdict(recipe.network),
         "transplant": {**asdict(how), "front": None},
         "targets": [asdict(part) for part in (recipe.teachers, recipe.virtual, recipe.speaker_means)],
         "sets": {name: material.made_of[name] for name in recipe.train},
-        "files": {file: hashlib.sha256((teachers / file).read_bytes()).hexdigest() for file in files},
+        "files": graphs | words,
         "seed": recipe.optimization.seed,
     }
     return json.dumps(settings)
