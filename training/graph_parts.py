@@ -105,3 +105,17 @@ def mel_product(model: ModelProto) -> NodeProto:
         if floored is not None and graph.reader(floored, "Log") is not None:
             return node
     raise ValueError("a graph without a mel filter bank that a floor and ln follow")
+
+
+def floor(model: ModelProto) -> tuple[NodeProto, NodeProto]:
+    """The floor under a clip's features, so far below the largest of them; and the difference that says where it is.
+
+    Raises: ValueError for a graph without one.
+    """
+    graph = Graph(model)
+    for node in graph.nodes:
+        lower = graph.makers.get(node.input[1]) if node.op_type == "Max" and len(node.input) == 2 else None
+        largest = graph.makers.get(lower.input[0]) if lower is not None and lower.op_type == "Sub" else None
+        if lower is not None and largest is not None and largest.op_type == "ReduceMax":
+            return node, lower
+    raise ValueError("a graph without a floor under its features")

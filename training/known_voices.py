@@ -3,15 +3,16 @@
 A network that knows a few thousand people by heart lays everybody else too near to some of them. Of a unit vector x and
 learnt voices c,
 
-    y = unit(x − PULL · Σ w c / Σ w),    w = max(0, x·c)³,
+    y = unit(x − p · Σ w c / Σ w),    w = max(0, x·c)³,
     z = unit(y + (LEVEL − SLOPE · mean max(0, x·c) − NORM · ln n) · f),
 
 where n is the norm that the clip's vector had before it was made a unit vector, for its windows' vectors too, and f a
-direction that no vector has a part in. The first line takes a part of the nearest learnt voices out. The second says
-how near to all of them a voice is, so that a voice like many has smaller cosines to all others: what the mean of an
-s-norm does (`speakerdb.calibration.cohort`), in the vector itself. So has one that was long, as those are of which a
-network is sure. The constants were chosen on dev (docs/LOG.md). A vector of nothing but zeros, which no network here
-gives, would come out as f.
+direction that no vector has a part in. The first line takes a part of the nearest learnt voices out: p, which grows
+with the clip's length, since of a second a network cannot say well which are nearest. The second says how near to all
+of them a voice is, so that a voice like many has smaller cosines to all others: what the mean of an s-norm does
+(`speakerdb.calibration.cohort`), in the vector itself. So has one that was long, as those are of which a network is
+sure. The constants were chosen on dev (docs/LOG.md). A vector of nothing but zeros, which no network here gives, would
+come out as f.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from training.graph_parts import Step, add_constants, copied, nodes_of, unit_vec
 from training.graph_vectors import voices_of
 from training.simplify import rename
 
-VOICES = 500
-PULL, LEVEL, SLOPE, NORM = 0.35, 1.5, 4.0, 0.25
+VOICES = 475
+LEVEL, SLOPE, NORM = 1.5, 4.0, 0.25
+PULLS, PULLED_S = (0.1, 0.5), (1.0, 4.0)
+"""p of clips of so many seconds, and of shorter and longer ones; between them along a line."""
 FREE = 1e-3
 """Of the largest singular value: what voices have in a direction that is free."""
 PREFIX = "known."
@@ -48,12 +51,14 @@ def with_step(model: ModelProto, rate_hz: int, archive: Path, work: Path, consol
     Args: rate_hz: of its waveform. archive: the set's. work: where vectors are kept as they come.
     Raises: ValueError where there is no such archive, or as `moved_away`.
     """
-    return moved_away(model, voices_of(model, rate_hz, archive, work, console))
+    return moved_away(model, voices_of(model, rate_hz, archive, work, console), rate_hz)
 
 
 def in_a_card(name: str) -> dict[str, Any]:
     """What a card says of the step, which is of this set."""
-    return {IN_A_CARD: {"voices": VOICES, "of": name, "pull": PULL, "level": LEVEL, "slope": SLOPE, "norm": NORM}}
+    return {
+        IN_A_CARD: {"voices": VOICES, "of": name, "pulls": list(PULLS), "level": LEVEL, "slope": SLOPE, "norm": NORM}
+    }
 
 
 def parameters(model: ModelProto) -> int:
@@ -76,10 +81,11 @@ def free_direction(voices: Vectors) -> Floats:
     return found
 
 
-def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
+def moved_away(model: ModelProto, voices: Vectors, rate_hz: int, seed: int = 0) -> ModelProto:
     """The graph with this last step behind its vector, and behind the vectors of its windows where it has them.
 
     Args: model: without the step. It is not changed. voices: of whom `VOICES` are drawn, as the graph has them.
+        rate_hz: of its waveform.
     Raises: ValueError without a free direction, with fewer voices than are drawn, or where the graph's last operation
         is not to make a unit vector.
     """
@@ -88,9 +94,13 @@ def moved_away(model: ModelProto, voices: Vectors, seed: int = 0) -> ModelProto:
     changed, free, (_, one_by_norm) = copied(model), free_direction(voices), unit_vector(model)
     drawn = np.sort(np.random.default_rng(seed).permutation(len(voices))[:VOICES])
     chosen = normalize(voices[drawn] - np.outer(voices[drawn] @ free, free))
+    growth = (PULLS[1] - PULLS[0]) / (PULLED_S[1] - PULLED_S[0])
     constants = {
         "voices": chosen.astype(np.float16),  # half of the bytes; onnxruntime makes float32 of them at load
-        "pull": np.float32(PULL),
+        "a_sample": np.float32(growth / rate_hz),
+        "at_none": np.float32(PULLS[0] - growth * PULLED_S[0]),
+        "least_pull": np.float32(PULLS[0]),
+        "most_pull": np.float32(PULLS[1]),
         "level": np.float32(LEVEL),
         "slope": np.full((len(chosen), 1), SLOPE / len(chosen), np.float32),
         "norm": np.float32(NORM),
@@ -130,6 +140,13 @@ def _steps(one_by_norm: str, vector: str, windows: str | None = None) -> list[St
     Args: one_by_norm: of the vectors before they were unit vectors, [batch, 1].
     """
     return [
+        ("Shape", ["waveform"], ".shape", {}),
+        ("Gather", [".shape", ".second"], ".samples", {"axis": 0}),
+        ("Cast", [".samples"], ".sample_count", {"to": TensorProto.FLOAT}),
+        ("Mul", [".sample_count", ".a_sample"], ".growth", {}),
+        ("Add", [".growth", ".at_none"], ".unbounded", {}),
+        ("Max", [".unbounded", ".least_pull"], ".not_less", {}),
+        ("Min", [".not_less", ".most_pull"], ".pull", {}),
         ("Log", [one_by_norm], ".smallness", {}),
         ("Cast", [".voices"], ".rows", {"to": TensorProto.FLOAT}),
         ("Transpose", [".rows"], ".columns", {}),

@@ -1,6 +1,7 @@
-"""What a recipe adds to a graph with nothing trained: views of short clips, then a step away from voices it knows.
+"""What a recipe adds to a graph untrained: views of short clips, offsets of channels, a step away from known voices.
 
-Both are made of what the graph says itself of train sets' clips, so they are made anew wherever its weights change.
+They are made of what the graph says itself of train sets' clips, so they are made anew wherever its weights change, and
+each is made of the graph with those before it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import Any
 from onnx import ModelProto
 from rich.console import Console
 
-from training import known_voices, warped_views
+from training import channel_offsets, known_voices, warped_views
 from training.networks.narrow_campplus import NarrowCampplus
 from training.quick import of_today
 from training.recipe import Recipe
 
-KEYS = warped_views.IN_A_CARD, known_voices.IN_A_CARD
+KEYS = warped_views.IN_A_CARD, channel_offsets.IN_A_CARD, known_voices.IN_A_CARD
 """Where a card says how they were made, among what it says of the training."""
 
 
@@ -32,6 +33,11 @@ def with_last_steps(model: ModelProto, recipe: Recipe, corpora: Path, work: Path
             raise ValueError("warped: only a narrow-campplus hears short clips slowly")
         archive, slowing = corpora / f"{recipe.warped}.tar", recipe.network.slowing
         found = warped_views.with_views(found, recipe.front_end, slowing, archive, work, console)
+    if recipe.channels:
+        if recipe.noise is None:
+            raise ValueError("channels: the recipe names no noise")
+        sets = recipe.channels
+        found = channel_offsets.with_step(found, rate_hz, sets, recipe.noise, corpora, work, console)
     if recipe.known is not None:
         archive = corpora / f"{recipe.known}.tar"
         found = known_voices.with_step(found, rate_hz, archive, work, console)
@@ -40,7 +46,7 @@ def with_last_steps(model: ModelProto, recipe: Recipe, corpora: Path, work: Path
 
 def without_last_steps(model: ModelProto) -> ModelProto:
     """The graph as its training left it; the model given is not changed."""
-    return warped_views.without_views(known_voices.without_step(model))
+    return warped_views.without_views(channel_offsets.without_step(known_voices.without_step(model)))
 
 
 def as_exported(model: ModelProto, recipe: Recipe) -> ModelProto:
@@ -51,12 +57,13 @@ def as_exported(model: ModelProto, recipe: Recipe) -> ModelProto:
 
 def parameters(model: ModelProto) -> int:
     """Numbers that the steps add to a graph's."""
-    return warped_views.parameters(model) + known_voices.parameters(model)
+    return sum(step.parameters(model) for step in (warped_views, channel_offsets, known_voices))
 
 
 def of_last_steps(recipe: Recipe) -> dict[str, Any]:
     """What a card says of them."""
     return {
         **(warped_views.in_a_card(recipe.warped) if recipe.warped else {}),
+        **(channel_offsets.in_a_card(recipe.channels) if recipe.channels else {}),
         **(known_voices.in_a_card(recipe.known) if recipe.known else {}),
     }

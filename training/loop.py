@@ -30,7 +30,8 @@ from training.student import Student
 
 LOOKS = ("report_steps", "evaluate_steps", "patience")
 FREE_SETTINGS = (
-    *("name", "bundle", "limits", "licences", "levelled", "warped", "known"),  # training does not depend on them
+    # Training does not depend on these.
+    *("name", "bundle", "limits", "licences", "levelled", "warped", "channels", "known"),
     "optimization.steps",
     *(f"{part}.{name}" for part in ("optimization", "transplant.front") for name in LOOKS),
 )

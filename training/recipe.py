@@ -89,6 +89,7 @@ class Recipe:
     Attributes:
         levelled: two of the train sets, whose vectors `training.levelling` brings together; or none.
         warped: a train set, by whose clips `training.warped_views` turns what it hears of short ones; or none.
+        channels: train sets, by whose clips `training.channel_offsets` takes off what channels add; or none.
         known: a train set, from whose voices `training.known_voices` moves all others away; or none.
     """
 
@@ -112,6 +113,7 @@ class Recipe:
     licences: dict[str, str] = field(default_factory=dict)
     levelled: list[str] = field(default_factory=list)
     warped: str | None = None
+    channels: list[str] = field(default_factory=list)
     known: str | None = None
 
     @staticmethod
@@ -136,7 +138,9 @@ class Recipe:
             return changed
         transplant = replace(self.transplant, corpora={}) if self.transplant else None
         lengths = [replace(row, corpora={}) for row in self.lengths]
-        return replace(changed, lengths=lengths, transplant=transplant, levelled=[], warped=None, known=None)
+        return replace(
+            changed, lengths=lengths, transplant=transplant, levelled=[], warped=None, channels=[], known=None
+        )
 
     def with_steps(self, steps: int | None) -> Recipe:
         """The same recipe with another number of steps."""
@@ -161,6 +165,7 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         licences=corpora.pop("licences", {}),
         levelled=corpora.pop("levelled", []),
         warped=corpora.pop("warped", None),
+        channels=corpora.pop("channels", []),
         known=corpora.pop("known", None),
         front_end=FRONT_ENDS[front_end.pop("kind")],
         teachers=_part(Teachers, values.pop("teachers", {})),
@@ -190,6 +195,8 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("levelled are two of the train sets, or none")
     if recipe.warped is not None and not (recipe.warped in recipe.train and _hears_slowly(recipe)):
         raise ValueError("warped is one of the train sets, and wants a narrow-campplus that hears short clips slowly")
+    if recipe.channels and not (set(recipe.channels) <= set(recipe.train) and recipe.noise and _has_floor(recipe)):
+        raise ValueError("channels are train sets, and want the corpora's noise and a narrow-campplus with a floor")
     if recipe.known is not None and (recipe.known not in recipe.train or not recipe.levelled):
         raise ValueError("known is one of the train sets, and wants two of them levelled")
     if recipe.transplant and not isinstance(recipe.network, NarrowCampplus):
@@ -203,6 +210,10 @@ def _hears_slowly(recipe: Recipe) -> bool:
     network = recipe.network
     slows = isinstance(network, NarrowCampplus) and network.least_frames > 0 and network.slowest < 1.0
     return slows and isinstance(recipe.front_end, KaldiBank)
+
+
+def _has_floor(recipe: Recipe) -> bool:
+    return isinstance(recipe.network, NarrowCampplus) and recipe.network.floor_below_peak_db > 0.0
 
 
 def _transplant(values: dict[str, Any] | None) -> Transplant | None:

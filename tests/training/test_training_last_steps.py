@@ -13,14 +13,22 @@ from rich.console import Console
 from speakerdb.embedding import normalize
 from speakerdb.encoder.bundle import open_bundle
 from speakerdb.encoder.registry import find_bundle
+from training import channel_offsets, known_voices, warped_views
 from training.card import Sets
+from training.channel_clips import WAYS, Worsened
 from training.commands import training
 from training.known_voices import VOICES
 from training.last_steps import KEYS, of_last_steps, parameters, with_last_steps, without_last_steps
 from training.rebundle import write_changed
 from training.recipe import Recipe
 
-DIMENSION = 192
+DIMENSION, BINS = 192, 80
+NUMBERS = {
+    "warped": DIMENSION**2,
+    "channels": channel_offsets.DIRECTIONS * (3 * BINS + 1 + DIMENSION),
+    "known": VOICES * DIMENSION,
+}
+"""That each step adds."""
 
 
 @pytest.fixture
@@ -30,6 +38,8 @@ def of_train_sets(monkeypatch) -> None:
     voices = normalize(np.pad(rng.standard_normal((VOICES, DIMENSION - 1)), ((0, 0), (0, 1))))
     monkeypatch.setattr("training.known_voices.voices_of", lambda *_: voices)
     monkeypatch.setattr("training.warped_views.clips_of", lambda *_: {"ana": list(voices)})
+    heard = Worsened(*(rng.standard_normal((20, 1 + WAYS, count)) for count in (3 * BINS, DIMENSION)))
+    monkeypatch.setattr("training.channel_offsets.heard_worsened", lambda *_: heard)
 
 
 @pytest.fixture
@@ -48,6 +58,7 @@ def test_the_command_writes_a_bundle_that_says_how_it_was_made(of_train_sets, pl
     assert made.raw["training"]["command"] == f"python -m training last-steps, after {shipped.id}"
     recipe = made.raw["training"]["recipe"]
     assert (recipe["warped"], recipe["known"]) == ("speech_commands-train", "common_voice-train")
+    assert recipe["channels"] == Recipe.load("third").train
 
 
 def test_steps_made_twice_are_the_steps_made_once(of_train_sets, tmp_path):
@@ -57,17 +68,38 @@ def test_steps_made_twice_are_the_steps_made_once(of_train_sets, tmp_path):
         for graph in (without_last_steps(shipped), shipped)
     )
     assert once.SerializeToString() == twice.SerializeToString()
-    assert parameters(once) == parameters(shipped) == VOICES * DIMENSION + DIMENSION**2
+    assert parameters(once) == parameters(shipped) == sum(NUMBERS.values())
 
 
-@pytest.mark.parametrize(("warped", "known"), [("w", None), (None, "k"), (None, None)])
-def test_a_graph_gets_the_steps_that_its_recipe_asks_for_and_no_others(of_train_sets, warped, known, tmp_path):
-    shipped = onnx.load(find_bundle() / "encoder.onnx")
-    recipe = replace(Recipe.load("third"), warped=warped, known=known)
+@pytest.mark.parametrize("asked", [["warped"], ["channels"], ["known"], ["warped", "known"], []])
+def test_a_graph_gets_the_steps_that_its_recipe_asks_for_and_no_others(of_train_sets, asked, tmp_path):
+    shipped, third = onnx.load(find_bundle() / "encoder.onnx"), Recipe.load("third")
+    recipe = replace(
+        third, **({"warped": None, "channels": [], "known": None} | {one: vars(third)[one] for one in asked})
+    )
     made = with_last_steps(shipped, recipe, tmp_path, tmp_path, Console(quiet=True))
-    assert parameters(made) == (DIMENSION**2 if warped else 0) + (VOICES * DIMENSION if known else 0)
-    assert [said["of"] for said in of_last_steps(recipe).values()] == [name for name in (warped, known) if name]
+    assert parameters(made) == sum(NUMBERS[one] for one in asked)
+    assert [said["of"] for said in of_last_steps(recipe).values()] == [vars(third)[one] for one in asked]
     assert without_last_steps(made).SerializeToString() == without_last_steps(shipped).SerializeToString()
+
+
+def test_each_step_can_be_taken_off_from_behind(of_train_sets, tmp_path):
+    third = Recipe.load("third")
+    whole = with_last_steps(onnx.load(find_bundle() / "encoder.onnx"), third, tmp_path, tmp_path, Console(quiet=True))
+    for taken_off, count in (
+        (known_voices.without_step, NUMBERS["warped"] + NUMBERS["channels"]),
+        (channel_offsets.without_step, NUMBERS["warped"]),
+        (warped_views.without_views, 0),
+    ):
+        whole = taken_off(whole)
+        onnx.checker.check_model(whole, full_check=True)
+        assert parameters(whole) == count
+
+
+def test_channels_without_noise_are_refused(tmp_path):
+    recipe = replace(Recipe.load("third"), warped=None, noise=None)
+    with pytest.raises(ValueError, match="channels: the recipe names no noise"):
+        with_last_steps(onnx.load(find_bundle() / "encoder.onnx"), recipe, tmp_path, tmp_path, Console(quiet=True))
 
 
 def test_the_shipped_card_is_of_the_recipes_version():
@@ -91,7 +123,7 @@ def test_a_bundle_of_another_graph_keeps_nothing_that_was_true_of_the_vectors_be
     write_changed(shipped, plain, Recipe.load("third"), sets, tmp_path / "b", "9", how, Console(quiet=True))
     made = open_bundle(tmp_path / "b").card
     assert (made.version, made.calibration, made.raw["figures"]) == ("9", None, {})
-    assert made.raw["parameters"] == shipped.card.raw["parameters"] - VOICES * DIMENSION - DIMENSION**2
+    assert made.raw["parameters"] == shipped.card.raw["parameters"] - sum(NUMBERS.values())
     assert not made.raw["training"].keys() & set(KEYS) and made.raw["training"]["rooms"] == "some"
     assert made.sha256 != shipped.card.sha256 and not made.raw.keys() & {"cohort", "vectors_of"}
 

@@ -33,6 +33,7 @@ def test_every_shipped_recipe_holds_what_its_file_says(path):
     assert (recipe.train, recipe.dev) == (values["corpora"]["train"], values["corpora"]["dev"])
     assert recipe.levelled == values["corpora"].get("levelled", [])
     assert recipe.warped == values["corpora"].get("warped")
+    assert recipe.channels == values["corpora"].get("channels", [])
     assert recipe.known == values["corpora"].get("known")
     assert recipe.limits == values["bundle"]["limits"]
 
@@ -53,6 +54,7 @@ def test_every_shipped_recipe_holds_what_its_file_says(path):
             "known is one of the train sets, and wants two of them",
         ),
         ("[corpora]", '[corpora]\nwarped = "x"', "warped is one of the train sets, and wants a narrow-campplus that"),
+        ("[corpora]", '[corpora]\nchannels = ["x"]', "channels are train sets, and want the corpora's noise and a"),
         ("[corpora]", '[corpora]\nnoises = "noise"', "unknown in corpora or front_end: noises"),
         ('kind = "kaldi-16k"', 'kind = "kaldi-16k"\nbins = 60', "unknown in corpora or front_end: bins"),
         ('kind = "kaldi-16k"', 'kind = "seed-48k"', "Kaldi's filter bank alone"),
@@ -126,7 +128,14 @@ def changed_in(recipe: Recipe) -> list[str]:
 def test_what_a_recipe_says_of_its_bundle_alone_may_change_under_a_training():
     bundle = {"name": "mine", "version": "0.6", "origin": {"place": "here"}}
     of_the_bundle = replace(
-        THIRD, bundle=bundle, limits=["none"], licences={"mine": "CC0"}, levelled=[], warped=None, known=None
+        THIRD,
+        bundle=bundle,
+        limits=["none"],
+        licences={"mine": "CC0"},
+        levelled=[],
+        warped=None,
+        channels=[],
+        known=None,
     )
     assert changed_in(of_the_bundle) == []
 

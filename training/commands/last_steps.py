@@ -20,8 +20,8 @@ from training.commands.places import FOLDER, Places, places, read_recipe
 def last_steps(bundle: Path, recipe: str, out: Path, version: str, **where: Any) -> None:
     """Give a BUNDLE of the RECIPE the steps that nothing is trained for; then calibrate it.
 
-    Short clips are heard three times (`warped` in the recipe), unheard voices moved away from known ones (`known`).
-    `export` does so by itself.
+    Short clips are heard three times (`warped` in the recipe), what channels add to a vector is taken off (`channels`),
+    unheard voices are moved away from known ones (`known`). `export` does so by itself.
 
     Example: python -m training last-steps bundle --work work --out bundle-finished --version 1.0
     """
@@ -35,11 +35,11 @@ def last_steps(bundle: Path, recipe: str, out: Path, version: str, **where: Any)
         from training.rebundle import write_changed
 
         if not of_last_steps(chosen):
-            raise ValueError(f"recipe {chosen.name}: it asks for none of these steps (warped, known)")
+            raise ValueError(f"recipe {chosen.name}: it asks for none of these steps (warped, channels, known)")
         at, console, opened = Places(**where), Console(stderr=True), open_bundle(bundle)
         card = opened.card
         graph = with_last_steps(onnx.load_from_string(opened.model), chosen, at.corpora, at.work, console)
-        asked = {"bundle": chosen.bundle, "warped": chosen.warped, "known": chosen.known}
+        asked = {name: getattr(chosen, name) for name in ("bundle", "warped", "channels", "known")}
         how = {
             "command": f"python -m training last-steps, after {card.id}",
             **of_last_steps(chosen),

@@ -11,9 +11,6 @@ import click
 from speakerdb.errors import InputError, SpeakerdbError
 from speakerdb.quiet import stderr_closed
 
-OF_ROOMS = ("torch", "pyroomacoustics")
-"""Modules of the extra `rooms`."""
-
 
 class Refused(click.ClickException):
     """An error that was foreseen: its message on one line of stderr, and its exit code."""
@@ -31,7 +28,7 @@ def errors_as_exit_codes() -> Iterator[None]:
     except SpeakerdbError as error:
         raise Refused(str(error), error.exit_code) from error
     except ModuleNotFoundError as error:
-        extras = "train,rooms" if error.name in OF_ROOMS else "cpu,train"
+        extras = "train,rooms" if error.name == "torch" else "cpu,train"
         raise Refused(f"{error.name} is not installed; run: pip install '.[{extras}]'", 1) from error
     except BrokenProcessPool as error:
         raise Refused("a process beside this one was ended, perhaps for want of memory; run it again", 1) from error

@@ -31,7 +31,7 @@ def rooms(
 ) -> None:
     """Teach a BUNDLE of the RECIPE rooms, and write what comes of it with its figures; then calibrate it.
 
-    Wants PyTorch and pyroomacoustics: pip install '.[train,rooms]'.
+    Wants PyTorch: pip install '.[train,rooms]'.
 
     Example: python -m training rooms bundle --work work --out bundle-in-rooms --version 1.0
     """
@@ -39,8 +39,6 @@ def rooms(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     chosen = read_recipe(recipe)
     with errors_as_exit_codes():
-        import pyroomacoustics  # noqa: F401  # wanted minutes later, in other processes
-
         from training.rooms.bundle import taught
 
         at, console = Places(**where), Console(stderr=True)

@@ -18,7 +18,7 @@ import soxr
 from training.rooms.impulse_responses import RATE_HZ, Floats
 from training.rooms.sounds import Sounds
 from training.rooms.workers import workers
-from training.rooms.worsening import LEVEL_ALONE_DB, Worsening, gain
+from training.rooms.worsening import LEVEL_ALONE_DB, Shares, Worsening, gain
 from training.sessions import on_one_core
 
 WORDS = "speech_commands-train"
@@ -41,6 +41,8 @@ LEAST_FILLED = 0.95
 """Of a crop of sentences; one of the length of words may be less, as words are."""
 WORDS_ALONE_SHARE, SENTENCES_ALONE_SHARE = 0.6, 0.3
 """Crops that nothing befalls but another level: what the graph says of clips as they are is to stay."""
+SHARES = Shares(filtered=0.15, room=0.65, noise=0.3, telephone=0.08, codec=0.05, clipping=0.03, level=0.3)
+"""Of the rest: what befalls them."""
 SPEED_SHARE, SPEED = 0.5, (0.8, 1.25)
 """Of the crops: those that are heard at another speed, clean as well as worsened."""
 BEFORE_S, AFTER_SAMPLES = 0.6, 64
@@ -62,7 +64,7 @@ class Crops:
 
     def __init__(self, sounds: Sounds, front_end: bytes, seed: int) -> None:
         self._clips, self._seed = sounds.clips, seed
-        self._worsening, self._front_end = Worsening(sounds), on_one_core(front_end)
+        self._worsening, self._front_end = Worsening(sounds, SHARES), on_one_core(front_end)
         self._is_word = sounds.sets == WORDS
         self._weights = np.where(sounds.sets == OFTEN, 1.0, 0.5)
 

@@ -15,7 +15,7 @@ import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from torch.nn import functional
 
-from training.graph_parts import copied
+from training.graph_parts import copied, floor
 from training.simplify import Graph
 
 LEARNT = ("Conv", "MatMul", "Add", "Max")
@@ -34,7 +34,7 @@ class GraphNetwork(torch.nn.Module):
     def __init__(self, model: ModelProto) -> None:
         super().__init__()
         graph = Graph(model)
-        self._model, self.features, self._output = model, _features(graph), model.graph.output[0].name
+        self._model, self.features, self._output = model, str(floor(model)[0].input[0]), model.graph.output[0].name
         self._nodes = _needed(graph, self._output, self.features)
         self._options = [{a.name: onnx.helper.get_attribute_value(a) for a in n.attribute} for n in self._nodes]
         self.weights, self._constants = torch.nn.ParameterDict(), dict[str, Any]()
@@ -88,16 +88,6 @@ class GraphNetwork(torch.nn.Module):
             self.weights[PREFIX + name] = torch.nn.Parameter(torch.tensor(value))
         else:
             self._constants[name] = value if value.dtype == np.int64 else torch.tensor(value)
-
-
-def _features(graph: Graph) -> str:
-    """The name of the features before their floor."""
-    for node in graph.nodes:
-        lower = graph.makers.get(node.input[1]) if node.op_type == "Max" and len(node.input) == 2 else None
-        peak = graph.makers.get(lower.input[0]) if lower is not None and lower.op_type == "Sub" else None
-        if peak is not None and peak.op_type == "ReduceMax":
-            return str(node.input[0])
-    raise ValueError("a graph without a floor under its features")
 
 
 def _needed(graph: Graph, output: str, given: str) -> list[NodeProto]:

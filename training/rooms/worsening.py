@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import soxr
 
@@ -10,10 +12,6 @@ from training.rooms.impulse_responses import BEFORE_DIRECT, RATE_HZ, Floats
 from training.rooms.sounds import Sounds
 from training.speech.mixtures import coloured, convolved, hum, looped, tones
 
-FILTER_SHARE, ROOM_SHARE, NOISE_SHARE, LEVEL_SHARE = 0.15, 0.65, 0.3, 0.3
-"""Of the crops, each by itself."""
-TELEPHONE_SHARE, CODEC_SHARE, CLIPPING_SHARE = 0.08, 0.05, 0.03
-"""Of the crops, at most one of these."""
 LEVEL_DB, LEVEL_ALONE_DB = (-35.0, 10.0), (-20.0, 6.0)
 """Gains, the second where nothing else befalls a crop."""
 KINDS = {"recorded": 0.5, "coloured": 0.15, "machines": 0.07, "voice": 0.14, "voices": 0.14}
@@ -32,28 +30,45 @@ SILENT = 1e-7
 """Root mean square that a silent sound is taken to have."""
 
 
+@dataclass(frozen=True)
+class Shares:
+    """How many of the crops befalls what.
+
+    Attributes: filtered, room, noise, level: each by itself. telephone, codec, clipping: at most one of these.
+    """
+
+    filtered: float
+    room: float
+    noise: float
+    telephone: float
+    codec: float
+    clipping: float
+    level: float
+
+
 class Worsening:
     """Draws what befalls crops."""
 
-    def __init__(self, sounds: Sounds) -> None:
-        self._sounds = sounds
+    def __init__(self, sounds: Sounds, shares: Shares) -> None:
+        self._sounds, self._shares = sounds, shares
 
     def worsened(self, samples: Floats, rng: np.random.Generator) -> Floats:
         """A crop, and what was said before it, after all that befalls it: float64 [samples], in the same place."""
-        if rng.random() < FILTER_SHARE:
+        shares = self._shares
+        if rng.random() < shares.filtered:
             samples = filtered(samples, rng)
-        if rng.random() < ROOM_SHARE:
+        if rng.random() < shares.room:
             samples = in_room(samples, self._sounds.rooms[int(rng.integers(len(self._sounds.rooms)))])
-        if rng.random() < NOISE_SHARE:
+        if rng.random() < shares.noise:
             samples = self._with_noise(samples, rng)
         channel = rng.random()
-        if channel < TELEPHONE_SHARE:
+        if channel < shares.telephone:
             samples = by_telephone(samples, rng)
-        elif channel < TELEPHONE_SHARE + CODEC_SHARE:
+        elif channel < shares.telephone + shares.codec:
             samples = by_codec(samples, rng)
-        elif channel < TELEPHONE_SHARE + CODEC_SHARE + CLIPPING_SHARE:
+        elif channel < shares.telephone + shares.codec + shares.clipping:
             samples = _clipped(samples, rng)
-        return samples * gain(LEVEL_DB, rng) if rng.random() < LEVEL_SHARE else samples
+        return samples * gain(LEVEL_DB, rng) if rng.random() < shares.level else samples
 
     def _with_noise(self, samples: Floats, rng: np.random.Generator) -> Floats:
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))

@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip("onnx", reason="onnx is an extra (speakerdb[train])")
 pytest.importorskip("torch", reason="PyTorch is an extra (speakerdb[rooms])")
-pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (speakerdb[rooms])")
+pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (speakerdb[train])")
 
 from speakerdb.audio import read
 from training.commands.outcome import Refused, errors_as_exit_codes
 from training.rooms import channels
-from training.rooms.crops import Crops, made_beside
+from training.rooms.crops import SHARES, Crops, made_beside
 from training.rooms.impulse_responses import BEFORE_DIRECT, impulse_response
 from training.rooms.sounds import Sounds, make_sounds, write_sounds
 from training.rooms.worsening import Worsening, in_room
@@ -53,7 +53,7 @@ def test_a_room_begins_with_the_direct_sound_and_dies_away() -> None:
 def test_a_worsened_crop_keeps_its_length_and_place(sounds) -> None:
     voice = np.random.default_rng(0).standard_normal(40_000)  # nothing in it is like anything later
     for seed in range(40):
-        heard = Worsening(sounds).worsened(voice, np.random.default_rng(seed))
+        heard = Worsening(sounds, SHARES).worsened(voice, np.random.default_rng(seed))
         assert heard.shape == voice.shape and np.isfinite(heard).all()
         assert lag(heard, voice) <= 16  # samples: a millisecond
 

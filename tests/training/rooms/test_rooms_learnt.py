@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="onnx is an extra (speakerdb[train])")
 pytest.importorskip("torch", reason="PyTorch is an extra (speakerdb[rooms])")
-pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (speakerdb[rooms])")
+pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (speakerdb[train])")
 
 import onnx
 import torch
