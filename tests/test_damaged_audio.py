@@ -97,7 +97,12 @@ def test_damaged_headers_raise_one_kind_of_error_and_print_nothing(capfd: pytest
 
 
 def test_damaged_headers_of_pyavs_formats_do_so_too(capfd: pytest.CaptureFixture) -> None:
-    formats = (("mp4", "aac", 44_100), ("webm", "libopus", 48_000))
+    formats = (
+        ("mp4", "aac", 44_100),
+        ("webm", "libopus", 48_000),
+        ("adts", "aac", 44_100),
+        ("amr", "libopencore_amrnb", 8_000),
+    )
     assert_heard_or_refused_in_silence([by_av(clip()[:16_000], *one) for one in formats], capfd)
 
 

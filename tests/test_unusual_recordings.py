@@ -37,6 +37,8 @@ UNUSUAL_RECORDINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a name of bytes that are no text": ("slt_4\udcff.wav", lambda: encoded(voice("slt_4"), "WAV")),
     "m4a": ("ana_3.m4a", lambda: encoded_by_av("ana_3", "mp4", "aac", 44_100)),
     "webm": ("ana_4.webm", lambda: encoded_by_av("ana_4", "webm", "libopus", 48_000)),
+    "raw aac": ("eva_3.aac", lambda: encoded_by_av("eva_3", "adts", "aac", 44_100)),
+    "amr": ("rms_3.amr", lambda: encoded_by_av("rms_3", "amr", "libopencore_amrnb", 8_000)),
     "m4a with a colon in its name": ("ben: 3.m4a", lambda: encoded_by_av("ben_3", "mp4", "aac", 16_000)),
 }
 

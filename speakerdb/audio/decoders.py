@@ -182,7 +182,8 @@ class AvDecoder:
         try:
             import av
         except ImportError as error:
-            raise AudioUnreadable(name, "M4A, WebM and WMA need PyAV: pip install 'speakerdb[media]'") from error
+            needed = "M4A, AAC, AMR, WebM and WMA need PyAV: pip install 'speakerdb[media]'"
+            raise AudioUnreadable(name, needed) from error
         self._av = av
         self._name = name
         try:

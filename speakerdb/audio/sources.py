@@ -74,9 +74,15 @@ def open_decoder(source: Source, name: str, rate_hz: int | None) -> Decoder:
         raise AudioUnreadable(name, "only an array needs a sample rate; files know theirs")
     if not magic:
         raise AudioUnreadable(name, "the file is empty")
-    if magic[4:8] == b"ftyp" or magic.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u")):
+    if _is_for_av(magic):
         return AvDecoder(file, name)
     return SoundfileDecoder(file, name, quiet=not magic.startswith(SILENT_DECODERS))
+
+
+def _is_for_av(magic: bytes) -> bool:
+    """Whether a file begins as M4A, WebM, WMA, AMR, or raw AAC (ADTS), which MPEG's layer of 0 tells from an MP3."""
+    raw_aac = magic[0] == 0xFF and magic[1:2] != b"" and magic[1] & 0xF6 == 0xF0
+    return magic[4:8] == b"ftyp" or magic.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR")) or raw_aac
 
 
 def _from_path(path: str) -> tuple[str | IO[bytes], bytes]:

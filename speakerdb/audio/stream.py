@@ -1,8 +1,8 @@
 """Any source of sound → float32 mono samples at the encoder's rate, in blocks of bounded size.
 
 A source is a path, bytes, a binary file object, or an array with its rate. libsndfile reads WAV, FLAC, MP3, Ogg
-(Vorbis and Opus) and AIFF; PyAV, where installed, M4A, WebM and WMA. Channels are averaged. A two-hour file is
-never in memory at once: `AudioStream.blocks` hands it out a minute at a time.
+(Vorbis and Opus) and AIFF; PyAV, where installed, M4A, AAC, AMR, WebM and WMA. Channels are averaged. A two-hour file
+is never in memory at once: `AudioStream.blocks` hands it out a minute at a time.
 """
 
 from __future__ import annotations
