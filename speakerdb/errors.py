@@ -104,13 +104,17 @@ class SeveralVoices(InputError):
     """A recording to enroll in which more than one person speaks."""
 
     def __init__(self, source: str, changes_s: tuple[float, ...]) -> None:
-        shown = ", ".join(f"{second:.1f}" for second in changes_s[:5]) + (", …" if len(changes_s) > 5 else "")
         super().__init__(
-            f"{printable(source)}: several voices; another one begins at {shown} s. Cut the recording there, or enroll "
-            "it all the same with --force",
+            f"{self.told(source, changes_s)}. Cut the recording there, or enroll it all the same with --force",
             source=source,
             changes_s=list(changes_s),
         )
+
+    @staticmethod
+    def told(source: str, changes_s: tuple[float, ...]) -> str:
+        """The finding itself, which an answer's warning begins with, too."""
+        shown = ", ".join(f"{second:.1f}" for second in changes_s[:5]) + (", …" if len(changes_s) > 5 else "")
+        return f"{printable(source)}: several voices; another one begins at {shown} s"
 
 
 class StateError(SpeakerdbError):

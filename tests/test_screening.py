@@ -145,6 +145,14 @@ def test_in_a_recording_beyond_the_longest_whole_one_another_voice_is_told(galle
     assert min(abs(at - change) for at in refused.value.fields["changes_s"]) <= 1.5
 
 
+def test_of_a_recording_beyond_the_longest_whole_one_windows_are_cut_out_without_any_doubt(
+    gallery, joined, batches
+) -> None:
+    samples, _ = joined(*["ana_1", "ana_2", "ana_3"] * 4)
+    gallery.enroll("ana", samples[: round((settings.WHOLE_S + 0.5) * RATE_HZ)], rate_hz=RATE_HZ)
+    assert sum(batches) > 10
+
+
 def test_a_wrong_clip_among_right_ones_is_refused_by_name(gallery, clips, examples) -> None:
     told = r"stranger_1\.wav does not sound like the other 3 recordings of 'ana'"
     with pytest.raises(OutlierRecording, match=told) as no:

@@ -6,7 +6,8 @@ conversation that goes to and fro are found as well as two recordings that were 
 
 To cut the windows out and embed them takes longer than the recording itself. An encoder that gives windows beside its
 vector (`Runtime.vector_and_windows`) is asked first: where those are clearly one voice's, nothing is cut. They have all
-heard the whole recording, so that they tell two voices less well, and only a clear answer of theirs counts.
+heard the whole recording, so that they tell two voices less well, and only a clear answer of theirs counts when a
+recording is enrolled. Of one that is asked about they tell alone: what they overlook costs a warning, and nobody waits.
 """
 
 from __future__ import annotations
@@ -57,11 +58,30 @@ class Windows:
         return before, after
 
 
-class VoiceWatch:
-    """Listens beside the encoder, block by block; `changes_s` at the recording's end."""
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where a voice might change: seconds from the recording's start, and LLRs that it does not."""
 
-    def __init__(self, runtime: Runtime, calibration: Calibration, cohort: Cohort | None) -> None:
-        self._runtime, self._calibration, self._cohort = runtime, calibration, cohort
+    at_s: Numbers
+    ratios: Numbers
+
+    def changes_s(self) -> tuple[float, ...]:
+        """Where it does: the likeliest of places near one another."""
+        return tuple(
+            round(float(at_s), 1)
+            for place, (at_s, ratio) in enumerate(zip(self.at_s, self.ratios, strict=True))
+            if ratio < settings.CHANGE_LLR and ratio <= self.ratios[max(0, place - APART) : place + APART + 1].min()
+        )
+
+
+class VoiceWatch:
+    """Listens beside the encoder, block by block; `changes_s` at the recording's end.
+
+    Args: cuts: whether windows are cut out where the encoder's own leave a doubt.
+    """
+
+    def __init__(self, runtime: Runtime, calibration: Calibration, cohort: Cohort | None, cuts: bool) -> None:
+        self._runtime, self._calibration, self._cohort, self._cuts = runtime, calibration, cohort, cuts
         self._frame = runtime.card.rate_hz * FRAME_SAMPLES // SAMPLE_RATE_HZ
         self._samples, self._at = np.zeros(0, np.float32), 0  # what is left from the next window's start on
         self._speech = np.zeros(0, np.bool_)  # of the whole recording
@@ -69,12 +89,15 @@ class VoiceWatch:
         self._spoken: list[int] = []
         self._waiting: dict[int, Samples] = {}  # by the window's place among these
         self._vectors: dict[int, Vector] = {}
-        self._within: Vectors | None = None
+        self._own_starts: list[npt.NDArray[np.int64]] = []  # of the encoder's own windows, in frames
+        self._own_vectors: list[Vectors] = []
 
     def listen(self, samples: Samples, speech: SpeechMask) -> None:
         """The recording's next block at the encoder's rate, with its speech."""
-        self._samples = np.concatenate([self._samples, samples])
         self._speech = np.concatenate([self._speech, speech])
+        if not self._cuts:
+            return
+        self._samples = np.concatenate([self._samples, samples])
         while len(self._speech) - self._at >= WINDOW_FRAMES:
             spoken = int(self._speech[self._at : self._at + WINDOW_FRAMES].sum())
             if spoken >= LEAST_SPEECH_FRAMES:
@@ -86,52 +109,54 @@ class VoiceWatch:
         if self._at * FRAME_S > settings.WHOLE_S:  # a recording of hours is not held until its end
             self._embed(list(self._waiting))
 
-    def glance(self, windows: Vectors | None) -> None:
-        """What the encoder gave beside the vector of a whole recording: `Runtime.vector_and_windows`."""
-        self._within = windows
+    def glance(self, start: int, windows: Vectors | None) -> None:
+        """What the encoder gave beside the vector of a stretch that begins at this frame: `vector_and_windows`."""
+        if windows is not None:
+            steps = np.round(np.arange(len(windows)) * WINDOW_STEP_S / FRAME_S).astype(np.int64)
+            self._own_starts.append(start + steps)
+            self._own_vectors.append(windows)
 
     def changes_s(self) -> tuple[float, ...]:
         """Seconds from the recording's start at which another voice begins; empty where one speaks throughout."""
-        if self._clearly_one():
-            return ()
+        found = self._at_a_glance()
+        clear = found is not None and bool((found.ratios >= settings.ONE_VOICE_LLR).all())
+        long = len(self._speech) * FRAME_S > settings.WHOLE_S  # most of its windows are cut out and embedded by now
+        if self._cuts and (long or not clear):
+            found = self._by_cutting()
+        return found.changes_s() if found else ()
+
+    def _by_cutting(self) -> Places | None:
+        """By windows that heard themselves alone; None where the recording is too short for two."""
         windows = Windows(np.array(self._starts, np.int64), np.array(self._spoken, np.int64))
         before, after = windows.sides(WINDOW_FRAMES)
-        if not after:  # too short for two windows, and none was embedded in vain
-            return ()
+        if not after:  # and none was embedded in vain
+            return None
         held = set().union(*before, *after)  # in 4 s of sound the middle one of three is on neither side
         self._embed([place for place in self._waiting if place in held])
         empty = np.zeros(self._runtime.card.dimension, np.float32)
         vectors = np.stack([self._vectors.get(place, empty) for place in range(len(self._starts))])
-        ratios = self._ratios(windows, vectors, before, after)
-        return tuple(
-            round(float(windows.starts[side.start] * FRAME_S), 1)
-            for place, side in enumerate(after)
-            if ratios[place] < settings.CHANGE_LLR
-            and ratios[place] <= ratios[max(0, place - APART) : place + APART + 1].min()
-        )
+        return self._places(windows, vectors, before, after)
 
-    def _clearly_one(self) -> bool:
-        """Whether the encoder's own windows leave no doubt that one voice speaks."""
-        if self._within is None:
-            return False
+    def _at_a_glance(self) -> Places | None:
+        """By the encoder's own windows; None where it gave none, or the recording is too short for two."""
+        if not self._own_vectors:
+            return None
         speech, length = self._speech, round(WINDOW_S / FRAME_S)
-        starts = np.round(np.arange(len(self._within)) * WINDOW_STEP_S / FRAME_S).astype(np.int64)
+        starts = np.concatenate(self._own_starts)
         total = np.concatenate([[0], np.cumsum(speech)])
         spoken = total[np.minimum(starts + length, len(speech))] - total[starts]
         enough = spoken >= LEAST_SPEECH_FRAMES
         windows = Windows(starts[enough], spoken[enough])
         before, after = windows.sides(length)
-        if not after:
-            return False
-        ratios = self._ratios(windows, self._within[enough], before, after)
-        return bool((ratios >= settings.ONE_VOICE_LLR).all())
+        return self._places(windows, np.concatenate(self._own_vectors)[enough], before, after) if after else None
 
-    def _ratios(self, windows: Windows, vectors: Vectors, before: list[range], after: list[range]) -> Numbers:
-        """LLRs that the windows of both sides are one voice's."""
+    def _places(self, windows: Windows, vectors: Vectors, before: list[range], after: list[range]) -> Places:
+        """Between the windows of both sides."""
         (first, first_s), (second, second_s) = (_sides(windows, vectors, side) for side in (before, after))
         norms = [self._cohort.norms(side) if self._cohort else unnormalised(len(side)) for side in (first, second)]
         cosines = np.einsum("nd,nd->n", first.astype(np.float64), second.astype(np.float64))
-        return self._calibration.llr(normalised(cosines, *norms), Basis(first_s, second_s, 1))
+        ratios = self._calibration.llr(normalised(cosines, *norms), Basis(first_s, second_s, 1))
+        return Places(windows.starts[[side.start for side in after]].astype(np.float64) * FRAME_S, ratios)
 
     def _embed(self, places: list[int]) -> None:
         """Windows that wait."""

@@ -74,17 +74,19 @@ class Encoder:
         Args: source: path, bytes, binary file object, or array with its `rate_hz`.
         Raises: AudioUnreadable; TooLittleSpeech, never a vector of silence.
         """
-        return self.probe(source, rate_hz).vector
+        return self.probe(source, rate_hz, other_voices=False).vector
 
     def embed_many(self, sources: Sources, rate_hz: int | None = None) -> Iterator[Vector]:
         """Vectors of many recordings, in order, on all cores; a few are under way at a time.
 
         Raises: as `embed`, at the recording in question.
         """
-        for future in self.probes(sources, rate_hz):
+        for future in self.probes(sources, rate_hz, other_voices=False):
             yield future.result().vector
 
-    def probes(self, sources: Sources, rate_hz: int | None = None) -> Iterator[Future[Utterance]]:
+    def probes(
+        self, sources: Sources, rate_hz: int | None = None, other_voices: bool = True
+    ) -> Iterator[Future[Utterance]]:
         """As `probe`, of many recordings: in order, on all cores, a few under way at a time.
 
         Returns: futures that are done; `result()` gives the utterance, or raises what `probe` would have.
@@ -92,13 +94,21 @@ class Encoder:
         runtime = self._narrow_runtime
 
         def heard(source: Source, go_on: GoOn) -> Utterance:
-            return hear(runtime, source, self.card.probe_speech_s, "compare", rate_hz, go_on)
+            watch = self._watch(runtime, cuts=False) if other_voices else None
+            return hear(runtime, source, self.card.probe_speech_s, "compare", rate_hz, go_on, watch=watch)
 
         return in_order(heard, each(sources))
 
-    def probe(self, source: Source, rate_hz: int | None = None, progress: Heard | None = None) -> Utterance:
-        """A recording to compare, held to the card's least net speech for that."""
-        return hear(self.runtime, source, self.card.probe_speech_s, "compare", rate_hz, progress)
+    def probe(
+        self,
+        source: Source,
+        rate_hz: int | None = None,
+        progress: Heard | None = None,
+        other_voices: bool = True,
+    ) -> Utterance:
+        """A recording to compare, held to the card's least net speech for that. Args: as `enrollment`."""
+        watch = self._watch(self.runtime, cuts=False) if other_voices else None
+        return hear(self.runtime, source, self.card.probe_speech_s, "compare", rate_hz, progress, watch=watch)
 
     def enrollment(
         self,
@@ -112,7 +122,7 @@ class Encoder:
 
         Args: other_voices: whether to listen for them (`change_of_voice`).
         """
-        watch = self._watch(self.runtime) if other_voices else None
+        watch = self._watch(self.runtime, cuts=True) if other_voices else None
         return hear(self.runtime, source, self.card.enroll_speech_s, "enroll", rate_hz, progress, keep_audio, watch)
 
     def enrollments(
@@ -132,12 +142,12 @@ class Encoder:
         least_s = self.card.enroll_speech_s if least_speech_s is None else least_speech_s
 
         def heard(source: Source, go_on: GoOn) -> Utterance:
-            watch = self._watch(runtime) if other_voices else None
+            watch = self._watch(runtime, cuts=True) if other_voices else None
             return hear(runtime, source, least_s, "enroll", rate_hz, go_on, keep_audio, watch)
 
         return in_order(heard, each(sources))
 
-    def _watch(self, runtime: Runtime) -> VoiceWatch | None:
-        """Where nobody has calibrated the encoder, nobody knows how far one voice strays."""
+    def _watch(self, runtime: Runtime, cuts: bool) -> VoiceWatch | None:
+        """Where nobody has calibrated the encoder, nobody knows how far one voice strays. Args: as `VoiceWatch`."""
         calibration = self.card.calibration
-        return VoiceWatch(runtime, calibration, self.cohort) if calibration else None
+        return VoiceWatch(runtime, calibration, self.cohort, cuts) if calibration else None

@@ -9,9 +9,9 @@ Speech is looked for at 16 kHz, whatever the encoder's rate: windows are cut at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,11 +25,16 @@ from speakerdb.kept_audio import KeptAudio
 from speakerdb.speech import Quality, SpeechMask, SpeechMeter
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
-Window: TypeAlias = tuple[Samples, float]
-"""A stretch to embed and its seconds of speech."""
-
 Heard = Callable[[float, float | None], None]
 """Called with the seconds of audio done and, where the header tells, the seconds in all."""
+
+
+class Window(NamedTuple):
+    """A stretch to embed, its seconds of speech, and the frame of the recording that it begins at."""
+
+    samples: Samples
+    speech_s: float
+    start: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,18 +87,12 @@ def hear(
         kept = KeptAudio(stream.name, stream.source_rate_hz) if keep_audio else None
         stream.listener = kept.add if kept else None
         for windows in _batches(_spoken(_windows(meter, stream, runtime.card.rate_hz, progress, watch))):
-            clips = [samples for samples, _ in windows]
             try:
-                if watch and stream.duration_s <= settings.WHOLE_S:
-                    vector, within = runtime.vector_and_windows(clips[0])
-                    watch.glance(within)
-                    vectors.append(vector)
-                else:
-                    vectors.extend(runtime.vectors(clips))
+                vectors.extend(_vectors(runtime, windows, watch))
             except EncoderDamaged as error:
                 error.add(f"at {printable(stream.name, 200)}", source=stream.name)
                 raise
-            weights.extend(speech_s for _, speech_s in windows)
+            weights.extend(window.speech_s for window in windows)
         quality = meter.quality()
         if quality.net_speech_s < needed_s or not vectors:
             raise TooLittleSpeech(stream.name, quality.net_speech_s, needed_s, quality.duration_s, purpose)
@@ -104,24 +103,36 @@ def hear(
         return Utterance(stream.name, stream.sha256, vector, quality, warnings, changes_s, audio, encoder)
 
 
+def _vectors(runtime: Runtime, windows: list[Window], watch: VoiceWatch | None) -> Iterable[Vector]:
+    """A vector each; the watch sees what else the encoder gives."""
+    if watch is None:
+        return runtime.vectors([window.samples for window in windows])
+    vectors = []
+    for window in windows:
+        vector, within = runtime.vector_and_windows(window.samples)
+        watch.glance(window.start, within)
+        vectors.append(vector)
+    return vectors
+
+
 def _windows(
     meter: SpeechMeter, stream: AudioStream, rate_hz: int, progress: Heard | None, watch: VoiceWatch | None
 ) -> Iterator[Window]:
     """The recording whole, or in windows that are the same ones whatever the size of the stream's blocks."""
     whole, step = round(settings.WHOLE_S * rate_hz), round(settings.WINDOW_S / FRAME_S)
     frame = rate_hz * FRAME_SAMPLES // SAMPLE_RATE_HZ
-    samples, speech, cut = np.zeros(0, np.float32), np.zeros(0, np.bool_), False
+    samples, speech, start, cut = np.zeros(0, np.float32), np.zeros(0, np.bool_), 0, False
     for block, mask in _heard(meter, stream, rate_hz):
         samples, speech = np.concatenate([samples, block]), np.concatenate([speech, mask])
         cut = cut or len(samples) > whole
         if watch:
             watch.listen(block, mask)
         while cut and len(speech) >= step:
-            yield samples[: step * frame], _seconds(speech[:step])
-            samples, speech = samples[step * frame :], speech[step:]
+            yield Window(samples[: step * frame], _seconds(speech[:step]), start)
+            samples, speech, start = samples[step * frame :], speech[step:], start + step
         if progress:
             progress(stream.duration_s, stream.length_s)
-    yield samples, _seconds(speech)
+    yield Window(samples, _seconds(speech), start)
 
 
 def _heard(meter: SpeechMeter, stream: AudioStream, rate_hz: int) -> Iterator[tuple[Samples, SpeechMask]]:
@@ -168,14 +179,14 @@ def _whole_frames(pieces: Iterator[Samples]) -> Iterator[Samples]:
 
 def _spoken(windows: Iterator[Window]) -> Iterator[Window]:
     """The windows with enough speech; the one with the most where none has, and none where nobody speaks."""
-    fullest, found = (np.zeros(0, np.float32), 0.0), False
-    for samples, speech_s in windows:
-        if speech_s >= settings.WINDOW_MIN_SPEECH_S:
+    fullest, found = Window(np.zeros(0, np.float32), 0.0, 0), False
+    for window in windows:
+        if window.speech_s >= settings.WINDOW_MIN_SPEECH_S:
             found = True
-            yield samples, speech_s
-        elif speech_s > fullest[1]:
-            fullest = samples, speech_s
-    if not found and fullest[1] > 0.0:
+            yield window
+        elif window.speech_s > fullest.speech_s:
+            fullest = window
+    if not found and fullest.speech_s > 0.0:
         yield fullest
 
 

@@ -17,7 +17,7 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EmptyGallery, EncoderMismatch, InputError, NoSuchSpeaker, printable
 from speakerdb.gallery.answers import Candidate, ComparedPair, Comparison, Identification, Neighbour, Verification
-from speakerdb.gallery.deciding import candidates, identification, judgements, verification
+from speakerdb.gallery.deciding import candidates, identification, judgements, verification, warnings_of
 from speakerdb.gallery.feedback import KEPT
 from speakerdb.gallery.naming import usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, identity_of, judge_by, line_for, require_identity
@@ -166,7 +166,9 @@ class Asking(OpenGallery):
                 [found] = judge.judge(judge.scores(first.vector, second.vector[None]), basis, line)
                 limit, same = found.threshold.distance, found.side == "near"
                 pairs.append(ComparedPair(first.name, second.name, found.distance, found.llr, limit, same))
-        return Comparison(pairs, line.origin, line.fmr, [text for utterance in heard for text in utterance.warnings])
+        return Comparison(
+            pairs, line.origin, line.fmr, [text for utterance in heard for text in warnings_of(utterance)]
+        )
 
     def _comparing(self) -> tuple[Encoder, Judge]:
         """What pairs of recordings are compared by."""

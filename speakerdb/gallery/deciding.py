@@ -11,6 +11,7 @@ from speakerdb.decision.criterion import Criterion
 from speakerdb.decision.judging import Judge, Judgement, Scores
 from speakerdb.embedding import Vector
 from speakerdb.encoder.utterance import Utterance
+from speakerdb.errors import SeveralVoices
 from speakerdb.gallery.answers import Candidate, Identification, Verification
 from speakerdb.gallery.feedback import KEPT, Compared, Decision
 from speakerdb.store.binding import GalleryIdentity
@@ -45,6 +46,14 @@ def judgements(
     return judge.judge(scores, basis, line)
 
 
+def warnings_of(probe: Utterance) -> list[str]:
+    """A line for each thing in a recording by which an answer about it may mislead."""
+    if not probe.changes_s:
+        return probe.warnings
+    several = SeveralVoices.told(probe.name, probe.changes_s)
+    return [*probe.warnings, f"{several}. The answer is about all of it together; cut it there"]
+
+
 def identification(
     probe: Utterance,
     found: Sequence[tuple[Candidate, Judgement]],
@@ -71,7 +80,7 @@ def identification(
         [candidate for candidate, _ in found[:top]],
         probe.quality,
         Decision("identify", outcome, probe.quality.net_speech_s, compared).id(gallery),
-        probe.warnings,
+        warnings_of(probe),
     )
 
 
@@ -93,7 +102,7 @@ def verification(probe: Utterance, claimed: Found, judged: Judgement, gallery: G
         enrolled.net_speech_s,
         probe.quality,
         Decision("verify", outcome, probe.quality.net_speech_s, compared).id(gallery),
-        probe.warnings,
+        warnings_of(probe),
     )
 
 

@@ -134,7 +134,7 @@ class Learning(OpenGallery):
         heard: dict[str, Utterance] = {}
         names = list(dict.fromkeys(trial.clip for trial in listed))
         for number, name in enumerate(names):
-            heard[name] = encoder.probe(str(file.parent / name))
+            heard[name] = encoder.probe(str(file.parent / name), other_voices=False)
             if progress:
                 progress(number, len(names), 1.0, 1.0)
         with self._existing().reading() as connection:

@@ -1,0 +1,98 @@
+"""Recordings about which an answer may mislead: it is given all the same, with a warning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from handed_in import RATE_HZ, Run, voice
+
+from speakerdb import Gallery, settings
+from speakerdb.encoder import encoder as encoder_module
+
+
+def joined(*names: str) -> np.ndarray:
+    return np.concatenate([voice(name) for name in names])
+
+
+TWO = joined("ana_1", "ana_2", "stranger_1", "stranger_2")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """A recording of ana, and then of somebody else."""
+    soundfile.write(tmp_path / "two.wav", TWO, RATE_HZ)
+    return tmp_path / "two.wav"
+
+
+@pytest.mark.parametrize("words", [["identify"], ["verify", "ana"], ["compare", "{ana_4}"]])
+def test_two_voices_in_a_recording_are_told_on_stderr_and_answered_about(
+    enrolled: Path, examples: Path, two: Path, run: Run, words: list[str]
+) -> None:
+    done = run(*[word.format(ana_4=examples / "ana_4.wav") for word in words], two)
+    assert done.returncode in (0, 1) and done.stdout.startswith(words[0])
+    assert done.stderr.startswith(f"speakerdb: warning: {two}: several voices; another one begins at ")
+    assert done.stderr.endswith(" s. The answer is about all of it together; cut it there\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_two_voices_in_a_recording_are_told_in_json(enrolled: Path, two: Path, run: Run) -> None:
+    done = run("identify", two, "--json")
+    assert done.stderr == ""
+    [line] = json.loads(done.stdout)["warnings"]
+    assert line.startswith(f"{two}: several voices")
+
+
+def test_two_voices_in_a_recording_of_a_list_are_told(enrolled: Path, examples: Path, two: Path, run: Run) -> None:
+    (two.parent / "calls.txt").write_text(f"{examples / 'ana_4.wav'}\n{two}\n")
+    (two.parent / "claims.tsv").write_text(f"ana\t{examples / 'ana_4.wav'}\nana\t{two}\n")
+    for words in (
+        ["identify", "--manifest", two.parent / "calls.txt"],
+        ["verify", "--trials", two.parent / "claims.tsv"],
+    ):
+        told = run(*words).stderr
+        assert told.count("\n") == 1 and f"{two}: several voices" in told
+
+
+def test_the_second_at_which_another_voice_begins_is_told(enrolled: Path) -> None:
+    change_s = len(joined("ana_1", "ana_2")) / RATE_HZ
+    with Gallery.open(enrolled) as gallery:
+        found = gallery.encoder.probe(TWO, RATE_HZ).changes_s
+    assert min(abs(at_s - change_s) for at_s in found) <= 1.5
+
+
+def test_in_a_recording_beyond_the_longest_whole_one_another_voice_is_told(enrolled: Path) -> None:
+    first = joined(*["ana_1", "ana_2", "ana_3"] * 4)
+    samples = np.concatenate([first, joined(*["stranger_1", "stranger_2", "stranger_3"] * 4)])
+    assert len(first) / RATE_HZ > settings.WHOLE_S
+    with Gallery.open(enrolled) as gallery:
+        found = gallery.encoder.probe(samples, RATE_HZ).changes_s
+        assert gallery.encoder.probe(first, RATE_HZ).changes_s == ()
+    assert min(abs(at_s - len(first) / RATE_HZ) for at_s in found) <= 1.5
+
+
+def test_one_voice_is_answered_about_without_a_word(enrolled: Path, tmp_path: Path, run: Run) -> None:
+    soundfile.write(tmp_path / "one.wav", joined("ana_2", "ana_3", "ana_4"), RATE_HZ)
+    done = run("identify", tmp_path / "one.wav")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_asking_about_two_voices_cuts_nothing_out(enrolled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Gallery.open(enrolled) as gallery:
+        runtime, runs = gallery.encoder.runtime, list[int]()
+        monkeypatch.setattr(runtime, "vectors", lambda clips: runs.append(len(clips)))
+        assert gallery.identify(TWO, rate_hz=RATE_HZ).warnings
+    assert runs == []
+
+
+def test_for_a_vector_alone_nobody_listens_for_other_voices(enrolled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def listens(*_: object, **__: object) -> None:
+        raise AssertionError("a watch was made")
+
+    monkeypatch.setattr(encoder_module, "VoiceWatch", listens)
+    with Gallery.open(enrolled) as gallery:
+        gallery.encoder.embed(TWO, RATE_HZ)
+        assert len(list(gallery.encoder.embed_many([TWO], RATE_HZ))) == 1
