@@ -23,6 +23,10 @@ RATE_RANGE_HZ = (4_000, 384_000)
 LOUDEST = float(1 << 31)
 """Integers of up to 32 bits that were made floats without scaling can be heard; beyond is no sound."""
 
+CANCELLED = 0.1
+"""Of the power that channels would have together if they had nothing to do with one another. Below, they are opposite,
+as where a cable's poles are exchanged: hardly anything is left in their average."""
+
 BLOCK_S = 60
 
 
@@ -71,6 +75,7 @@ class AudioStream:
         self.name = name_of(source)
         self._hash = hashlib.sha256()
         self._frames_read = 0
+        self._together = self._apart = 0.0  # energy of the channels' sum, and the sum of their energies
         self._decoder = open_decoder(source, self.name, source_rate_hz)
         self.source_rate_hz = self._decoder.rate_hz
         low, high = RATE_RANGE_HZ
@@ -102,6 +107,13 @@ class AudioStream:
         """Seconds in all as far as the header knows; for progress alone, since a cut file's header is wrong."""
         frames = self._decoder.frames
         return None if frames is None else frames / self.source_rate_hz
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why less may be heard than was recorded, a line each; of channels once all blocks were taken."""
+        if self._together < CANCELLED * self._apart:
+            return ["its channels cancel one another, and their average is what is heard; give one of them alone"]
+        return []
 
     def blocks(self, rate_hz: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
         """The recording as float32 blocks at `rate_hz`, each `block_s` long but the last.
@@ -141,11 +153,19 @@ class AudioStream:
                 mono = frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
             if len(mono) and not max(mono.max(), -mono.min()) <= LOUDEST:  # NaN is no number's maximum
                 raise self._no_sound(mono)
+            if frames.ndim == 2 and frames.shape[1] > 1:
+                self._weigh(frames, mono)
             self._frames_read += len(mono)
             self._hash.update(np.ascontiguousarray(mono, "<f4").data)
             if self.listener:
                 self.listener(mono)
             yield mono
+
+    def _weigh(self, frames: Samples, mono: Samples) -> None:
+        """How much of the channels' energy is left in their average."""
+        with np.errstate(over="ignore"):  # channels beyond all sound may cancel one another, too
+            self._together += frames.shape[1] ** 2 * float(np.einsum("i,i->", mono, mono))
+            self._apart += float(np.einsum("ij,ij->", frames, frames))
 
     def _no_sound(self, mono: Samples) -> AudioUnreadable:
         """What to say of samples of which one is no number, or beyond all."""

@@ -45,7 +45,7 @@ class Utterance:
         name: the source's. sha256: of its decoded samples.
         vector: float32 [dimension], unit length.
         quality: net speech, SNR, clipping, bandwidth.
-        warnings: a line each; empty where the encoder was made for such recordings.
+        warnings: a line each; empty where the file is whole and the encoder was made for such recordings.
         changes_s: seconds at which another voice begins, where that was looked for.
         audio: the sound itself as `KeptAudio` packs it, where that was asked for.
         heard_by: whose vector it is, as `Card.vectors_of` says; empty where a caller made it.
@@ -95,8 +95,12 @@ def hear(
             weights.extend(window.speech_s for window in windows)
         quality = meter.quality()
         if quality.net_speech_s < needed_s or not vectors:
-            raise TooLittleSpeech(stream.name, quality.net_speech_s, needed_s, quality.duration_s, purpose)
-        warnings = [f"{printable(stream.name, 200)}: {line}" for line in runtime.card.warnings(stream.source_rate_hz)]
+            too_little = TooLittleSpeech(stream.name, quality.net_speech_s, needed_s, quality.duration_s, purpose)
+            for line in stream.warnings:
+                too_little.add(line)
+            raise too_little
+        lines = [*stream.warnings, *runtime.card.warnings(stream.source_rate_hz)]
+        warnings = [f"{printable(stream.name, 200)}: {line}" for line in lines]
         audio = kept.packed() if kept else None
         changes_s = watch.changes_s() if watch else ()
         vector, encoder = average(vectors, weights) if len(vectors) > 1 else vectors[0], runtime.card.vectors_of
