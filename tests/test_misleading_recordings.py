@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from handed_in import RATE_HZ, Run, voice
+from handed_in import RATE_HZ, Run, encoded, voice
 
 from speakerdb import Gallery, settings
 from speakerdb.encoder import encoder as encoder_module
@@ -132,3 +132,31 @@ def test_channels_that_have_nothing_to_do_with_one_another_are_heard_without_a_w
     with Gallery.open(enrolled) as gallery:
         many = np.concatenate([voice("ana_4")[:, None], hiss], axis=1)
         assert gallery.identify(many, rate_hz=RATE_HZ).warnings == []
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF"])
+def test_a_recording_that_is_cut_short_is_told_and_answered_about(
+    enrolled: Path, tmp_path: Path, run: Run, container: str
+) -> None:
+    content = encoded(voice("ana_4"), container)
+    (tmp_path / "cut").write_bytes(content[: len(content) * 3 // 4])
+    missing_s = len(voice("ana_4")) / 4 / RATE_HZ
+    told = f"cut short: its header announces {missing_s:.1f} s more; copy or record it again"
+    for words in (["identify"], ["verify", "ana"], ["enroll", "--force", "zoe"]):
+        done = run(*words, tmp_path / "cut")
+        assert (done.returncode, done.stderr) == (0, f"speakerdb: warning: {tmp_path}/cut: {told}\n"), words
+
+
+@pytest.mark.parametrize("announced", [0x7FFF_F000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF])
+def test_a_recording_that_was_written_to_a_pipe_is_heard_without_a_word(enrolled: Path, announced: int) -> None:
+    content = bytearray(encoded(voice("ana_4"), "WAV"))
+    at = content.index(b"data") + 4
+    content[at : at + 4] = announced.to_bytes(4, "little")
+    with Gallery.open(enrolled) as gallery:
+        assert gallery.identify(bytes(content)).warnings == []
+
+
+def test_a_header_that_is_some_bytes_off_is_no_cut(enrolled: Path) -> None:
+    content = encoded(voice("ana_4"), "WAV")
+    with Gallery.open(enrolled) as gallery:
+        assert gallery.identify(content[:-100]).warnings == []

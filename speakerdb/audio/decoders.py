@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
@@ -30,14 +31,25 @@ MOST_HEADER_BYTES = 8192
 """A file without samples is no longer; a recorder that was cut off leaves a header of none before its sound."""
 
 
+STREAMED_BYTES = 0x7FFF_F000
+"""Announced by who writes to a pipe, and does not know yet how much there will be: this (SoX) or more (FFmpeg)."""
+
+ANNOUNCED = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+"""In libsndfile's log of a WAV or AIFF file: how many bytes of sound its header announces, and how many are there."""
+
+
 class Decoder(Protocol):
     """An opened source.
 
-    Attributes: rate_hz: the source's own; frames: how many it says that it has, None where it does not say.
+    Attributes:
+        rate_hz: the source's own.
+        frames: how many it says that it has, None where it does not say.
+        missing_s: seconds that its header announces and that are not there, as far as it tells.
     """
 
     rate_hz: int
     frames: int | None
+    missing_s: float
 
     def read(self) -> Iterator[Samples]:
         """Its samples in order: float32 [frames] or [frames, channels]. Raises: AudioUnreadable for damage."""
@@ -48,6 +60,8 @@ class Decoder(Protocol):
 
 class ArrayDecoder:
     """An array's own samples: [samples] or [samples, channels]. Raises: AudioUnreadable."""
+
+    missing_s = 0.0
 
     def __init__(self, array: npt.NDArray[Any], name: str, rate_hz: int | None) -> None:
         if rate_hz is None:
@@ -108,6 +122,7 @@ class SoundfileDecoder:
         self.frames: int | None = int(self._file.frames)
         if self.frames == UNKNOWN_FRAMES:
             self.frames = None
+        self.missing_s = _missing_share(self._file.extra_info) * (self.frames or 0) / self.rate_hz
         # Or soundfile seeks to where it stands after every read. A FLAC of a pipe cannot, and in an MP3 the decoder
         # forgets there what the next frames still need (its bit reservoir).
         self._file.seekable = lambda: False
@@ -151,6 +166,13 @@ class SoundfileDecoder:
             raise AudioUnreadable(self._name, f"reading it failed ({self._sought.failure})") from self._sought.failure
 
 
+def _missing_share(log: str) -> float:
+    """Bytes of sound that are not there, for each that is: libsndfile reads what there is."""
+    found = ANNOUNCED.search(log)
+    announced, there = map(int, found.groups()) if found else (0, 0)
+    return announced / there - 1.0 if 0 < there < announced < STREAMED_BYTES else 0.0
+
+
 class _Sought:
     """A binary file that can be sought to anywhere: a damaged header asks for places before the beginning, and what
     a callback of libsndfile raises is printed to stderr with its traceback."""
@@ -177,6 +199,8 @@ class _Sought:
 
 class AvDecoder:
     """PyAV. Raises: AudioUnreadable, where PyAV is missing, too."""
+
+    missing_s = 0.0
 
     def __init__(self, file: str | IO[bytes], name: str) -> None:
         try:

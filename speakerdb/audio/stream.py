@@ -23,6 +23,9 @@ RATE_RANGE_HZ = (4_000, 384_000)
 LOUDEST = float(1 << 31)
 """Integers of up to 32 bits that were made floats without scaling can be heard; beyond is no sound."""
 
+LEAST_MISSING_S = 0.1
+"""Less is a slip of who wrote the header."""
+
 CANCELLED = 0.1
 """Of the power that channels would have together if they had nothing to do with one another. Below, they are opposite,
 as where a cable's poles are exchanged: hardly anything is left in their average."""
@@ -111,9 +114,14 @@ class AudioStream:
     @property
     def warnings(self) -> list[str]:
         """Why less may be heard than was recorded, a line each; of channels once all blocks were taken."""
+        lines = []
+        if self._decoder.missing_s >= LEAST_MISSING_S:
+            lines.append(
+                f"cut short: its header announces {self._decoder.missing_s:.1f} s more; copy or record it again"
+            )
         if self._together < CANCELLED * self._apart:
-            return ["its channels cancel one another, and their average is what is heard; give one of them alone"]
-        return []
+            lines.append("its channels cancel one another, and their average is what is heard; give one of them alone")
+        return lines
 
     def blocks(self, rate_hz: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
         """The recording as float32 blocks at `rate_hz`, each `block_s` long but the last.
