@@ -4,7 +4,8 @@
 
 From one set's clips: two people's recordings joined, in turns, and one in the midst of the other; another's clip among
 four; a person enrolled a second time under another name; two people under one name, found by `doctor`. Each beside the
-same made of one person's clips alone. All of it through `Gallery`, with the encoder that is shipped.
+same made of one person's clips alone. All of it through `Gallery`, with the encoder that is shipped. Of several voices
+also how often who asks about such a recording is warned.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from rich.table import Table
 
 from speakerdb import Encoder, Gallery
 from speakerdb.audio import read
-from speakerdb.errors import PossibleDuplicate, SeveralVoices, SpeakerdbError
+from speakerdb.errors import PossibleDuplicate, SeveralVoices, SpeakerdbError, TooLittleSpeech
 from training.corpora import open_corpus
 
 RATE_HZ = 16_000
 INSERTED_S = 3.0
 SINGLE = 400
 """Single recordings that are looked at."""
+TURNS = 5
+"""Of each in a talk, which is longer then than what is heard in one piece."""
 
 Voice = list[np.ndarray]
 Row = tuple[str, int, int, str]
@@ -52,7 +55,7 @@ def main() -> None:
     for measured in (several_voices, wrong_clips, two_names, two_people):
         for what, refused, of, more in measured(people, rng):
             table.add_row(what, str(refused), str(of), f"{100 * refused / max(1, of):.1f}", more)
-    Console(width=120).print(table)
+    Console(width=150).print(table)
 
 
 def several_voices(people: dict[str, Voice], rng: np.random.Generator) -> Iterator[Row]:
@@ -66,22 +69,28 @@ def several_voices(people: dict[str, Voice], rng: np.random.Generator) -> Iterat
         return clips[rng.integers(len(clips))]
 
     singles = [clip for clips in people.values() for clip in clips[:2]][:SINGLE]
-    yield "one recording", *_refused(singles), ""
+    yield "one recording", *_refused(singles), _warned(singles)
     same = [np.concatenate(_drawn(people[name], 2, rng)) for name in many]
-    yield "two of one person, joined", *_refused(same), "on other days, by other microphones"
+    yield "two of one person, joined", *_refused(same), f"{_warned(same)}; other days, other microphones"
     joined = [(one(people[name]), one(other(name, names))) for name in names]
-    yield "two people's, joined", *_refused([np.concatenate(pair) for pair in joined]), _when(joined)
+    both = [np.concatenate(pair) for pair in joined]
+    yield "two people's, joined", *_refused(both), f"{_warned(both)}; {_when(joined)}"
     turns = []
     for name in many:
         (a, c), (b, d) = _drawn(people[name], 2, rng), _drawn(other(name, many), 2, rng)
         turns.append(np.concatenate([a, b, c, d]))
-    yield "two people in turns", *_refused(turns), ""
+    yield "two people in turns", *_refused(turns), _warned(turns)
     inserted = []
     for name in many:
         (a, c), b = _drawn(people[name], 2, rng), one(other(name, names))
         middle = b[max(0, len(b) // 2 - round(INSERTED_S * RATE_HZ / 2)) :][: round(INSERTED_S * RATE_HZ)]
         inserted.append(np.concatenate([a, middle, c]))
-    yield f"{INSERTED_S:g} s of another in the midst", *_refused(inserted), ""
+    yield f"{INSERTED_S:g} s of another in the midst", *_refused(inserted), _warned(inserted)
+    talks, talkers = [], [name for name in many if len(people[name]) >= TURNS]
+    for name in talkers:
+        pairs = zip(_drawn(people[name], TURNS, rng), _drawn(other(name, talkers), TURNS, rng), strict=True)
+        talks.append(np.concatenate([clip for pair in pairs for clip in pair]))
+    yield f"two people, {TURNS} turns each", *_refused(talks), _warned(talks)
 
 
 def wrong_clips(people: dict[str, Voice], rng: np.random.Generator) -> Iterator[Row]:
@@ -140,6 +149,15 @@ def _refused(recordings: list[np.ndarray]) -> tuple[int, int]:
     found = [_alone(samples) for samples in recordings]
     heard = [error for error in found if error is None or isinstance(error, SeveralVoices)]
     return sum(error is not None for error in heard), len(heard)
+
+
+def _warned(recordings: list[np.ndarray]) -> str:
+    """How many who ask about such a recording are warned, of those with speech enough."""
+    found = []
+    for samples in recordings:
+        with contextlib.suppress(TooLittleSpeech):
+            found.append(bool(_encoder().probe(samples, RATE_HZ).changes_s))
+    return f"asked about, {100 * np.mean(found):.1f} % of {len(found)} are warned of"
 
 
 def _when(joined: list[tuple[np.ndarray, np.ndarray]]) -> str:
