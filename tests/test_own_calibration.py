@@ -68,6 +68,31 @@ def test_a_rate_asks_for_thirty_errors(gallery_folder) -> None:
         assert gallery.calibrate(fmr=0.01, dry_run=True).nontargets == 4680
 
 
+def test_a_rate_that_the_trials_are_too_few_to_show_is_said_to_be_one(gallery_folder, run) -> None:
+    with many_people(gallery_folder) as gallery:
+        done = gallery.calibrate(dry_run=True)
+    assert [(rate.fmr, rate.shown) for rate in done.rates] == [(0.1, True), (0.01, True), (0.001, False)]
+    lines = run("calibrate", "--dry-run").stdout.splitlines()
+    [few] = [line for line in lines if line.endswith("; 4,680 trials are too few to show so rare a rate")]
+    assert few.startswith("  at FMR 0.1 %: ")
+
+
+def test_none_of_some_trials_is_told_as_less_than_one_of_them(gallery_folder, run) -> None:
+    with many_people(gallery_folder) as gallery:
+        [_, at, _] = gallery.calibrate(dry_run=True).rates
+    assert at.fnmr_after == 0.0
+    [line] = [line for line in run("calibrate", "--dry-run").stdout.splitlines() if "at FMR 1 %:" in line]
+    assert line.endswith("→ less than 1 in 120")
+
+
+def test_a_threshold_says_down_to_which_rate_the_gallerys_own_trials_go(gallery_folder, examples) -> None:
+    with many_people(gallery_folder) as gallery:
+        gallery.calibrate()
+        found = gallery.verify("voice0", examples / "ana_4.wav", fmr=0.0001)
+    assert "4,680 of two" in found.threshold.origin
+    assert "an FMR below 1 % by the encoder's own trials" in found.threshold.origin
+
+
 def test_a_dry_run_changes_nothing_and_a_calibration_decides_until_it_is_forgotten(gallery_folder) -> None:
     with many_people(gallery_folder) as gallery:
         before = gallery.calibration

@@ -25,6 +25,15 @@ MODERATE = 1e6
 """Beyond it no score, LLR or weight lies: what is computed of such numbers stays finite."""
 
 
+ROUNDING = 1e-9
+"""What a number of trials times, or divided by, a rate of decimal digits may be wrong by."""
+
+
+def shown_by(trials: int, rate: float) -> bool:
+    """Whether so many trials of strangers show so rare a rate: by the rule of 30."""
+    return rate * trials >= settings.LEAST_ERRORS - ROUNDING
+
+
 def moderate(raw: Any) -> npt.NDArray[np.float64]:
     """Numbers that something can be computed of. Raises: ValueError or TypeError for what is not, or is no number."""
     found = np.array(raw, np.float64)
@@ -76,7 +85,7 @@ class Tail:
         """
         ordered = [np.sort(scores) for scores in nontarget]
         trials = int(np.mean([len(scores) for scores in ordered]))
-        rates = [rate for rate in RATES if rate * trials >= settings.LEAST_ERRORS]
+        rates = [rate for rate in RATES if shown_by(trials, rate)]
         if len(rates) < 2:
             raise ValueError(f"{trials} trials of strangers; {round(settings.LEAST_ERRORS / RATES[1])} are needed")
         every = np.unique(np.concatenate(ordered))

@@ -102,14 +102,20 @@ def _kept_line(done: FeedbackKept) -> str:
     return f"Kept      {kept}; {total} so far, `speakerdb calibrate` {after}"
 
 
+def _counted(before: float | None, after: float, trials: int) -> str:
+    """`0.68 % → 1 %`: shares of so many trials. None of them is no share of 0, but one too small for them."""
+    shares = [share for share in (before, after) if share is not None]
+    return " → ".join(f"{percent(share)} %" if share else f"less than 1 in {trials:,}" for share in shares)
+
+
 def _calibrated_lines(done: Calibrated) -> list[str]:
     lines = [f"{'Calibrated' if done.applied else 'Would calibrate'}  by {done.origin}"]
     for rate in done.rates:
-        was = "" if rate.fmr_before is None else f"{percent(rate.fmr_before)} → "
-        missed = "" if rate.fnmr_before is None else f"{percent(rate.fnmr_before)} → "
+        few = "" if rate.shown else f"; {done.nontargets:,} trials are too few to show so rare a rate"
         lines.append(
-            f"  at FMR {100 * rate.fmr:g} %: others accepted {was}{percent(rate.fmr_after)} %, "
-            f"own recordings rejected {missed}{percent(rate.fnmr_after)} %"
+            f"  at FMR {100 * rate.fmr:g} %: "
+            f"others accepted {_counted(rate.fmr_before, rate.fmr_after, done.nontargets)}, "
+            f"own recordings rejected {_counted(rate.fnmr_before, rate.fnmr_after, done.targets)}{few}"
         )
     lines += _changed_lines(done.changed)
     if done.feedback_waiting:

@@ -135,9 +135,13 @@ class FeedbackKept(Result):
 
 @dataclass(frozen=True)
 class CalibratedRate(Result):
-    """Error rates of a gallery's own trials at the line for an FMR, by the calibration before and by the new one."""
+    """Error rates of a gallery's own trials at the line for an FMR, by the calibration before and by the new one.
+
+    Attributes: shown: whether there are trials of strangers enough to show so rare a rate.
+    """
 
     fmr: float
+    shown: bool
     fmr_before: float | None
     fmr_after: float
     fnmr_before: float | None

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from speakerdb import settings
 from speakerdb.calibration import Basis, Calibration, Norms, normalised
 from speakerdb.calibration.fit import Trials, fit, refit
-from speakerdb.calibration.tail import RATES
+from speakerdb.calibration.tail import RATES, ROUNDING, shown_by
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import average
 from speakerdb.errors import StateError, TooFewTrials
@@ -28,9 +28,6 @@ MOST_RECORDINGS, MOST_PEOPLE = 3000, 3000
 
 MOST_TRIALS = 1e15
 """More are as far away."""
-
-ROUNDING = 1e-9
-"""What dividing by a rate of decimal digits may be wrong by."""
 
 LEAST_STRANGERS = round(settings.LEAST_ERRORS / RATES[1])
 """Trials of two speakers that a tail is measured by, at least."""
@@ -151,9 +148,15 @@ def _rarest(strangers: int) -> float | None:
     return math.ceil(rate / step - ROUNDING) * step
 
 
+def reach(own: OwnTrials) -> str:
+    """Down to which FMR the trials of strangers show what happens, and what goes on from there."""
+    last = min((rate for rate in RATES if shown_by(own.nontargets, rate)), default=1.0)
+    return f"an FMR below {100 * last:g} % by the encoder's own trials"
+
+
 def rates(own: OwnTrials, before: Calibration | None, after: Calibration, fmr: float) -> list[CalibratedRate]:
     """At the rate that was asked for, and at a tenth of it and ten times it: what both calibrations do."""
-    scores, target = own.trials.scores, own.trials.target
+    scores, target, strangers = own.trials.scores, own.trials.target, own.nontargets
 
     def errors(calibration: Calibration, rate: float) -> tuple[float, float]:
         line = calibration.tail.score_at(rate)
@@ -163,7 +166,7 @@ def rates(own: OwnTrials, before: Calibration | None, after: Calibration, fmr: f
     for rate in (min(0.5, 10 * fmr), fmr, fmr / 10):
         old_fmr, old_fnmr = errors(before, rate) if before else (None, None)
         new_fmr, new_fnmr = errors(after, rate)
-        found.append(CalibratedRate(rate, old_fmr, new_fmr, old_fnmr, new_fnmr))
+        found.append(CalibratedRate(rate, shown_by(strangers, rate), old_fmr, new_fmr, old_fnmr, new_fnmr))
     return found
 
 

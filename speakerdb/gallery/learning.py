@@ -101,6 +101,8 @@ class Learning(OpenGallery):
         origin = (
             f"{source}{answers}: {own.targets:,} trials of one speaker, {own.nontargets:,} of two, {today.isoformat()}"
         )
+        if encoder.card.calibration is not None:
+            origin += f", {calibrating.reach(own)}"
         found = calibrating.fitted(encoder.card.calibration, own.trials, told if used else None, fmr, origin)
         if not dry_run:
             with self._existing().writing() as connection:
