@@ -268,10 +268,19 @@ def test_the_environment_names_the_gallery_and_the_option_outdoes_it(
 ) -> None:
     assert "ana" in command("speakers")[1]
     code, out, err = command("speakers", "--gallery", tmp_path / "other")
-    assert (code, out) == (0, "")
-    assert "nobody is enrolled yet" in err
-    assert json.loads(command("speakers", "--json", "--gallery", tmp_path / "other")[1]) == []
+    assert (code, out) == (4, "")
+    assert err == f"speakerdb: no gallery in {tmp_path}/other; the first `speakerdb enroll NAME FILE` makes one\n"
+    code, out, err = command("speakers", "--json", "--gallery", tmp_path / "other")
+    assert (code, out, json.loads(err)["error"]) == (4, "", "NoSuchGallery")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_gallery_that_everybody_was_removed_from_lists_nobody(enrolled: Path, command: Command) -> None:
+    for name in ("ana", "ben"):
+        assert command("remove", name)[0] == 0
+    code, out, err = command("speakers")
+    assert (code, out) == (0, "") and "nobody is enrolled yet" in err
+    assert json.loads(command("speakers", "--json")[1]) == []
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])

@@ -8,6 +8,7 @@ import click
 
 from speakerdb.cli.options import shared_options
 from speakerdb.cli.output import YES, counted, show, tell
+from speakerdb.errors import NoSuchGallery
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
@@ -21,14 +22,18 @@ LARGEST_ID = (1 << 63) - 1  # that SQLite holds
 @click.option("--enrollments", is_flag=True, help="List each recording with its id, too.")
 @shared_options
 def speakers(gallery: Gallery, as_json: bool, enrollments: bool) -> int:
-    """List who is enrolled.
+    """List who is enrolled; a gallery that is not there is an error (exit code 4), not an empty list.
 
     \b
     Example:
       speakerdb speakers
       speakerdb speakers --enrollments --json
     """
+    from speakerdb.store.database import FILE
+
     listed = gallery.speakers(enrollments=enrollments)
+    if not listed and not (gallery.folder / FILE).exists():  # a mistyped --gallery, say
+        raise NoSuchGallery(str(gallery.folder))
     show(listed, as_json, "\n".join(_line(speaker) for speaker in listed))
     if not listed and not as_json:
         tell("nobody is enrolled yet; begin with `speakerdb enroll NAME FILE`")
