@@ -142,6 +142,20 @@ def test_what_another_encoder_has_heard_is_compared_with_nobody(enrolled: Path, 
                 ask()
 
 
+@pytest.mark.parametrize("form", ["{name}\t{path}\n", "1 {name} {path}\n", "{name} {path} target\n"])
+def test_a_claim_that_cannot_be_answered_is_told_by_its_line(
+    enrolled: Path, examples: Path, tmp_path: Path, run, form: str
+):
+    clip, claims = examples / "ana_4.wav", tmp_path / "claims"
+    wanted = [("ana", clip), ("zoe", clip), ("a\u200bb", clip), ("ana", tmp_path / "gone.wav")]
+    claims.write_text("\n" + "".join(form.format(name=name, path=path) for name, path in wanted))
+    told = run("verify", "--trials", claims, "--gallery", enrolled).stderr.splitlines()
+    assert [line.partition(": ")[2].partition(": ")[0] for line in told] == ["line 3", "line 4", "line 5"]
+    assert "no speaker named 'zoe'" in told[0] and told[2].endswith("gone.wav: no such file")
+    lines = map(json.loads, run("verify", "--trials", claims, "--gallery", enrolled, "--json").stdout.splitlines())
+    assert [line["error"]["line"] for line in lines if "error" in line] == [3, 4, 5]
+
+
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_all_that_could_not_be_used_are_told_and_not_the_first_alone(enrolled, examples, tmp_path, run, as_json):
     calls, claims = tmp_path / "calls.txt", tmp_path / "claims.tsv"

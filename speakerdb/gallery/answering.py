@@ -23,12 +23,15 @@ Answer = TypeVar("Answer")
 class Claim:
     """That a recording is of a speaker.
 
-    Attributes: listed: the recording as the list names it; path: where it lies; target: what the list says of it.
+    Attributes:
+        listed: the recording as the list names it; path: where it lies; line: of the list, from 1.
+        target: what the list says of it.
     """
 
     speaker: str
     listed: str
     path: str
+    line: int
     target: bool | None = None
 
 
@@ -73,7 +76,11 @@ def listed_claims(source: Path) -> list[Claim]:
                 f"{printable(source, 200)}, line {lines[0][0]}: {form}", path=str(source), line=lines[0][0]
             )
         trials = read_model_trials(source)
-        return [Claim(one.model, one.clip, str(source.parent / one.clip), one.target) for one in trials]
+        numbers = [number for number, _ in lines]
+        return [
+            Claim(one.model, one.clip, str(source.parent / one.clip), number, one.target)
+            for number, one in zip(numbers, trials, strict=True)
+        ]
     claims = []
     for number, line in lines:
         fields = [field.strip() for field in line.split("\t")]
@@ -82,7 +89,7 @@ def listed_claims(source: Path) -> list[Claim]:
         if len(fields) != 2 or not all(fields):
             where = f"{printable(source, 200)}, line {number}"
             raise InputError(f"{where}: NAME<tab>PATH is wanted", path=str(source), line=number)
-        claims.append(Claim(fields[0], fields[1], str(source.parent / fields[1])))
+        claims.append(Claim(fields[0], fields[1], str(source.parent / fields[1]), number))
     return claims
 
 

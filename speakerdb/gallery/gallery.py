@@ -122,12 +122,12 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
         margin: float,
     ) -> Verification | RefusedRecording:
         if isinstance(heard, RefusedRecording):
-            return replace(heard, speaker=claim.speaker)
+            return replace(heard, speaker=claim.speaker).in_line(claim.line)
         try:
             usable_name(claim.speaker)
         except InputError as error:
-            return RefusedRecording.of(error, claim.path, claim.speaker)
+            return RefusedRecording.of(error, claim.path, claim.speaker).in_line(claim.line)
         try:
             return self.verify(claim.speaker, heard, threshold=threshold, fmr=fmr, margin=margin)
         except NoSuchSpeaker as error:
-            return RefusedRecording.of(error, claim.path, claim.speaker)
+            return RefusedRecording.of(error, claim.path, claim.speaker).in_line(claim.line)

@@ -6,7 +6,7 @@ line for each recording that the encoder was not made for.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from speakerdb.errors import SpeakerdbError
@@ -48,6 +48,11 @@ class RefusedRecording(Result):
     def of(error: SpeakerdbError, source: str, speaker: str | None = None) -> RefusedRecording:
         """What was passed over for this error."""
         return RefusedRecording(source, error.to_json(), speaker)
+
+    def in_line(self, number: int) -> RefusedRecording:
+        """The same, where it stands in a list."""
+        told = {"message": f"line {number}: {self.error['message']}", "line": number}
+        return replace(self, error=self.error | told)
 
 
 @dataclass(frozen=True)
