@@ -283,6 +283,17 @@ def test_a_gallery_that_everybody_was_removed_from_lists_nobody(enrolled: Path, 
     assert json.loads(command("speakers", "--json")[1]) == []
 
 
+def test_recordings_of_one_name_in_two_folders_are_compared_by_the_paths_given(
+    examples: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ana", "ben"):
+        (tmp_path / name).mkdir()
+        shutil.copy(examples / f"{name}_1.wav", tmp_path / name / "1.wav")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = command("compare", "ana/1.wav", "ben/1.wav")
+    assert (code, out.split()[:4]) == (1, ["compare", "ana/1.wav", "ben/1.wav", "different"])
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_terminal_without_the_signs_gets_an_answer_all_the_same(
     encoding: str, enrolled: Path, examples: Path

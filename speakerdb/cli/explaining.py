@@ -50,10 +50,10 @@ def verification_line(found: Verification, source: str | None = None) -> str:
 
 
 def comparison_line(pair: ComparedPair) -> str:
-    """`compare   a.wav  b.wav  same  distance 0.62 ≤ 0.93  LLR +4.0`."""
+    """`compare   ana/1.wav  ben/1.wav  same  distance 0.62 ≤ 0.93  LLR +4.0`, by the paths given."""
     word, sign = ("same", "≤") if pair.same_speaker else ("different", ">")
     measured = _measured(pair.distance, sign, pair.threshold, pair.llr)
-    return f"compare   {_short(pair.first)}  {_short(pair.second)}  {word:<9}  {measured}"
+    return f"compare   {printable(pair.first, 200):<15}  {printable(pair.second, 200):<15}  {word:<9}  {measured}"
 
 
 def explained(found: Identification | Verification) -> list[str]:
