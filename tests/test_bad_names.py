@@ -128,7 +128,12 @@ def test_a_command_line_that_cannot_be_understood_is_one_line_too(
     clip = str(EXAMPLES / "ana_1.wav")
     for command, says in (
         (["identify"], "Missing argument 'FILE'"),
-        (["identify", clip, clip], "unexpected extra argument"),
+        (
+            ["identify", clip, clip],
+            "2 files, and FILE is one; --manifest takes a folder, or a list with a path a line.",
+        ),
+        (["verify", "ana", clip, clip], "2 files, and FILE is one; --trials takes a list with NAME<tab>PATH a line."),
+        (["rename", "a", "b", "c"], "unexpected extra argument"),
         (["identify", clip, "--top", "0"], "0 is not in the range"),
         (["identify", clip, "--top", "1000000000"], "1000000000 is not in the range"),
         (["identify", clip, "--threshold", "near"], "'near' is not a valid float"),

@@ -32,6 +32,7 @@ from speakerdb.cli.output import INCONCLUSIVE, NO, YES, progress_bar, show
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
 
+ONE_FILE = click.argument("files", nargs=-1, metavar="[FILE]")
 FILES = click.argument("files", nargs=-1, required=True)
 MANY_FILES = click.option("--manifest", type=GivenPath(), help="Identify many: a file with a path a line, or a folder.")
 MANY_CLAIMS = click.option(
@@ -49,7 +50,7 @@ EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": IN
 
 
 @click.command()
-@click.argument("file", required=False)
+@ONE_FILE
 @MANY_FILES
 @SCORES
 @click.option(
@@ -70,7 +71,7 @@ EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": IN
 def identify(
     gallery: Gallery,
     as_json: bool,
-    file: str | None,
+    files: tuple[str, ...],
     manifest: Path | None,
     scores: Path | None,
     top: int,
@@ -93,7 +94,7 @@ def identify(
       speakerdb identify --manifest calls.txt --scores calls.scores
     """
     if manifest is not None:
-        if file is not None or explain or plot:
+        if files or explain or plot:
             raise click.UsageError("a manifest names its files; give no other, nor --explain or --plot")
         _require_other(scores, manifest, gallery)
         with progress_bar("identify", lines=True) as progress:
@@ -103,8 +104,7 @@ def identify(
             return print_identifications(answered, scores, as_json, _is_given("top"))
     if scores is not None:
         raise click.UsageError("--scores belongs to --manifest")
-    if file is None:
-        raise missing("FILE", "--manifest")
+    file = _only(files, "--manifest takes a folder, or a list with a path a line")
     require_drawing(plot)
     with progress_bar("identify") as progress:
         found = gallery.identify(
@@ -119,7 +119,7 @@ def identify(
 
 @click.command()
 @click.argument("name", required=False)
-@click.argument("file", required=False)
+@ONE_FILE
 @MANY_CLAIMS
 @SCORES
 @fmr_option
@@ -130,7 +130,7 @@ def verify(
     gallery: Gallery,
     as_json: bool,
     name: str | None,
-    file: str | None,
+    files: tuple[str, ...],
     trials: Path | None,
     scores: Path | None,
     fmr: float | None,
@@ -158,8 +158,9 @@ def verify(
             return print_verifications(claimed, scores, as_json)
     if scores is not None:
         raise click.UsageError("--scores belongs to --trials")
-    if name is None or file is None:
-        raise missing("NAME" if name is None else "FILE", "--trials")
+    if name is None:
+        raise missing("NAME", "--trials")
+    file = _only(files, "--trials takes a list with NAME<tab>PATH a line")
     require_drawing(plot)
     with progress_bar("verify") as progress:
         found = gallery.verify(name, source_of(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
@@ -187,6 +188,15 @@ def compare(gallery: Gallery, as_json: bool, files: tuple[str, ...], fmr: float 
     found = gallery.compare(map(source_of, files), threshold=threshold, fmr=fmr)
     show(found, as_json, "\n".join(map(comparison_line, found.pairs)))
     return YES if all(pair.same_speaker for pair in found.pairs) else NO
+
+
+def _only(files: tuple[str, ...], instead: str) -> str:
+    """The one recording that is asked about. Args: instead: the option that takes many, and how."""
+    if not files:
+        raise missing("FILE", instead.split()[0])
+    if len(files) > 1:
+        raise click.UsageError(f"{len(files)} files, and FILE is one; {instead}")
+    return files[0]
 
 
 def _is_given(option: str) -> bool:
