@@ -132,6 +132,29 @@ def test_what_cannot_be_enrolled_is_reported_and_the_rest_is(
     assert set(enrolled(gallery_folder)) == {*PEOPLE, "anna"}
 
 
+def test_files_beside_the_speakers_folders_are_told_in_one_line(folders: Path, gallery_folder: Path, run) -> None:
+    for name in ("b.wav", "a.wav", ".hidden"):
+        shutil.copy(folders / "ana" / "ana_1.wav", folders / name)
+    done = run("enroll", "--manifest", folders)
+    told = f"2 files lie in {folders} itself, in no speaker's folder, and were passed over (a.wav, …)"
+    assert (done.returncode, done.stderr) == (0, f"speakerdb: warning: {told}\n")
+    assert json.loads(run("enroll", "--manifest", folders, "--json").stdout)["warnings"] == [told]
+    assert enrolled(gallery_folder) == EVERYBODY
+
+
+def test_of_a_table_or_a_kaldi_folder_nothing_that_lies_beside_it_is_told(folders: Path, gallery_folder: Path) -> None:
+    with Gallery.open(gallery_folder) as gallery:
+        assert gallery.enroll_manifest(as_table(folders)).warnings == []
+        assert gallery.enroll_manifest(as_kaldi(folders)).warnings == []
+
+
+def test_a_folder_of_files_alone_is_said_to_hold_no_speakers_folder(folders: Path, gallery_folder: Path, run) -> None:
+    done = run("enroll", "--manifest", folders / "ana")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert "no recording is listed; 3 files lie in " in done.stderr
+    assert not gallery_folder.exists()
+
+
 def test_killed_between_two_batches_it_goes_on_without_hearing_them_again(folders: Path, tmp_path: Path) -> None:
     script = """
 from speakerdb.gallery import bulk, enrollment as module

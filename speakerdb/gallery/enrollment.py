@@ -92,15 +92,16 @@ class Enrollment(OpenGallery):
         Raises: InputError for the manifest itself; StorageError, with the `recordings` of this call that are on disk.
         """
         from speakerdb.gallery.bulk import batches
-        from speakerdb.gallery.manifest import read_manifest
+        from speakerdb.gallery.manifest import passed_over, read_manifest
 
-        listed, refused = read_manifest(usable_path(manifest)), list[RefusedRecording]()
+        source = usable_path(manifest)
+        listed, refused = read_manifest(source), list[RefusedRecording]()
         total, encoder = len(listed), self.encoder
         if self._found() is not None:
             with self._existing().reading() as connection:
                 known = records.enrolled_sources(connection)
             listed = [one for one in listed if (one.speaker, one.path) not in known]
-        speakers, warnings = set[str](), list[str]()
+        speakers, warnings = set[str](), passed_over(source)
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
         futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio, other_voices=not force)
         told = _counted(futures, heard_before, total, progress)

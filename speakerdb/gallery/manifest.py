@@ -31,17 +31,35 @@ def read_manifest(source: Path) -> list[Listed]:
     """
     try:
         if source.is_dir():
-            kaldi = (source / "wav.scp").is_file() and (source / "utt2spk").is_file()
-            found = list(_kaldi(source) if kaldi else _folders(source))
+            found = list(_kaldi(source) if _is_kaldi(source) else _folders(source))
         else:
             found = list(_table(source))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
     if not found:
-        raise InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
+        listed_none = InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
+        for line in passed_over(source):
+            listed_none.add(line)
+        raise listed_none
     absolute = [Listed(one.speaker, str(Path(one.path).absolute())) for one in found]
     return sorted(dict.fromkeys(absolute), key=lambda one: one.speaker)
+
+
+def passed_over(source: Path) -> list[str]:
+    """A line on files that lie beside the speakers' folders, where there are any: nobody says whose they are."""
+    if not source.is_dir() or _is_kaldi(source):
+        return []
+    loose = [path for path in source.iterdir() if path.is_file() and not path.name.startswith(HIDDEN)]
+    if not loose:
+        return []
+    many = "1 file lies" if len(loose) == 1 else f"{len(loose):,} files lie"
+    where = f"{many} in {printable(source, 200)} itself, in no speaker's folder"
+    return [f"{where}, and were passed over ({printable(min(loose).name)}{', …' if len(loose) > 1 else ''})"]
+
+
+def _is_kaldi(folder: Path) -> bool:
+    return (folder / "wav.scp").is_file() and (folder / "utt2spk").is_file()
 
 
 def _table(file: Path) -> Iterator[Listed]:
