@@ -1,7 +1,7 @@
 """What the gallery does and answers: frozen dataclasses, the same in Python and, by `to_json`, in `--json`.
 
 Enrolling and listing here; `answers` of who speaks, `reports` of a gallery and what is done to it. `warnings` holds a
-line for each recording that the encoder was not made for.
+line for each recording that was heard otherwise than it should be (docs/formats.md).
 """
 
 from __future__ import annotations
