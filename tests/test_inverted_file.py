@@ -15,7 +15,7 @@ from speakerdb.embedding import normalize
 from speakerdb.gallery import building, view
 from speakerdb.gallery.opened import identity_of
 from speakerdb.index import engine, snapshot
-from speakerdb.store import binding, database, fields, gallery_file, records
+from speakerdb.store import binding, database, fields, gallery_file, records, voiceprints
 from speakerdb.store.schema import CHANGE, ENROLLMENT, SPEAKER, VOICEPRINT
 
 pytest.importorskip("faiss", reason="FAISS is an extra (speakerdb[cpu])")
@@ -257,7 +257,7 @@ def test_an_index_under_way_when_its_gallery_is_closed_opens_the_database_no_mor
     tmp_path, encoder, vectors, few_are_many, monkeypatch
 ):
     write(tmp_path / "people", vectors[:1400])
-    go_on, empty, filled = threading.Event(), building.empty, []
+    go_on, empty, read = threading.Event(), building.empty, []
 
     def held_up(planned):
         assert go_on.wait(30)
@@ -267,13 +267,13 @@ def test_an_index_under_way_when_its_gallery_is_closed_opens_the_database_no_mor
         assert names(gallery, vectors[:1]) == ["speaker 1"]
         write(tmp_path / "people", vectors[1400:])
         monkeypatch.setattr(building, "empty", held_up)
-        monkeypatch.setattr(building, "fill", lambda *_: filled.append(1))
+        monkeypatch.setattr(voiceprints, "next_batch", lambda *_: read.append(1))
         monkeypatch.setattr(view, "WAIT_S", 0.1)
         assert names(gallery, vectors[:1]) == ["speaker 1"]
         [under_way] = making()
     go_on.set()
     under_way.join(30)
-    assert filled == []
+    assert read == []
 
 
 def test_lists_that_cannot_be_made_leave_the_scan_at_work(tmp_path, encoder, vectors, few_are_many, monkeypatch):

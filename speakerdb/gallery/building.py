@@ -1,9 +1,11 @@
-"""Making an index from the database: at once, or in a thread of its own while an older one answers."""
+"""Making an index from the database: at once, or beside whatever goes on, in a thread of its own or the caller's."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -21,6 +23,12 @@ from speakerdb.store.fields import DamagedRow
 Reading = Callable[[], AbstractContextManager[Connection]]
 """Begins a connection that sees one state of the database."""
 
+REPLAYED = 10_000
+"""Changes that are always taken over one by one: an import can bring more than there was."""
+
+AGAIN_S = 600.0
+"""An index that could not be made beside another is tried again after so long."""
+
 
 class Plan(NamedTuple):
     """An index to be made: its kind, for so many voices, and voices to train it on where it has to be trained."""
@@ -32,11 +40,33 @@ class Plan(NamedTuple):
 
 
 def build(connection: Connection, identity: GalleryIdentity, asked: str) -> VectorIndex:
-    """The index of all voiceprints, of the kind that is asked for or fits their number.
+    """The index of all voiceprints, of the kind that is asked for or fits their number, in one transaction.
 
     Raises: DamagedRow where there are speakers without voiceprint.
     """
-    return fill(connection, empty(plan(connection, identity, asked)))
+    index = fill(empty(plan(connection, identity, asked)), voiceprints.in_batches(connection))
+    return _complete(connection, index)
+
+
+def make_beside(
+    reading: Reading, asked: str, wanted: Callable[[], bool] = lambda: True
+) -> tuple[VectorIndex, GalleryIdentity]:
+    """As `build`, beside whatever goes on: a transaction for each few thousand voices, none for the training.
+
+    One that lasts would keep removals from leaving SQLite's log, and forks waiting. What changes meanwhile is taken
+    over at the end.
+    Returns: the index, and the gallery at the index's state.
+    Raises: StorageError; RuntimeError where it is `wanted` no more.
+    """
+    with reading() as connection:
+        begun = _bound(connection)
+        planned = plan(connection, begun, asked)
+    index = fill(empty(planned), _batches(reading, planned.dimension, wanted))
+    with reading() as connection:
+        identity = _bound(connection)
+        if identity.encoder == begun.encoder and replay(connection, index, begun.generation) is not None:
+            return _complete(connection, index), identity
+    return make_beside(reading, asked, wanted)  # it moved to another encoder, or grew by more than it was
 
 
 def plan(connection: Connection, identity: GalleryIdentity, asked: str) -> Plan:
@@ -59,26 +89,36 @@ def empty(planned: Plan) -> VectorIndex:
     return inverted_file.trained(planned.sample, planned.size)
 
 
-def fill(connection: Connection, index: VectorIndex) -> VectorIndex:
-    """Add everybody. Raises: DamagedRow where there are speakers without voiceprint."""
-    for speakers, vectors in voiceprints.in_batches(connection):
+def fill(index: VectorIndex, batches: Iterable[tuple[list[int], Vectors]]) -> VectorIndex:
+    """Add everybody. Args: batches: speaker ids and their voiceprints."""
+    for speakers, vectors in batches:
         index.add(np.array(speakers, np.int64), vectors)
-    known = records.count_speakers(connection)
-    if len(index) != known:
-        raise DamagedRow(f"{known} speakers have {len(index)} voiceprints")
     return index
 
 
-class Successor:
-    """An index that is being made in a thread of its own.
+def replay(connection: Connection, index: VectorIndex, since: int) -> int | None:
+    """Take over who has changed or gone after a generation; how many these were.
 
-    It is trained outside of any transaction: one that lasts so long would keep removals from leaving SQLite's log.
+    None, and nothing taken over, where they are more than the index holds: it is sooner made anew.
     """
+    changed = binding.changes_since(connection, since)
+    if len(changed) > max(len(index), REPLAYED):
+        return None
+    present = voiceprints.of_speakers(connection, changed)
+    index.remove(np.array([speaker for speaker in changed if speaker not in present], np.int64))
+    if present:
+        index.add(np.array(list(present), np.int64), np.stack(list(present.values())))
+    return len(changed)
+
+
+class Successor:
+    """An index that is being made in a thread of its own."""
 
     def __init__(self, reading: Reading, asked: str) -> None:
         self._reading, self._asked = reading, asked
         self._made: tuple[VectorIndex, GalleryIdentity] | None = None
         self._wanted = True
+        self._process, self._begun = os.getpid(), time.monotonic()
         self._thread = threading.Thread(target=self._make, name="speakerdb-index", daemon=True)
         self._thread.start()
 
@@ -86,6 +126,13 @@ class Successor:
     def under_way(self) -> bool:
         """Whether it is not finished yet."""
         return self._thread.is_alive()
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether another one should be begun: the thread stayed behind at a fork, or failed some time ago."""
+        if self.under_way or self._made is not None:
+            return False
+        return os.getpid() != self._process or time.monotonic() - self._begun > AGAIN_S
 
     def wait(self, seconds: float) -> None:
         """Until it is finished, or not so long."""
@@ -101,17 +148,31 @@ class Successor:
 
     def _make(self) -> None:
         try:
-            with self._reading() as connection:
-                planned = plan(connection, _bound(connection), self._asked)
-            index = empty(planned)
-            if not self._wanted:
-                return
-            with self._reading() as connection:
-                identity = _bound(connection)
-                if identity.encoder.dimension == planned.dimension:
-                    self._made = fill(connection, index), identity
+            self._made = make_beside(self._reading, self._asked, lambda: self._wanted)
         except (StorageError, ValueError, MemoryError, RuntimeError):  # told by whoever needs the database itself
             self._made = None
+
+
+def _batches(reading: Reading, dimension: int, wanted: Callable[[], bool]) -> Iterator[tuple[list[int], Vectors]]:
+    """All voiceprints, each batch as of its own transaction; the rest is passed over where another encoder's come."""
+    last = 0
+    while True:
+        if not wanted():
+            raise RuntimeError("nobody wants the index any more")
+        with reading() as connection:
+            batch = voiceprints.next_batch(connection, last)
+        if batch is None or batch[1].shape[1] != dimension:
+            return
+        yield batch
+        last = batch[0][-1]
+
+
+def _complete(connection: Connection, index: VectorIndex) -> VectorIndex:
+    """The index. Raises: DamagedRow where there are speakers without voiceprint."""
+    known = records.count_speakers(connection)
+    if len(index) != known:
+        raise DamagedRow(f"{known} speakers have {len(index)} voiceprints")
+    return index
 
 
 def _bound(connection: Connection) -> GalleryIdentity:

@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.embedding import Vector
 from speakerdb.errors import EmptyGallery, StorageError
-from speakerdb.gallery.building import Successor, build
+from speakerdb.gallery.building import Successor, build, replay
 from speakerdb.index import snapshot
 from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
-from speakerdb.store import binding, voiceprints
+from speakerdb.store import binding
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database
 from speakerdb.store.failures import translated
@@ -33,9 +32,6 @@ KEPT_FROM_BYTES = 16 << 20
 
 WAITED_FOR, WAIT_S = 100_000, 5.0
 """Closing waits for the new index of a gallery up to this size, which takes seconds, and at most so long."""
-
-REPLAYED = 10_000
-"""Changes that are always taken over one by one: an import can bring more than there was."""
 
 SPARE = 8
 """Searched beyond what is asked for: float32 cosines confuse voices whose distances differ by less than 0.0005, and
@@ -133,20 +129,18 @@ class IndexView:
         """Take over what has changed since the index's generation; False where that is more than the index holds."""
         if self._generation == generation:
             return True
-        changed = binding.changes_since(connection, self._generation)
-        if len(changed) > max(len(index), REPLAYED):
+        changed = replay(connection, index, self._generation)
+        if changed is None:
             return False
-        present = voiceprints.of_speakers(connection, changed)
-        index.remove(np.array([speaker for speaker in changed if speaker not in present], np.int64))
-        if present:
-            index.add(np.array(list(present), np.int64), np.stack(list(present.values())))
         self._generation = generation
-        self._changed_since_saved += len(changed)
+        self._changed_since_saved += changed
         return True
 
     def _begin_successor(self) -> None:
         """Where the gallery has outgrown its index; by searches alone, since closing has no use for another one."""
-        if self._successor is None and self._index is not None and outgrown(self._asked, self._index):
+        if self._successor is not None and not self._successor.in_vain:
+            return
+        if self._index is not None and outgrown(self._asked, self._index):
             self._successor = Successor(self._store().reading, self._asked)
 
     def _succeed(self, binding: snapshot.Binding, generation: int) -> None:

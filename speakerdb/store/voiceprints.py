@@ -5,11 +5,11 @@ Every function takes the connection of a running transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, Row, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.embedding import Vector, Vectors, average
@@ -72,7 +72,18 @@ def in_batches(connection: Connection, one_in: int = 1) -> Iterator[tuple[list[i
     """All voiceprints, or of one speaker in so many, in batches: speaker ids and float32 [n, dimension]."""
     chosen = PRINTS if one_in == 1 else PRINTS.where(VOICEPRINT.c.speaker_id % one_in == 0)
     for rows in connection.execute(chosen.execution_options(yield_per=BATCH_ROWS)).partitions():
-        yield [row[0] for row in rows], vectors_of([checked_blob(row[1], row[2], row[0]) for row in rows])
+        yield _batch(rows)
+
+
+def next_batch(connection: Connection, after: int) -> tuple[list[int], Vectors] | None:
+    """As one of `in_batches`, of the speakers whose ids follow one; None where there are none."""
+    following = PRINTS.where(VOICEPRINT.c.speaker_id > after).order_by(VOICEPRINT.c.speaker_id).limit(BATCH_ROWS)
+    rows = connection.execute(following).all()
+    return _batch(rows) if rows else None
+
+
+def _batch(rows: Sequence[Row[int, bytes, int]]) -> tuple[list[int], Vectors]:
+    return [row[0] for row in rows], vectors_of([checked_blob(row[1], row[2], row[0]) for row in rows])
 
 
 def sample(connection: Connection, count: int, known: int) -> Vectors:
