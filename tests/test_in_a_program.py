@@ -250,7 +250,7 @@ def test_what_comes_between_a_merges_call_and_its_writing_is_merged_too_or_seen(
     with Gallery.open(gallery_folder, encoder=known_voices) as gallery:
         gallery.enroll("ana", ["ana 0"])
         gallery.enroll("ben", ["ben 0"])
-        begun = gallery._erased
+        begun = gallery._view.erased
 
         def meanwhile(change):
             def erased():
@@ -260,11 +260,11 @@ def test_what_comes_between_a_merges_call_and_its_writing_is_merged_too_or_seen(
 
             return erased
 
-        monkeypatch.setattr(gallery, "_erased", meanwhile(lambda other: other.enroll("ana", ["ana 1"])))
+        monkeypatch.setattr(gallery._view, "erased", meanwhile(lambda other: other.enroll("ana", ["ana 1"])))
         assert gallery.merge("ana", "ben").emptied == ["ana"]
-        monkeypatch.setattr(gallery, "_erased", begun)
+        monkeypatch.setattr(gallery._view, "erased", begun)
         gallery.enroll("eva", ["eva 0"])
-        monkeypatch.setattr(gallery, "_erased", meanwhile(lambda other: other.remove("ben")))
+        monkeypatch.setattr(gallery._view, "erased", meanwhile(lambda other: other.remove("ben")))
         with pytest.raises(NoSuchSpeaker):
             gallery.merge("eva", "ben")
         assert [one.speaker for one in gallery.speakers()] == ["eva"]

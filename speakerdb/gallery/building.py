@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,14 @@ AGAIN_S = 600.0
 """An index that could not be made beside another is tried again after so long."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """An index, and the gallery at the index's state."""
+
+    index: VectorIndex
+    identity: GalleryIdentity
+
+
 class Plan(NamedTuple):
     """An index to be made: its kind, for so many voices, and voices to train it on where it has to be trained."""
 
@@ -48,24 +57,21 @@ def build(connection: Connection, identity: GalleryIdentity, asked: str) -> Vect
     return _complete(connection, index)
 
 
-def make_beside(
-    reading: Reading, asked: str, wanted: Callable[[], bool] = lambda: True
-) -> tuple[VectorIndex, GalleryIdentity]:
+def make_beside(reading: Reading, asked: str, wanted: Callable[[], bool] = lambda: True) -> Made:
     """As `build`, beside whatever goes on: a transaction for each few thousand voices, none for the training.
 
     One that lasts would keep removals from leaving SQLite's log, and forks waiting. What changes meanwhile is taken
     over at the end.
-    Returns: the index, and the gallery at the index's state.
     Raises: StorageError; RuntimeError where it is `wanted` no more.
     """
     with reading() as connection:
-        begun = _bound(connection)
+        begun = binding.required_identity(connection)
         planned = plan(connection, begun, asked)
     index = fill(empty(planned), _batches(reading, planned.dimension, wanted))
     with reading() as connection:
-        identity = _bound(connection)
+        identity = binding.required_identity(connection)
         if identity.encoder == begun.encoder and replay(connection, index, begun.generation) is not None:
-            return _complete(connection, index), identity
+            return Made(_complete(connection, index), identity)
     return make_beside(reading, asked, wanted)  # it moved to another encoder, or grew by more than it was
 
 
@@ -116,7 +122,7 @@ class Successor:
 
     def __init__(self, reading: Reading, asked: str) -> None:
         self._reading, self._asked = reading, asked
-        self._made: tuple[VectorIndex, GalleryIdentity] | None = None
+        self._made: Made | None = None
         self._wanted = True
         self._process, self._begun = os.getpid(), time.monotonic()
         self._thread = threading.Thread(target=self._make, name="speakerdb-index", daemon=True)
@@ -142,7 +148,7 @@ class Successor:
         """Nobody will take it: what is not begun is not begun."""
         self._wanted = False
 
-    def taken(self) -> tuple[VectorIndex, GalleryIdentity] | None:
+    def taken(self) -> Made | None:
         """The index and the gallery as it was then; None where it could not be made: the old one goes on."""
         return self._made
 
@@ -173,10 +179,3 @@ def _complete(connection: Connection, index: VectorIndex) -> VectorIndex:
     if len(index) != known:
         raise DamagedRow(f"{known} speakers have {len(index)} voiceprints")
     return index
-
-
-def _bound(connection: Connection) -> GalleryIdentity:
-    identity = binding.identity(connection)
-    if identity is None:
-        raise DamagedRow("the gallery's own row is gone")
-    return identity

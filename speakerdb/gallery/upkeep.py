@@ -8,6 +8,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -56,10 +57,10 @@ class Upkeep(OpenGallery):
 
     def remove(self, name: str) -> Removed:
         """Forget a speaker: rows, vectors, index, and SQLite's log. Raises: NoSuchSpeaker."""
-        speaker_name = usable_name(name)
-        store = self._existing()
-        with self._erased() as cleared, store.writing() as connection:
-            speaker = require_speaker(connection, speaker_name)
+        speaker_name, store = usable_name(name), self._existing()
+        known = partial(require_speaker, name=speaker_name)
+        with self._erased(known) as cleared, store.writing() as connection:
+            speaker = known(connection)
             enrolled = records.count_enrollments(connection, speaker)
             records.remove_speaker(connection, speaker)
             binding.record_change(connection, [speaker])
@@ -68,8 +69,9 @@ class Upkeep(OpenGallery):
     def remove_enrollment(self, enrollment: int) -> Removed:
         """Forget one recording by its id; with the last one the speaker goes too. Raises: NoSuchEnrollment."""
         store, number = self._existing(), _number(enrollment)
-        with self._erased() as cleared, store.writing() as connection:
-            speaker, name = _owner(connection, number)
+        owner = partial(_owner, enrollment=number)
+        with self._erased(owner) as cleared, store.writing() as connection:
+            speaker, name = owner(connection)
             records.remove_enrollment(connection, number)
             left = voiceprints.refresh(connection, speaker, added=-1)
             if not left:
@@ -102,9 +104,13 @@ class Upkeep(OpenGallery):
     def _moved(self, chosen: Callable[[Connection], list[int]], name: str) -> Merged:
         """Give recordings to the speaker of that name. Args: chosen: their ids, as of the transaction that moves."""
         store = self._existing()
-        with self._erased(), store.writing() as connection:
+
+        def owned(connection: Connection) -> tuple[list[int], list[tuple[int, str]]]:
             moved = chosen(connection)
-            owners = [_owner(connection, enrollment) for enrollment in moved]
+            return moved, [_owner(connection, enrollment) for enrollment in moved]
+
+        with self._erased(owned), store.writing() as connection:
+            moved, owners = owned(connection)
             known = records.speaker_id(connection, name)
             target = records.add_speaker(connection, name) if known is None else known
             givers = Counter(owner for owner in owners if owner[0] != target)
@@ -194,21 +200,34 @@ class Upkeep(OpenGallery):
         return "" if usual else f" --gallery {shlex.quote(str(self.folder))}"
 
     @contextlib.contextmanager
-    def _erased(self) -> Iterator[bool]:
-        """Somebody's voice goes inside: no snapshot may hold it, nor a copy that was being made (False: one may)."""
-        identity = self._identity()
+    def _erased(self, require: Callable[[Connection], object]) -> Iterator[bool]:
+        """Somebody's voice goes inside: no snapshot may hold it, nor a copy that was being made (False: one may).
+
+        Searches go on meanwhile; other processes' writers may be waited for.
+        Args: require: raises where there is nobody to remove; then the snapshot stays.
+        """
+        with self._existing().reading() as connection:
+            require(connection)
+            identity = binding.required_identity(connection)
         cleared = durable.clear(self.folder)
-        with self._lock, self._view.erased(identity):
+        with self._lock:
+            self._view.keep(identity)
+        with self._view.erased():
             yield cleared
 
     def rebuild(self) -> Rebuilt:
-        """Make the index anew from the database and save it. Raises: EmptyGallery; StorageError."""
-        store = self._existing()
+        """Make the index anew from the database and save it; nobody waits while it is made.
+
+        Raises: EmptyGallery; StorageError.
+        """
+        with self._existing().reading() as connection:
+            require_identity(connection)
+        with self._view.erased():
+            pass  # what may be wrong is no longer there for others
+        new = self._view.made_beside()
         with self._lock:
-            with self._view.erased(), store.reading() as connection:
-                identity = require_identity(connection)
-                self._view.forget()
-                index = self._view.caught_up(connection, identity)
+            with self._existing().reading() as connection:
+                index = self._view.replaced(new, connection, require_identity(connection))
             self._view.write()
             return Rebuilt(len(index), index.kind)
 

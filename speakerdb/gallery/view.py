@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 from speakerdb import settings
 from speakerdb.embedding import Vector
 from speakerdb.errors import EmptyGallery, StorageError
-from speakerdb.gallery.building import Successor, build, replay
+from speakerdb.gallery.building import Made, Successor, build, make_beside, replay
 from speakerdb.index import snapshot
 from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
@@ -24,6 +25,7 @@ from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database
 from speakerdb.store.failures import translated
 from speakerdb.store.fields import DamagedRow
+from speakerdb.store.forking import GATE
 from speakerdb.store.found import Near, prints_of
 
 FOLDER = "index"
@@ -90,20 +92,36 @@ class IndexView:
         self._changed_since_saved = max(1, len(self._index))
         return self._index
 
-    def save(self) -> None:
-        """As `write`. A disk that refuses costs time at the next start, no data."""
-        with contextlib.suppress(StorageError):
-            self.write()
+    def made_beside(self) -> Made:
+        """An index made anew without any lock; `replaced` puts it in the place of the one that answers meanwhile."""
+        return make_beside(self._store().reading, self._asked)
 
-    def write(self) -> None:
-        """Write a snapshot where enough has changed. Raises: StorageError where the disk refuses."""
+    def replaced(self, made: Made, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
+        """The index that was made beside, at the connection's generation."""
+        self.forget()
+        self._index, self._binding, self._generation = made.index, _binding(made.identity), made.identity.generation
+        self._changed_since_saved = max(1, len(made.index))
+        return self.caught_up(connection, identity)
+
+    def save(self) -> None:
+        """As `write`, and waits for nobody. A disk that refuses costs time at the next start, no data."""
+        with contextlib.suppress(StorageError):
+            self.write(wait_s=0.0)
+
+    def write(self, wait_s: float | None = None) -> None:
+        """Write a snapshot where enough has changed.
+
+        Args: wait_s: for other writers; left out, `settings.BUSY_TIMEOUT_S`.
+        Raises: StorageError where the disk refuses, or somebody writes for longer.
+        """
         if self._index is None or self._binding is None or not self._changed_since_saved:
             return
         if self._changed_since_saved < settings.SNAPSHOT_STALE_SHARE * len(self._index):
             return
         binding = replace(self._binding, kind=self._index.kind)
         with translated(self._folder):
-            if snapshot.save(self._folder, self._index, binding, self._generation, self._current, self._owned):
+            owned = partial(self._owned, wait_s)
+            if snapshot.save(self._folder, self._index, binding, self._generation, self._current, owned):
                 self._changed_since_saved = 0
 
     def _current(self) -> int:
@@ -111,9 +129,9 @@ class IndexView:
             return binding.generation(connection)
 
     @contextlib.contextmanager
-    def _owned(self, number: int) -> Iterator[None]:
-        """Where somebody writes for long, the next to close saves: nobody waits for what only saves time."""
-        with self._store().writing(wait_s=0.0) as connection:
+    def _owned(self, wait_s: float | None, number: int) -> Iterator[None]:
+        """Where somebody writes for long, the next to close saves: closing waits for nobody."""
+        with self._store().writing(wait_s=wait_s) as connection:
             yield
             binding.own_snapshot(connection, number)
 
@@ -148,7 +166,7 @@ class IndexView:
         made = None if self._successor is None or self._successor.under_way else self._successor.taken()
         if made is None:
             return
-        index, then = made
+        index, then = made.index, made.identity
         agrees = (then.uuid, then.encoder.sha256) == (binding.gallery_uuid, binding.encoder_sha256)
         if agrees and then.generation > generation:
             return  # this connection began before that of the other thread
@@ -162,23 +180,28 @@ class IndexView:
         with contextlib.suppress(OSError):
             snapshot.drop_foreign(self._folder, lambda: _number(store))
 
-    @contextlib.contextmanager
-    def erased(self, identity: GalleryIdentity | None = None) -> Iterator[None]:
-        """No snapshot on disk, nor a new one, until the block ends. Raises: StorageError where the disk refuses.
+    def keep(self, identity: GalleryIdentity) -> None:
+        """Somebody is about to be removed, and the snapshot with them: what took long to make is not thrown away.
 
-        What took long to make is not thrown away: a large snapshot is loaded first, and `save` writes it again without
-        whoever is removed in the block.
+        A large snapshot is loaded, and `save` writes it again without whoever was removed.
         """
-        with translated(self._folder):
-            if identity and self._index is None and snapshot.size_bytes(self._folder) > KEPT_FROM_BYTES:
-                self._binding = _binding(identity)
-                loaded = self._loaded(identity)
-                if loaded is not None:
-                    self._index, self._generation = loaded
-            with snapshot.erased(self._folder):
-                if self._index is not None:
-                    self._changed_since_saved = max(1, len(self._index))
-                yield
+        if self._index is None and snapshot.size_bytes(self._folder) > KEPT_FROM_BYTES:
+            self._binding = _binding(identity)
+            loaded = self._loaded(identity)
+            if loaded is not None:
+                self._index, self._generation = loaded
+        if self._index is not None:
+            self._changed_since_saved = max(1, len(self._index))
+
+    @contextlib.contextmanager
+    def erased(self) -> Iterator[None]:
+        """No snapshot on disk, nor a new one, until the block ends. Other threads may search meanwhile.
+
+        A fork, which holds the gallery's lock, waits for the end: nothing inside may ask for that lock.
+        Raises: StorageError where the disk refuses.
+        """
+        with GATE.passed(), translated(self._folder), snapshot.erased(self._folder):  # a child would inherit its lock
+            yield
 
     def settle(self, connection: Connection, identity: GalleryIdentity) -> None:
         """Catch up before the last `save`; an index that is about to be there is waited for."""

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from speakerdb.errors import printable
 from speakerdb.store.driver import driver
-from speakerdb.store.fields import MOST_DIMENSIONS, cardinal, now, typed
+from speakerdb.store.fields import MOST_DIMENSIONS, DamagedRow, cardinal, now, typed
 from speakerdb.store.schema import CHANGE, ENCODER, GALLERY
 
 CHANGED = insert(CHANGE)
@@ -86,6 +86,14 @@ def identity(connection: Connection) -> GalleryIdentity | None:
     uuid_, generation, created, name, version, sha256, dimension, number = values
     encoder = EncoderIdentity(name, version, sha256, cardinal(dimension, MOST_DIMENSIONS))
     return GalleryIdentity(uuid_, cardinal(generation), created, encoder, number)
+
+
+def required_identity(connection: Connection) -> GalleryIdentity:
+    """The gallery's row, where somebody is enrolled. Raises: DamagedRow where it is gone."""
+    found = identity(connection)
+    if found is None:
+        raise DamagedRow("the gallery's own row is gone")
+    return found
 
 
 def generation(connection: Connection) -> int:

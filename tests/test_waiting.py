@@ -1,0 +1,156 @@
+"""Who waits for whom: a search for nobody, a removal for writers alone, a fork for removals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from galleries import left_in, pieces
+from known_voices import voice
+from twelve_people import stored, voiceprint
+
+from speakerdb import Gallery, settings
+from speakerdb.durable import take_lock
+from speakerdb.errors import NoSuchEnrollment, NoSuchSpeaker
+from speakerdb.gallery import building
+from speakerdb.index import snapshot
+from speakerdb.store.database import FILE
+
+pytestmark = pytest.mark.timeout(120)
+SOON_S = 3.0
+"""Much less than anybody is waited for."""
+
+
+@pytest.fixture
+def gallery(twelve: Path, known_voices) -> Iterator[Gallery]:
+    """The twelve, open, with an index in memory and a snapshot of it on disk."""
+    with Gallery.open(twelve, encoder=known_voices, index="numpy") as opened:
+        assert nearest(opened, "person a") == "person a"
+        yield opened
+
+
+@pytest.fixture
+def writer(twelve: Path) -> Iterator[sqlite3.Connection]:
+    """Another program in the middle of writing."""
+    with contextlib.closing(sqlite3.connect(twelve / FILE, check_same_thread=False)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+def nearest(gallery: Gallery, name: str) -> str:
+    return gallery.nearest(voiceprint(name).astype("float32"), top=1)[0].speaker
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    """In a thread that has ended well at the end of the block."""
+    done = []
+    thread = threading.Thread(target=lambda: done.append(work()))
+    thread.start()
+    yield thread
+    thread.join(60)
+    assert len(done) == 1
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+def test_a_removal_that_waits_for_a_writer_holds_up_no_search(gallery, writer):
+    with beside(lambda: gallery.remove("person a")) as removal:
+        time.sleep(0.3)
+        assert seconds(lambda: nearest(gallery, "person b")) < SOON_S
+        assert removal.is_alive()
+        writer.rollback()
+    assert nearest(gallery, "person a") != "person a"
+
+
+@pytest.fixture
+def making(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """An index that is made anew stops at its end: an event that tells so, and one that lets it go on."""
+    filled, go_on, fill = threading.Event(), threading.Event(), building.fill
+
+    def slow(index, batches):
+        made = fill(index, batches)
+        filled.set()
+        assert go_on.wait(60)
+        return made
+
+    monkeypatch.setattr(building, "fill", slow)
+    return filled, go_on
+
+
+def test_whoever_is_removed_elsewhere_while_the_index_is_made_anew_is_in_no_file(
+    gallery, twelve, known_voices, making, monkeypatch
+):
+    monkeypatch.setattr(settings, "BUSY_TIMEOUT_S", 0.5)
+    filled, go_on = making
+    secrets = pieces(stored(voiceprint("person d")), stored(voice("d0")))
+    with beside(gallery.rebuild):
+        assert filled.wait(30)
+        with Gallery.open(twelve, encoder=known_voices, index="numpy") as other:
+            assert other.remove("person d").log_erased
+        go_on.set()
+    assert (twelve / "index" / snapshot.FILE).exists()
+    assert left_in(twelve, secrets) == []
+    assert nearest(gallery, "person d") != "person d"
+
+
+def test_the_index_that_is_there_answers_while_another_is_made_anew(gallery, making):
+    filled, go_on = making
+    with beside(gallery.rebuild) as rebuilding:
+        assert filled.wait(30)
+        assert seconds(lambda: nearest(gallery, "person b")) < SOON_S
+        assert rebuilding.is_alive()
+        go_on.set()
+    assert nearest(gallery, "person b") == "person b"
+
+
+def test_an_index_that_was_made_anew_beside_a_writer_is_saved(gallery, twelve, writer):
+    threading.Timer(0.5, writer.rollback).start()
+    gallery.rebuild()
+    assert (twelve / "index" / snapshot.FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        lambda gallery: gallery.remove("nobody"),
+        lambda gallery: gallery.remove_enrollment(999),
+        lambda gallery: gallery.merge("nobody", "person a"),
+        lambda gallery: gallery.move_enrollments([999], "person a"),
+    ],
+)
+def test_who_is_not_there_to_be_removed_costs_no_snapshot(gallery, twelve, order):
+    before = (twelve / "index" / snapshot.FILE).read_bytes()
+    with pytest.raises((NoSuchSpeaker, NoSuchEnrollment)):
+        order(gallery)
+    assert (twelve / "index" / snapshot.FILE).read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_made_during_a_removal_holds_up_no_later_one(gallery, twelve, monkeypatch):
+    held = os.open(twelve / "index" / snapshot.LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+    assert take_lock(held)
+    with beside(lambda: gallery.remove("person a")):
+        time.sleep(0.3)  # it waits for the lock by now
+        threading.Timer(0.5, os.close, [held]).start()
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        monkeypatch.setattr(settings, "BUSY_TIMEOUT_S", 0.5)
+        assert gallery.remove("person b").speaker_removed
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
