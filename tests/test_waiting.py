@@ -1,4 +1,4 @@
-"""Who waits for whom: a search for nobody, a removal for writers alone, a fork for removals."""
+"""Who waits for whom: a search for nobody who removes, checks or rebuilds, a removal for writers alone."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from galleries import left_in, pieces
+from galleries import left_in, many_people, pieces
 from known_voices import voice
 from twelve_people import stored, voiceprint
 
 from speakerdb import Gallery, settings
 from speakerdb.durable import take_lock
 from speakerdb.errors import NoSuchEnrollment, NoSuchSpeaker
-from speakerdb.gallery import building
+from speakerdb.gallery import building, doctor
 from speakerdb.index import snapshot
+from speakerdb.store import voiceprints
 from speakerdb.store.database import FILE
 
 pytestmark = pytest.mark.timeout(120)
@@ -74,26 +75,36 @@ def test_a_removal_that_waits_for_a_writer_holds_up_no_search(gallery, writer):
     assert nearest(gallery, "person a") != "person a"
 
 
-@pytest.fixture
-def making(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """An index that is made anew stops at its end: an event that tells so, and one that lets it go on."""
-    filled, go_on, fill = threading.Event(), threading.Event(), building.fill
+def held_up(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> tuple[threading.Event, threading.Event]:
+    """A function stops when it is done: an event that tells so, and one that lets it go on."""
+    stopped, go_on, real = threading.Event(), threading.Event(), getattr(owner, name)
 
-    def slow(index, batches):
-        made = fill(index, batches)
-        filled.set()
+    def slow(*arguments):
+        result = real(*arguments)
+        stopped.set()
         assert go_on.wait(60)
-        return made
+        return result
 
-    monkeypatch.setattr(building, "fill", slow)
-    return filled, go_on
+    monkeypatch.setattr(owner, name, slow)
+    return stopped, go_on
+
+
+def assert_answers_during(gallery: Gallery, work: Callable[[], object], events: tuple[threading.Event, ...]) -> None:
+    stopped, go_on = events
+    with beside(work) as working:
+        try:
+            assert stopped.wait(30)
+            assert seconds(lambda: gallery.nearest(voice("anybody"), top=1)) < SOON_S
+            assert working.is_alive()
+        finally:
+            go_on.set()
 
 
 def test_whoever_is_removed_elsewhere_while_the_index_is_made_anew_is_in_no_file(
-    gallery, twelve, known_voices, making, monkeypatch
+    gallery, twelve, known_voices, monkeypatch
 ):
     monkeypatch.setattr(settings, "BUSY_TIMEOUT_S", 0.5)
-    filled, go_on = making
+    filled, go_on = held_up(monkeypatch, building, "fill")
     secrets = pieces(stored(voiceprint("person d")), stored(voice("d0")))
     with beside(gallery.rebuild):
         assert filled.wait(30)
@@ -105,14 +116,18 @@ def test_whoever_is_removed_elsewhere_while_the_index_is_made_anew_is_in_no_file
     assert nearest(gallery, "person d") != "person d"
 
 
-def test_the_index_that_is_there_answers_while_another_is_made_anew(gallery, making):
-    filled, go_on = making
-    with beside(gallery.rebuild) as rebuilding:
-        assert filled.wait(30)
-        assert seconds(lambda: nearest(gallery, "person b")) < SOON_S
-        assert rebuilding.is_alive()
-        go_on.set()
+def test_the_index_that_is_there_answers_while_another_is_made_anew(gallery, monkeypatch):
+    assert_answers_during(gallery, gallery.rebuild, held_up(monkeypatch, building, "fill"))
     assert nearest(gallery, "person b") == "person b"
+
+
+def test_a_gallery_answers_while_it_is_checked(gallery, monkeypatch):
+    assert_answers_during(gallery, gallery.check, held_up(monkeypatch, voiceprints, "parts"))
+
+
+def test_a_gallery_answers_while_its_profiles_are_examined(gallery_folder, monkeypatch):
+    with many_people(gallery_folder, 12) as gallery:
+        assert_answers_during(gallery, gallery.doctor, held_up(monkeypatch, doctor, "ranked"))
 
 
 def test_an_index_that_was_made_anew_beside_a_writer_is_saved(gallery, twelve, writer):

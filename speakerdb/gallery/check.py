@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from speakerdb.embedding import average
 from speakerdb.errors import GalleryReadOnly, printable
 from speakerdb.gallery.opened import require_identity
 from speakerdb.gallery.reports import CheckReport
-from speakerdb.gallery.view import FOLDER, IndexView
+from speakerdb.gallery.view import FOLDER
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import decisions, integrity, records, reembedding, voiceprints
 from speakerdb.store.binding import GalleryIdentity
 from speakerdb.store.database import Database
 from speakerdb.store.fields import DamagedRow
+from speakerdb.store.forking import GATE
 from speakerdb.store.voiceprints import Parts
 
 AVERAGE_TOLERANCE = 1e-6
@@ -35,8 +37,15 @@ ROUNDING = 1e-5
 SEARCHED = 1000
 """Speakers whose voiceprint is looked up in the index; all, in a gallery that is no larger."""
 
+AT_ONCE = 100
+"""Of them; other searches wait for so many at most."""
 
-def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport:
+
+CaughtUp = Callable[[], AbstractContextManager[tuple[Connection, VectorIndex]]]
+"""The index at a connection's state, held by nobody else until the block ends."""
+
+
+def check_gallery(folder: Path, store: Database, caught_up: CaughtUp) -> CheckReport:
     """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts.
 
     Raises: EmptyGallery before the first enrollment.
@@ -53,9 +62,10 @@ def check_gallery(folder: Path, store: Database, view: IndexView) -> CheckReport
         findings += integrity.faults(connection)
         listed = records.speakers(connection)
         faults = [*stored_faults(connection, identity), *kept_faults(connection)]
-        if not faults:  # an index of damaged vectors says nothing
-            faults = list(index_faults(connection, view.caught_up(connection, identity)))
-    findings += [*faults, *file_faults(folder)]
+    if not faults:  # an index of damaged vectors says nothing
+        faults = list(index_faults(caught_up, [row[0] for row in listed]))
+    with GATE.passed():  # a child would inherit the locks that are tried
+        findings += [*faults, *file_faults(folder)]
     encoder = f"{identity.encoder.name} {identity.encoder.version}"
     enrollments = sum(row[3] for row in listed)
     return CheckReport(identity.uuid, encoder, identity.generation, len(listed), enrollments, findings)
@@ -99,20 +109,28 @@ def _fault(parts: Parts, dimension: int, shown: str) -> str | None:
     return None
 
 
-def index_faults(connection: Connection, index: VectorIndex) -> Iterator[str]:
+def index_faults(caught_up: CaughtUp, speakers: list[int]) -> Iterator[str]:
     """Speakers that the index has lost or kept, or holds under another's vector."""
-    listed = [row[0] for row in records.speakers(connection)]
-    if len(index) != len(listed):
-        yield f"the index holds {len(index)} speakers, the database {len(listed)}; run `speakerdb rebuild`"
-    chosen = listed[:: max(1, len(listed) // SEARCHED)]
-    prints = voiceprints.of_speakers(connection, chosen)
-    if not prints:
-        return
-    found, cosines = index.search(np.stack(list(prints.values())), ALIKE)
-    itself, alike = found == np.array(list(prints))[:, None], cosines > 1.0 - ROUNDING
-    for speaker, held in zip(prints, (itself & alike).any(axis=1) | alike[:, ALIKE - 1 :].any(axis=1), strict=True):
-        if not held:
+    with caught_up() as (connection, index):
+        held, known = len(index), records.count_speakers(connection)
+    if held != known:
+        yield f"the index holds {held} speakers, the database {known}; run `speakerdb rebuild`"
+    chosen = speakers[:: max(1, len(speakers) // SEARCHED)]
+    for start in range(0, len(chosen), AT_ONCE):
+        for speaker in _not_found(caught_up, chosen[start : start + AT_ONCE]):
             yield f"the index does not find speaker {speaker} by its voiceprint; run `speakerdb rebuild`"
+
+
+def _not_found(caught_up: CaughtUp, speakers: list[int]) -> list[int]:
+    """Who of these speakers, where they are there by now, is not found by their voiceprint."""
+    with caught_up() as (connection, index):
+        prints = voiceprints.of_speakers(connection, speakers)
+        if not prints:
+            return []
+        found, cosines = index.search(np.stack(list(prints.values())), ALIKE)
+    itself, alike = found == np.array(list(prints))[:, None], cosines > 1.0 - ROUNDING
+    held = (itself & alike).any(axis=1) | alike[:, ALIKE - 1 :].any(axis=1)
+    return [speaker for speaker, there in zip(prints, held, strict=True) if not there]
 
 
 def file_faults(folder: Path) -> Iterator[str]:

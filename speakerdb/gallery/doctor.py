@@ -6,24 +6,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked, criterion
 from speakerdb.decision.judging import Judge
-from speakerdb.embedding import Vectors, average
+from speakerdb.embedding import Vector, Vectors, average
 from speakerdb.gallery.deciding import ranked
 from speakerdb.gallery.reports import Complaint
 from speakerdb.gallery.screening import Floats, beside_the_others, same_person
-from speakerdb.gallery.view import IndexView
-from speakerdb.store import records
-from speakerdb.store.binding import GalleryIdentity
-from speakerdb.store.found import speakers
+from speakerdb.store.found import Found
 from speakerdb.store.recordings import Ids, Recordings
 
 LEAST_MERGED = 4
@@ -35,23 +31,20 @@ NEIGHBOURS = 8
 ROUNDS = 10
 
 
-def examine(
-    connection: Connection,
-    identity: GalleryIdentity,
-    view: IndexView,
-    judge: Judge,
-    held: Recordings,
-    option: str,
-) -> Iterator[Complaint]:
-    """What is likely to be wrong, speaker by speaker. Args: option: that commands for this gallery end in."""
-    for complaint in _complaints(connection, identity, view, judge, held):
+Near = Callable[[int, Vector], list[Found]]
+"""By a speaker's id and voiceprint: at most `NEIGHBOURS` others who are nearest in the gallery as it is now."""
+
+
+def examine(judge: Judge, held: Recordings, names: dict[int, str], near: Near, option: str) -> Iterator[Complaint]:
+    """What is likely to be wrong, speaker by speaker.
+
+    Args: names: of all speakers, by id. option: that commands for this gallery end in.
+    """
+    for complaint in _complaints(judge, held, names, near):
         yield replace(complaint, mend=complaint.mend + option)
 
 
-def _complaints(
-    connection: Connection, identity: GalleryIdentity, view: IndexView, judge: Judge, held: Recordings
-) -> Iterator[Complaint]:
-    names = records.all_names_of(connection, [int(speaker) for speaker in held.people])
+def _complaints(judge: Judge, held: Recordings, names: dict[int, str], near: Near) -> Iterator[Complaint]:
     for place, speaker in enumerate(held.people):
         rows, name = held.rows[place], names[int(speaker)]
         if held.enrolled_s[place] < settings.LITTLE_SPEECH_S:
@@ -59,7 +52,7 @@ def _complaints(
         if judge.calibration is not None and len(rows) > 1:
             yield from _recordings(judge, held, rows, name)
     if judge.calibration is not None:
-        yield from _duplicates(connection, identity, view, judge, held, names)
+        yield from _duplicates(judge, held, names, near)
 
 
 def _little(name: str, seconds: float) -> Complaint:
@@ -131,26 +124,16 @@ def _second_voice(judge: Judge, vectors: Vectors, seconds: Floats) -> list[int]:
     return [int(i) for i in np.flatnonzero(smaller)]
 
 
-def _duplicates(
-    connection: Connection,
-    identity: GalleryIdentity,
-    view: IndexView,
-    judge: Judge,
-    held: Recordings,
-    names: dict[int, str],
-) -> Iterator[Complaint]:
+def _duplicates(judge: Judge, held: Recordings, names: dict[int, str], near: Near) -> Iterator[Complaint]:
     """Pairs of speakers of whom one would be taken for the other."""
     line = criterion(Asked(fpir=settings.DUPLICATE_FPIR), judge.calibration, None, "", len(held.people))
-    place = {int(speaker): i for i, speaker in enumerate(held.people)}
     seen = set()
     for i, speaker in enumerate(held.people):
         voice = held.voiceprints[i]
-        found = view.nearest(connection, identity, voice, NEIGHBOURS + 1)
-        others = [row for row, other in enumerate(found.ids) if other != speaker and other in place]
-        near = speakers(connection, found, others[:NEIGHBOURS])
-        if not near:
+        others = near(int(speaker), voice)
+        if not others:
             continue
-        for candidate, judged in ranked(judge, line, voice, float(held.enrolled_s[i]), near):
+        for candidate, judged in ranked(judge, line, voice, float(held.enrolled_s[i]), others):
             pair = tuple(sorted((names[int(speaker)], candidate.speaker)))
             if same_person(judged) and pair not in seen:
                 seen.add(pair)

@@ -21,6 +21,7 @@ from speakerdb.gallery.answers import Identification, Verification
 from speakerdb.gallery.archives import Archives
 from speakerdb.gallery.asking import Asking, require_some
 from speakerdb.gallery.enrollment import Enrollment
+from speakerdb.gallery.examining import Examining
 from speakerdb.gallery.learning import Learning
 from speakerdb.gallery.naming import lasting_path, usable_name, usable_path
 from speakerdb.gallery.opened import Progress
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.answering import Claim
 
 
-class Gallery(Enrollment, Asking, Learning, Archives, Upkeep):
+class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
     """People and their voices in one folder. Made by `Gallery.open`; safe for use from several threads."""
 
     @staticmethod

@@ -5,27 +5,26 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from sqlalchemy import Connection
 
-from speakerdb import durable, settings
+from speakerdb import durable
 from speakerdb.encoder.encoder import Encoder
-from speakerdb.errors import EmptyGallery, InputError, NameTaken, NoSuchEnrollment, NoSuchGallery, printable
+from speakerdb.errors import InputError, NameTaken, NoSuchEnrollment, NoSuchGallery, printable
 from speakerdb.gallery.naming import lasting_path, real_path, require_outside, usable_name
-from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
-from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis, Merged, Moved, Rebuilt, Removed, Renamed
+from speakerdb.gallery.opened import OpenGallery, Progress, require_speaker
+from speakerdb.gallery.reports import BackedUp, Merged, Moved, Removed, Renamed
 from speakerdb.gallery.results import EnrollmentInfo, SpeakerInfo
 from speakerdb.store import binding, database, gallery_file, records, voiceprints
 from speakerdb.store.fields import duration
-from speakerdb.store.recordings import move_recording, recordings
+from speakerdb.store.recordings import move_recording
 
 
 class Upkeep(OpenGallery):
-    """Listing, renaming, moving, removing; checking, examining, rebuilding."""
+    """Listing, renaming, moving, removing; copying, and changing the encoder."""
 
     def speakers(self, *, enrollments: bool = False) -> list[SpeakerInfo]:
         """Everyone enrolled, by name; with `enrollments` their recordings too. Empty before the first enrollment."""
@@ -147,14 +146,6 @@ class Upkeep(OpenGallery):
             self._encoder, self._asked_encoder = new, self._asked_encoder and new
         return done
 
-    def check(self) -> CheckReport:
-        """Go through database, voiceprints, index and files; changes nothing but SQLite's log, which it cuts."""
-        from speakerdb.gallery.check import check_gallery
-
-        store = self._existing()
-        with self._lock:
-            return check_gallery(self.folder, store, self._view)
-
     def backup(self, folder: str | os.PathLike[str]) -> BackedUp:
         """Copy the gallery, while it is in use, into a new folder that is a gallery then, whole or not at all.
 
@@ -177,28 +168,6 @@ class Upkeep(OpenGallery):
             copy.close()
         return BackedUp(str(target), len(listed), sum(row[3] for row in listed), size)
 
-    def doctor(self) -> Diagnosis:
-        """Profiles that are likely to give wrong answers, each with the command that mends it; changes nothing.
-
-        Raises: EmptyGallery; EncoderMismatch.
-        """
-        from speakerdb.gallery.doctor import examine
-
-        encoder = self.encoder
-        with self._lock, self._existing().reading() as connection:
-            identity = self._bound(connection, encoder)
-            held = recordings(connection)
-            if held is None:
-                raise EmptyGallery
-            judge = self._judge(encoder, connection)
-            complaints = list(examine(connection, identity, self._view, judge, held, self._option()))
-        return Diagnosis(len(held.people), len(held.ids), judge.calibration is not None, complaints)
-
-    def _option(self) -> str:
-        """What a command needs to act on this gallery: nothing where it would anyway."""
-        usual = settings.gallery_folder().absolute() == self.folder.absolute()
-        return "" if usual else f" --gallery {shlex.quote(str(self.folder))}"
-
     @contextlib.contextmanager
     def _erased(self, require: Callable[[Connection], object]) -> Iterator[bool]:
         """Somebody's voice goes inside: no snapshot may hold it, nor a copy that was being made (False: one may).
@@ -214,22 +183,6 @@ class Upkeep(OpenGallery):
             self._view.keep(identity)
         with self._view.erased():
             yield cleared
-
-    def rebuild(self) -> Rebuilt:
-        """Make the index anew from the database and save it; nobody waits while it is made.
-
-        Raises: EmptyGallery; StorageError.
-        """
-        with self._existing().reading() as connection:
-            require_identity(connection)
-        with self._view.erased():
-            pass  # what may be wrong is no longer there for others
-        new = self._view.made_beside()
-        with self._lock:
-            with self._existing().reading() as connection:
-                index = self._view.replaced(new, connection, require_identity(connection))
-            self._view.write()
-            return Rebuilt(len(index), index.kind)
 
 
 def _number(enrollment: int) -> int:
