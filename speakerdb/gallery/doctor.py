@@ -30,6 +30,9 @@ NEIGHBOURS = 8
 
 ROUNDS = 10
 
+ROWS_AT_ONCE = 256
+"""Recordings of a speaker beside all others at a time: of 20,000 in one go the cosines would be 1.5 GB."""
+
 
 Near = Callable[[int, Vector], list[Found]]
 """By a speaker's id and voiceprint: at most `NEIGHBOURS` others who are nearest in the gallery as it is now."""
@@ -103,9 +106,8 @@ def _recordings(judge: Judge, held: Recordings, rows: Ids, name: str) -> Iterato
 
 def _second_voice(judge: Judge, vectors: Vectors, seconds: Floats) -> list[int]:
     """The smaller of two groups that a speaker's recordings fall into, where these are two people's; else none."""
-    cosines = vectors @ vectors.T
-    first, second = np.unravel_index(np.argmin(cosines), cosines.shape)
-    near = cosines[first] >= cosines[second]
+    first, second = _farthest(vectors)
+    near = vectors @ vectors[first] >= vectors @ vectors[second]
     for _ in range(ROUNDS):
         if near.all() or not near.any():
             return []
@@ -122,6 +124,17 @@ def _second_voice(judge: Judge, vectors: Vectors, seconds: Floats) -> list[int]:
         return []
     smaller = near if near.sum() * 2 <= len(near) else ~near
     return [int(i) for i in np.flatnonzero(smaller)]
+
+
+def _farthest(vectors: Vectors) -> tuple[int, int]:
+    """The rows of the two vectors that are the farthest apart."""
+    found, least = (0, 0), np.inf
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        cosines = vectors[start : start + ROWS_AT_ONCE] @ vectors.T
+        row, other = np.unravel_index(np.argmin(cosines), cosines.shape)
+        if cosines[row, other] < least:
+            found, least = (start + int(row), int(other)), cosines[row, other]
+    return found
 
 
 def _duplicates(judge: Judge, held: Recordings, names: dict[int, str], near: Near) -> Iterator[Complaint]:

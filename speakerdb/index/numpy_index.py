@@ -8,6 +8,9 @@ import numpy.typing as npt
 from speakerdb.embedding import Vectors
 from speakerdb.index.protocol import MISSING, Ids, check_batch, check_search
 
+SCORES_AT_ONCE = 1 << 21
+"""Cosines that are in memory at a time, 16 bytes each while they are put in order."""
+
 
 class NumpyIndex:
     """Rows in one array with room to grow; a removed row is filled by the last one."""
@@ -48,18 +51,25 @@ class NumpyIndex:
     def search(self, queries: Vectors, count: int) -> tuple[Ids, npt.NDArray[np.float32]]:
         """See `VectorIndex.search`."""
         check_search(queries, count, self.dimension)
-        size = len(self)
         found = np.full((len(queries), count), MISSING, np.int64)
         cosines = np.full((len(queries), count), -np.inf, np.float32)
-        kept = min(count, size)
-        if kept:
-            all_cosines = queries @ self._vectors[:size].T
-            part = np.argpartition(-all_cosines, kept - 1, axis=1)[:, :kept]
-            values = np.take_along_axis(all_cosines, part, axis=1)
-            order = np.argsort(-values, axis=1, kind="stable")
-            found[:, :kept] = self._ids[np.take_along_axis(part, order, axis=1)]
-            cosines[:, :kept] = np.take_along_axis(values, order, axis=1)
+        if len(self):
+            at_once = max(1, SCORES_AT_ONCE // len(self))
+            for start in range(0, len(queries), at_once):
+                rows = slice(start, start + at_once)
+                self._nearest(queries[rows], found[rows], cosines[rows])
         return found, cosines
+
+    def _nearest(self, queries: Vectors, found: Ids, cosines: npt.NDArray[np.float32]) -> None:
+        """Fill in whom a search finds. Args: found, cosines: [q, count], views of what it returns."""
+        size = len(self)
+        kept = min(found.shape[1], size)
+        all_cosines = queries @ self._vectors[:size].T
+        part = np.argpartition(-all_cosines, kept - 1, axis=1)[:, :kept]
+        values = np.take_along_axis(all_cosines, part, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        found[:, :kept] = self._ids[np.take_along_axis(part, order, axis=1)]
+        cosines[:, :kept] = np.take_along_axis(values, order, axis=1)
 
     def to_bytes(self) -> bytes:
         """Ids, then vectors, both little-endian."""
