@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import shutil
 import sqlite3
@@ -23,6 +24,7 @@ from speakerdb.embedding import Vector, normalize
 from speakerdb.errors import (
     GalleryDamaged,
     GalleryFull,
+    InputError,
     StorageError,
 )
 from speakerdb.index import snapshot
@@ -272,8 +274,16 @@ def test_rebuilding_says_how_many(gallery_folder, known_voices):
 
 
 def test_an_unknown_kind_of_index_is_refused(gallery_folder):
-    with pytest.raises(ValueError, match="'hnsw'; known"):
+    with pytest.raises(InputError, match="'hnsw'; known"):
         Gallery.open(gallery_folder, index="hnsw")
+
+
+@pytest.mark.parametrize("kind", ["faiss-flat", "faiss-ivf"])
+def test_without_faiss_an_index_of_its_is_refused_when_the_gallery_is_opened(gallery_folder, monkeypatch, kind):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "faiss" else found(name))
+    with pytest.raises(InputError, match=r"needs FAISS, .* run: pip install 'speakerdb\[cpu\]', or choose numpy"):
+        Gallery.open(gallery_folder, index=kind)
 
 
 def test_a_gallery_that_is_damaged_meanwhile_can_still_be_closed(gallery_folder, known_voices):

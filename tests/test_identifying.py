@@ -149,6 +149,12 @@ def test_hundreds_of_voices_are_found_as_by_hand(gallery_folder, encoder):
             assert [candidate.distance for candidate in found] == pytest.approx([d for _, d in expected], abs=1e-6)
 
 
+def test_as_many_candidates_are_listed_as_numpys_smallest_numbers_ask_for(gallery_folder, encoder):
+    ready(gallery_folder, encoder, {f"person {number}": [voice(f"{number}")] for number in range(255)})
+    with Gallery.open(gallery_folder, encoder=encoder) as gallery:
+        assert len(gallery.nearest(voice("17"), top=np.uint8(250))) == 250
+
+
 def test_verifying_reads_the_one_voiceprint_at_its_exact_distance(people, clips, exact):
     for name, enrolled in PEOPLE.items():
         for probe in ("ana_3", "stranger_1"):
@@ -192,10 +198,15 @@ def test_one_recording_cannot_be_compared(gallery, clips):
             gallery.compare(sources)
 
 
+def test_nearest_takes_a_list_of_numbers(people, clips) -> None:
+    vector = people.encoder.embed(*clips("ana_3"))
+    assert people.nearest(vector.tolist(), top=2) == people.nearest(vector, top=2)
+
+
 def test_nearest_takes_unit_vectors_of_the_gallerys_dimension_alone(people, clips) -> None:
     vector = people.encoder.embed(*clips("ana_3"))
     assert people.nearest(vector, top=1)
-    for wrong in (2.0 * vector, vector[:-1], vector[None], vector * np.nan):
+    for wrong in (2.0 * vector, vector[:-1], vector[None], vector * np.nan, "voice", ["a"] * 192, [[1.0], []], None):
         with pytest.raises(InputError, match=r"a vector of unit length is needed, float32 \[192\]"):
             people.nearest(wrong)
     with pytest.raises(InputError, match="0 candidates"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from speakerdb.embedding import normalize
+from speakerdb.errors import InputError
 from speakerdb.index.engine import KINDS, load_index, make_index, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
 
@@ -221,7 +222,7 @@ def test_an_index_of_another_engine_is_refused_by_faiss():
 
 def test_an_unknown_kind_is_refused_by_name():
     for make in (lambda: make_index("hnsw", 4), lambda: load_index("hnsw", b"", 4), lambda: resolve("hnsw")):
-        with pytest.raises(ValueError, match="'hnsw'; known: auto, faiss-flat, faiss-ivf, numpy"):
+        with pytest.raises(InputError, match="'hnsw'; known: auto, faiss-flat, faiss-ivf, numpy"):
             make()
     assert resolve("auto") in KINDS
     assert resolve("auto") != "auto"

@@ -6,6 +6,7 @@ import contextlib
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from speakerdb import settings
 from speakerdb.audio import Source, Sources, each
@@ -50,7 +51,7 @@ class Asking(OpenGallery):
             margin: distances this near to the threshold, or to the second candidate's, are inconclusive.
         Raises: InputError; NoSuchGallery or EmptyGallery; StateError where there is nothing to decide by.
         """
-        require_some(top)
+        top = require_some(top)
         asked = Asked(threshold, fpir=fpir, margin=margin)
         if isinstance(source, Utterance):
             probe = source
@@ -68,20 +69,18 @@ class Asking(OpenGallery):
                 raise EmptyGallery
             line_for(asked, self._judge(encoder, connection), encoder, 1)
 
-    def nearest(self, vector: Vector, top: int = settings.TOP) -> list[Neighbour]:
+    def nearest(self, vector: npt.ArrayLike, top: int = settings.TOP) -> list[Neighbour]:
         """The speakers nearest to a unit vector by exact distance, nearest first; no decision, and no cohort.
 
         Args: vector: float32 [dimension], unit length, of this gallery's encoder.
         Raises: InputError for another vector, or for no candidate at all; EmptyGallery; NoSuchGallery.
         """
-        require_some(top)
+        top = require_some(top)
         with self._lock, self._existing().reading() as connection:
             identity = require_identity(connection)
-            dimension = identity.encoder.dimension
-            if np.shape(vector) != (dimension,) or not is_unit(vector):
-                raise InputError(f"a vector of unit length is needed, float32 [{dimension}]")
-            near = self._view.nearest(connection, identity, vector, top)
-            apart = distances(vector, near.voiceprints)
+            query = _unit(vector, identity.encoder.dimension)
+            near = self._view.nearest(connection, identity, query, top)
+            apart = distances(query, near.voiceprints)
             rows = np.argsort(apart, kind="stable")[:top].tolist()
             found = speakers(connection, near, rows)
         return [Neighbour(one.speaker, float(apart[i])) for one, i in zip(found, rows, strict=True)]
@@ -179,10 +178,20 @@ class Asking(OpenGallery):
         return encoder, self._judge(encoder)
 
 
-def require_some(top: int) -> None:
-    """Raises: InputError where no candidate at all is asked for."""
+def require_some(top: int) -> int:
+    """How many candidates, as Python's own number: NumPy's small ones overflow. Raises: InputError where it is none."""
     if not isinstance(top, int | np.integer) or top < 1:
         raise InputError(f"{top!r} candidates; at least 1")
+    return int(top)
+
+
+def _unit(vector: npt.ArrayLike, dimension: int) -> Vector:
+    """A vector that a program gives. Raises: InputError where it is none of unit length and this dimension."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        given: Vector = np.asarray(vector, np.float32)
+        if given.shape == (dimension,) and is_unit(given):
+            return given
+    raise InputError(f"a vector of unit length is needed, float32 [{dimension}]")
 
 
 def _heard(encoder: Encoder, source: Source | Utterance, rate_hz: int | None, progress: Progress | None) -> Utterance:

@@ -48,7 +48,8 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
             encoder: a bundle's name or folder; left out, the one that the gallery is bound to.
             index: `auto`, `faiss-flat`, `faiss-ivf` or `numpy`.
         Raises: StorageError where the folder is a file, or the database damaged or newer than the program;
-            EncoderDamaged where there is no such bundle; InputError for what is no path; ValueError for another index.
+            EncoderDamaged where there is no such bundle; InputError for what is no path, another index, or one that
+            needs FAISS where that is not installed.
         """
         path = lasting_path(settings.gallery_folder() if folder is None else folder)
         if encoder is not None and not isinstance(encoder, Encoder):
@@ -77,7 +78,7 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
         """
         from speakerdb.gallery.answering import answers, listed_files
 
-        require_some(top)
+        top = require_some(top)
         paths, encoder = listed_files(usable_path(files)), self.encoder
         self._answerable(Asked(threshold, fpir=fpir, margin=margin), encoder)
 

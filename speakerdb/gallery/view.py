@@ -44,7 +44,7 @@ class IndexView:
     """The index of one gallery in memory. Not safe for use from several threads at once: the gallery locks."""
 
     def __init__(self, gallery_folder: Path, kind: str, store: Callable[[], Database]) -> None:
-        resolve(kind)  # a kind that is not known is refused here
+        resolve(kind)  # a kind that cannot be had is refused here
         self._asked = kind
         self._store = store
         self._folder = gallery_folder / FOLDER

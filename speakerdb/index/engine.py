@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 
+from speakerdb.errors import InputError, printable
 from speakerdb.index.protocol import VectorIndex
 
 KINDS = ("auto", "faiss-flat", "faiss-ivf", "numpy")
@@ -18,7 +19,7 @@ LEAST_IN_LISTS = 1000
 
 
 def make_index(kind: str, dimension: int) -> VectorIndex:
-    """An empty exact index of a kind. Raises: ValueError for a kind that is not known or has to be trained."""
+    """An empty exact index of a kind. Raises: ValueError for one that has to be trained; InputError as `resolve`."""
     if resolve(kind) == "numpy":
         from speakerdb.index.numpy_index import NumpyIndex
 
@@ -46,12 +47,16 @@ def load_index(kind: str, content: bytes, dimension: int) -> VectorIndex:
 
 
 def resolve(kind: str) -> str:
-    """`auto` → the kind that a small gallery has here. Raises: ValueError for a kind that is not known."""
+    """`auto` → the kind that a small gallery has here. Raises: InputError for a kind that cannot be had here."""
     if kind not in KINDS:
-        raise ValueError(f"no index of kind {kind!r}; known: {', '.join(KINDS)}")
+        raise InputError(f"no index of kind {printable(kind)!r}; known: {', '.join(KINDS)}")
+    installed = importlib.util.find_spec("faiss") is not None
+    if kind.startswith("faiss") and not installed:
+        install = "run: pip install 'speakerdb[cpu]'"
+        raise InputError(f"the index {kind} needs FAISS, which is not installed; {install}, or choose numpy")
     if kind != "auto":
         return kind
-    return "faiss-flat" if importlib.util.find_spec("faiss") else "numpy"
+    return "faiss-flat" if installed else "numpy"
 
 
 def possible(asked: str) -> tuple[str, ...]:
