@@ -28,7 +28,7 @@ from speakerdb.errors import (
     StorageError,
 )
 from speakerdb.index import snapshot
-from speakerdb.store import binding, database, gallery_file, records, voiceprints
+from speakerdb.store import binding, database, fields, gallery_file, records, voiceprints
 
 
 def test_speakers_are_listed_by_name_with_their_recordings(people, clips):
@@ -121,6 +121,16 @@ def test_check_names_what_does_not_agree(people, statement, finding):
     store.close()
     findings = people.check().findings
     assert [line for line in findings if finding in line], findings
+
+
+def test_check_names_whose_vectors_are_of_another_length(people):
+    store = gallery_file.open_existing(people.folder / database.FILE)
+    longer = fields.to_blob(normalize(np.ones(256)))
+    with store.writing() as connection:
+        values = (longer, fields.blob_crc32(longer, 1))
+        connection.exec_driver_sql("UPDATE enrollment SET vector = ?, vector_crc32 = ? WHERE id = 1", values)
+    store.close()
+    assert people.check().findings == ["the voiceprint of speaker 'ana' does not fit its enrollments"]
 
 
 def test_check_sees_a_voiceprint_that_is_not_the_average(people):

@@ -102,7 +102,7 @@ def _fault(parts: Parts, dimension: int, shown: str) -> str | None:
         return f"speaker {shown} is damaged ({error})"
     if stored is None:
         return f"speaker {shown} has no voiceprint"
-    if stored.shape != (dimension,) or parts.averaged != len(vectors):
+    if {vector.shape for vector in (stored, *vectors)} != {(dimension,)} or parts.averaged != len(vectors):
         return f"the voiceprint of speaker {shown} does not fit its enrollments"
     if np.abs(stored - average(np.stack(vectors))).max() > AVERAGE_TOLERANCE:
         return f"the voiceprint of speaker {shown} is not the average of its enrollments"
