@@ -21,7 +21,7 @@ from speakerdb.index import snapshot
 from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
 from speakerdb.store import binding
-from speakerdb.store.binding import GalleryIdentity
+from speakerdb.store.binding import Changes, GalleryIdentity
 from speakerdb.store.database import Database
 from speakerdb.store.failures import translated
 from speakerdb.store.fields import DamagedRow
@@ -51,6 +51,7 @@ class IndexView:
         self._index: VectorIndex | None = None
         self._binding: snapshot.Binding | None = None
         self._generation = -1
+        self._last: Changes = {}  # up to that generation; none where the database has not been asked
         self._changed_since_saved = 0
         self._successor: Successor | None = None
 
@@ -72,25 +73,34 @@ class IndexView:
 
     def caught_up(self, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
         """The index at the connection's generation: loaded, replayed from the change log, or built from SQL."""
-        binding = _binding(identity)
-        if self._index is None or self._binding != binding or self._generation > identity.generation:
-            self._binding, self._index, self._successor = binding, None, None  # where building fails, none is left
+        bound = _binding(identity)
+        if self._index is None or self._binding != bound or not self._continued(connection, identity):
+            self._binding, self._index, self._successor = bound, None, None  # where building fails, none is left
             loaded = self._loaded(identity)
             if loaded is None:
                 return self.rebuild(connection, identity)
-            self._index, self._generation = loaded
+            self._put(*loaded)
             self._changed_since_saved = 0
-        self._succeed(binding, identity.generation)
+        self._succeed(bound, identity.generation)
         if not self._replay(self._index, connection, identity.generation):
             return self.rebuild(connection, identity)
         return self._index
 
+    def _continued(self, connection: Connection, identity: GalleryIdentity) -> bool:
+        """Whether the database is a later state of the one that the index stands at, and not a restored one."""
+        return self._generation <= identity.generation and binding.continues(connection, self._generation, self._last)
+
+    def _put(self, index: VectorIndex, generation: int) -> None:
+        """This index from now on, which stands at a generation; to be saved."""
+        self._index, self._generation, self._last = index, generation, {}
+        self._changed_since_saved = max(1, len(index))
+
     def rebuild(self, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
         """The index made anew from SQL. Raises: DamagedRow where there are speakers without voiceprint."""
-        self._index, self._generation = build(connection, identity, self._asked), identity.generation
-        self._successor = None
-        self._changed_since_saved = max(1, len(self._index))
-        return self._index
+        index = build(connection, identity, self._asked)
+        self._put(index, identity.generation)
+        self._last, self._successor = binding.last_changes(connection, identity.generation), None
+        return index
 
     def made_beside(self) -> Made:
         """An index made anew without any lock; `replaced` puts it in the place of the one that answers meanwhile."""
@@ -99,8 +109,8 @@ class IndexView:
     def replaced(self, made: Made, connection: Connection, identity: GalleryIdentity) -> VectorIndex:
         """The index that was made beside, at the connection's generation."""
         self.forget()
-        self._index, self._binding, self._generation = made.index, _binding(made.identity), made.identity.generation
-        self._changed_since_saved = max(1, len(made.index))
+        self._binding = _binding(made.identity)
+        self._put(made.index, made.identity.generation)
         return self.caught_up(connection, identity)
 
     def save(self) -> None:
@@ -145,12 +155,12 @@ class IndexView:
 
     def _replay(self, index: VectorIndex, connection: Connection, generation: int) -> bool:
         """Take over what has changed since the index's generation; False where that is more than the index holds."""
-        if self._generation == generation:
+        if self._generation == generation and self._last:
             return True
         changed = replay(connection, index, self._generation)
         if changed is None:
             return False
-        self._generation = generation
+        self._generation, self._last = generation, binding.last_changes(connection, generation)
         self._changed_since_saved += changed
         return True
 
@@ -172,8 +182,7 @@ class IndexView:
             return  # this connection began before that of the other thread
         self._successor = None
         if agrees:
-            self._index, self._generation = index, then.generation
-            self._changed_since_saved = max(1, len(index))
+            self._put(index, then.generation)
 
     def drop_foreign(self, store: Database) -> None:
         """Delete a snapshot of another history than the database's, where that may be done: nobody believes it."""
@@ -189,7 +198,7 @@ class IndexView:
             self._binding = _binding(identity)
             loaded = self._loaded(identity)
             if loaded is not None:
-                self._index, self._generation = loaded
+                self._put(*loaded)
         if self._index is not None:
             self._changed_since_saved = max(1, len(self._index))
 

@@ -25,6 +25,16 @@ IDENTITY = """
     FROM pragma_user_version, gallery JOIN encoder ON encoder.id = gallery.encoder_id
 """
 
+LAST = """
+    SELECT change.speaker_id, change.generation, voiceprint.vector_crc32
+    FROM change LEFT JOIN voiceprint ON voiceprint.speaker_id = change.speaker_id
+"""
+LAST_UP_TO = f"{LAST} WHERE change.generation <= ? ORDER BY change.generation DESC LIMIT 8"
+LAST_OF = f"{LAST} WHERE change.speaker_id IN (SELECT value FROM json_each(?))"
+
+Changes = dict[int, tuple[int, int | None]]
+"""By speaker id: the generation of the last change, and the checksum of the voiceprint that it left, if any."""
+
 
 @dataclass(frozen=True)
 class EncoderIdentity:
@@ -122,3 +132,24 @@ def record_change(connection: Connection, speaker_ids: list[int]) -> None:
 def changes_since(connection: Connection, since: int) -> list[int]:
     """Ids of the speakers that changed or went after a generation."""
     return list(connection.scalars(select(CHANGE.c.speaker_id).where(CHANGE.c.generation > since)))
+
+
+def last_changes(connection: Connection, generation: int) -> Changes:
+    """The last few speakers to change up to a generation: what `continues` knows the database's history by."""
+    return _changes(connection, LAST_UP_TO, generation)
+
+
+def continues(connection: Connection, generation: int, last: Changes) -> bool:
+    """Whether the database has gone on from a generation at which these were the last to change.
+
+    One that was restored in place, and then written, counts the same generations again, of other changes.
+    """
+    now = _changes(connection, LAST_OF, str([*last]))
+    return all(
+        speaker in now and (now[speaker] == was or now[speaker][0] > generation) for speaker, was in last.items()
+    )
+
+
+def _changes(connection: Connection, statement: str, asked: int | str) -> Changes:
+    found = driver(connection).execute(statement, (asked,))
+    return {speaker: (typed(generation, int), vector_crc32) for speaker, generation, vector_crc32 in found}
