@@ -82,9 +82,10 @@ class IndexView:
             self._put(*loaded)
             self._changed_since_saved = 0
         self._succeed(bound, identity.generation)
-        if not self._replay(self._index, connection, identity.generation):
+        index = self._index
+        if index is None or not self._replay(index, connection, identity.generation):
             return self.rebuild(connection, identity)
-        return self._index
+        return index
 
     def _continued(self, connection: Connection, identity: GalleryIdentity) -> bool:
         """Whether the database is a later state of the one that the index stands at, and not a restored one."""
