@@ -12,8 +12,9 @@ pytest.importorskip("tensorflow", reason="training wants the extra train")
 from tiny_corpus import write_voices
 
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from training.rooms.channels import within
 from training.speech.learn import features_of
-from training.speech.mixtures import FRAMES, Mixtures, coloured, hum, tones
+from training.speech.mixtures import FRAMES, Mixtures, _through_a_channel, coloured, hum, tones
 from training.speech.network import build, write_onnx
 from training.speech.teacher import SILERO, Noise, Silero, labelled, source_of
 
@@ -42,6 +43,27 @@ def test_clips_lie_under_their_own_labels() -> None:
     samples, speech = mixtures._spoken()
     loud = np.square(samples.reshape(FRAMES, FRAME_SAMPLES)).mean(axis=1) > 1e-4
     assert loud[speech > 0.5].all()
+
+
+def test_a_fifth_of_the_mixtures_goes_through_a_channel_which_keeps_their_length() -> None:
+    white = np.random.default_rng(0).standard_normal(FRAMES * FRAME_SAMPLES)
+    heard = [_through_a_channel(white, np.random.default_rng(seed)) for seed in range(200)]
+    assert all(one.shape == white.shape and np.isfinite(one).all() for one in heard)
+    assert 25 <= sum(one is not white for one in heard) <= 57
+
+
+def test_some_mixtures_have_nothing_under_a_steep_edge() -> None:
+    white = np.random.default_rng(0).standard_normal(FRAMES * FRAME_SAMPLES)
+    lows = slice(0, round(100.0 * len(white) / SAMPLE_RATE_HZ))
+    heard = [np.abs(np.fft.rfft(_through_a_channel(white, np.random.default_rng(seed))))[lows] for seed in range(200)]
+    assert sum(spectrum.max() < 1e-6 for spectrum in heard) >= 8
+
+
+def test_within_a_band_all_stays_and_outside_nothing() -> None:
+    white = np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ)  # a line of the spectrum a Hz
+    before, after = np.fft.rfft(white), np.fft.rfft(within(white, 300.0, 3400.0))
+    assert np.abs(after[:301]).max() < 1e-9 and np.abs(after[3400:]).max() < 1e-9
+    assert after[301:3400] == pytest.approx(before[301:3400])
 
 
 @pytest.mark.parametrize("make", [coloured, hum, tones])

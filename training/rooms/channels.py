@@ -49,12 +49,16 @@ def filtered(samples: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(np.fft.irfft(np.fft.rfft(samples) * gains, len(samples)))
 
 
+def within(samples: Floats, from_hz: float, to_hz: float) -> Floats:
+    """What lies between two frequencies, cut as steeply as can be; without delay."""
+    hz = np.fft.rfftfreq(len(samples), 1.0 / RATE_HZ)
+    return np.asarray(np.fft.irfft(np.fft.rfft(samples) * ((hz > from_hz) & (hz < to_hz)), len(samples)))
+
+
 def by_telephone(samples: Floats, rng: np.random.Generator) -> Floats:
     """GSM 06.10, µ-law or A-law at 8 kHz, half of them without what lies outside a telephone's band."""
     if rng.random() < BAND_SHARE:
-        hz = np.fft.rfftfreq(len(samples), 1.0 / RATE_HZ)
-        passed = (hz > rng.uniform(*BAND_FROM_HZ)) & (hz < rng.uniform(*BAND_TO_HZ))
-        samples = np.fft.irfft(np.fft.rfft(samples) * passed, len(samples))
+        samples = within(samples, rng.uniform(*BAND_FROM_HZ), rng.uniform(*BAND_TO_HZ))
     subtype = str(rng.choice(list(TELEPHONES), p=list(TELEPHONES.values())))
     return encoded(samples, TELEPHONE_HZ, format="WAV", subtype=subtype)
 

@@ -1,4 +1,5 @@
-"""Recordings to learn from: clips and pauses in a row, in a room, with noise, hum, tones or music under them."""
+"""Recordings to learn from: clips and pauses in a row, in a room, with noise, hum, tones or music under them, and some
+of them by telephone or cut steeply."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import soxr
 
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
+from training.rooms.channels import by_telephone, within
 from training.speech.teacher import Clip
 
 FRAMES = 256
@@ -22,6 +24,10 @@ NOISE_SHARE, CLEAN_SHARE = 0.3, 0.2
 ROOM_SHARE, RT60_S = 0.3, (0.1, 0.6)
 SPEED = (0.7, 1.4)
 """Of recorded noise: there are few of each kind."""
+TELEPHONE_SHARE, BAND_SHARE = 0.08, 0.12
+"""Of all mixtures, whether anybody speaks in them or not, at most one of these."""
+LOWEST_HZ, HIGHEST_HZ = (100.0, 450.0), (2500.0, 7500.0)
+"""Between which a band is cut steeply, half of them on the lower side alone."""
 LEVEL_DBFS = (-45.0, -12.0)
 """Of the speech, or of the noise where nobody speaks."""
 
@@ -46,6 +52,7 @@ class Mixtures:
                 noise = self._background(size)
                 snr_db = self.rng.uniform(*SNR_DB)
                 found = found + noise * np.sqrt(voice / (_power(noise) * 10.0 ** (snr_db / 10.0)))
+        found = _through_a_channel(found, self.rng)
         level = 10.0 ** (self.rng.uniform(*LEVEL_DBFS) / 10.0)
         found = found * np.sqrt(level / _power(found))
         floor = 10.0 ** (self.rng.uniform(-100.0, -60.0) / 20.0)
@@ -140,6 +147,17 @@ def _room(samples: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDA
     tail *= 10.0 ** (-rng.uniform(3.0, 10.0) / 20.0) / np.sqrt(np.square(tail).sum())
     tail[0] += 1.0
     return convolved(samples, tail)
+
+
+def _through_a_channel(samples: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Noise goes through what the voice goes through: who hears a band alone must not take it for a voice."""
+    channel = rng.random()
+    if channel < TELEPHONE_SHARE:
+        return by_telephone(samples, rng)
+    if channel < TELEPHONE_SHARE + BAND_SHARE:
+        highest_hz = rng.uniform(*HIGHEST_HZ) if rng.random() < 0.5 else SAMPLE_RATE_HZ / 2.0
+        return within(samples, rng.uniform(*LOWEST_HZ), highest_hz)
+    return samples
 
 
 def convolved(samples: npt.NDArray[Any], echoes: npt.NDArray[Any]) -> npt.NDArray[Any]:
