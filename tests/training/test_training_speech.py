@@ -40,9 +40,20 @@ def test_a_mixture_is_as_long_as_its_labels_and_loud_where_somebody_speaks() -> 
 
 def test_clips_lie_under_their_own_labels() -> None:
     mixtures = Mixtures([clip(1.0)], [np.ones(1000, np.float32)], np.random.default_rng(3))
-    samples, speech = mixtures._spoken()
+    samples, speech, _ = mixtures._spoken()
     loud = np.square(samples.reshape(FRAMES, FRAME_SAMPLES)).mean(axis=1) > 1e-4
     assert loud[speech > 0.5].all()
+
+
+def test_between_short_recordings_lies_nothing_and_nobody_speaks() -> None:
+    mixtures = Mixtures([clip(1.0), clip(5.0)], [np.ones(1000, np.float32)], np.random.default_rng(0))
+    apart = 0
+    for _ in range(60):
+        samples, speech = mixtures.draw()
+        nothing = ~samples.reshape(FRAMES, FRAME_SAMPLES).any(axis=1)
+        assert not speech[nothing].any()
+        apart += bool(nothing.mean() > 0.3)
+    assert 4 <= apart <= 24  # a fifth of them
 
 
 def test_a_fifth_of_the_mixtures_goes_through_a_channel_which_keeps_their_length() -> None:

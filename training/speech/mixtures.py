@@ -21,6 +21,9 @@ FRAMES = 256
 SNR_DB = (-3.0, 25.0)
 NOISE_SHARE, CLEAN_SHARE = 0.3, 0.2
 """Mixtures in which nobody speaks, and those with nothing but a faint floor under the speech."""
+SHORT_SHARE, SHORT_FRAMES, BETWEEN_FRAMES = 0.2, 40, (24, 64)
+"""Mixtures of recordings of a second, with nothing at all between them, which is what lies around a recording: a
+fifth of those in which somebody speaks, and of the others."""
 ROOM_SHARE, RT60_S = 0.3, (0.1, 0.6)
 SPEED = (0.7, 1.4)
 """Of recorded noise: there are few of each kind."""
@@ -32,6 +35,10 @@ LEVEL_DBFS = (-45.0, -12.0)
 """Of the speech, or of the noise where nobody speaks."""
 
 
+Laid = tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+"""Samples [FRAMES · 512], speech [FRAMES], and the frames that were recorded."""
+
+
 @dataclass
 class Mixtures:
     """Draws recordings of `FRAMES` frames and the probability of speech in each frame."""
@@ -40,13 +47,19 @@ class Mixtures:
     noises: list[Samples]
     rng: np.random.Generator
 
+    @functools.cached_property
+    def _shorts(self) -> list[Clip]:
+        return [clip for clip in self.clips if len(clip[1]) <= SHORT_FRAMES] or self.clips
+
     def draw(self) -> tuple[Samples, npt.NDArray[np.float32]]:
         """Samples [FRAMES · 512] and speech [FRAMES]."""
         size = FRAMES * FRAME_SAMPLES
+        short = self.rng.random() < SHORT_SHARE
+        spoken, speech, recorded = self._short() if short else self._spoken()
         if self.rng.random() < NOISE_SHARE:
             found, speech = self._background(size), np.zeros(FRAMES, np.float32)
         else:
-            found, speech = self._spoken()
+            found = _room(spoken, self.rng) if self.rng.random() < ROOM_SHARE else spoken
             if self.rng.random() > CLEAN_SHARE:
                 voice = _power(found[np.repeat(speech > 0.5, FRAME_SAMPLES)])
                 noise = self._background(size)
@@ -57,26 +70,38 @@ class Mixtures:
         found = found * np.sqrt(level / _power(found))
         floor = 10.0 ** (self.rng.uniform(-100.0, -60.0) / 20.0)
         found = found + floor * _faint(self.rng)
-        return np.clip(found, -1.0, 1.0).astype(np.float32), speech
+        found = np.where(np.repeat(recorded, FRAME_SAMPLES), np.clip(found, -1.0, 1.0), 0.0)
+        return found.astype(np.float32), speech
 
-    def _spoken(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    def _spoken(self) -> Laid:
+        """Clips and pauses in one recording."""
         samples, speech, filled = np.zeros(FRAMES * FRAME_SAMPLES), np.zeros(FRAMES, np.float32), 0
         while filled < FRAMES:
             filled += int(self.rng.integers(0, 40)) if self.rng.random() < 0.6 else 0
-            clip, found = self.clips[self.rng.integers(len(self.clips))]
-            start = int(self.rng.integers(0, max(1, len(found) - FRAMES)))
-            count = min(len(found) - start, FRAMES - filled)
-            if count <= 0:
-                break
-            part = clip[start * FRAME_SAMPLES : (start + count) * FRAME_SAMPLES]
-            peak = np.abs(part).max() + 1e-6
-            gain = 10.0 ** (self.rng.uniform(-6.0, 6.0) / 20.0) / peak
-            samples[filled * FRAME_SAMPLES : (filled + count) * FRAME_SAMPLES] = part * gain
-            speech[filled : filled + count] = found[start : start + count]
-            filled += count
-        if self.rng.random() < ROOM_SHARE:
-            samples = _room(samples, self.rng)
-        return samples, speech
+            filled += self._lay(self.clips[self.rng.integers(len(self.clips))], filled, samples, speech)
+        return samples, speech, np.ones(FRAMES, np.bool_)
+
+    def _short(self) -> Laid:
+        """Short clips, each a recording."""
+        samples, speech, filled = np.zeros(FRAMES * FRAME_SAMPLES), np.zeros(FRAMES, np.float32), 0
+        recorded = np.zeros(FRAMES, np.bool_)
+        while filled < FRAMES:
+            begun = filled
+            filled += self._lay(self._shorts[self.rng.integers(len(self._shorts))], filled, samples, speech)
+            recorded[begun:filled] = True
+            filled += int(self.rng.integers(*BETWEEN_FRAMES))
+        return samples, speech, recorded
+
+    def _lay(self, clip: Clip, at: int, samples: npt.NDArray[np.float64], speech: npt.NDArray[np.float32]) -> int:
+        """A clip, or a part of it from anywhere, from a frame on; returns its frames."""
+        heard, found = clip
+        start = int(self.rng.integers(0, max(1, len(found) - FRAMES)))
+        count = max(0, min(len(found) - start, FRAMES - at))
+        part = heard[start * FRAME_SAMPLES : (start + count) * FRAME_SAMPLES]
+        gain = 10.0 ** (self.rng.uniform(-6.0, 6.0) / 20.0) / (np.abs(part).max(initial=0.0) + 1e-6)
+        samples[at * FRAME_SAMPLES : (at + count) * FRAME_SAMPLES] = part * gain
+        speech[at : at + count] = found[start : start + count]
+        return count
 
     def _background(self, size: int) -> npt.NDArray[np.float64]:
         """Recorded noise in most cases, else something that machines and instruments make."""
