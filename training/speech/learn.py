@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import deque
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,9 @@ from training.speech.teacher import SILERO, Silero, labelled, noises
 
 BATCH = 32
 RATE = 2e-3
+NEW, POOL = 12, 1024
+"""Mixtures drawn for a batch; the others are taken again from so many that were drawn last: drawing them is six times
+the work of learning from them."""
 WAIT_S = 10.0
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
@@ -61,9 +65,13 @@ def _batches(mixtures: Mixtures) -> Iterator[Batch]:
     queue: multiprocessing.Queue[Batch] = multiprocessing.get_context("fork").Queue(8)
 
     def draw() -> None:
+        pool: deque[Batch] = deque(maxlen=POOL)
         while True:
-            drawn = [mixtures.draw() for _ in range(BATCH)]
-            queue.put((np.stack([features_of(s) for s, _ in drawn]), np.stack([speech for _, speech in drawn])))
+            for samples, speech in (mixtures.draw() for _ in range(NEW)):
+                pool.append((features_of(samples), speech))
+            again = mixtures.rng.integers(len(pool), size=BATCH - NEW).tolist()
+            chosen = [pool[at] for at in [*range(-NEW, 0), *again]]
+            queue.put((np.stack([features for features, _ in chosen]), np.stack([speech for _, speech in chosen])))
 
     worker = multiprocessing.get_context("fork").Process(target=draw, daemon=True)
     worker.start()
