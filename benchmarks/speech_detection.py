@@ -27,7 +27,7 @@ from speakerdb.speech import speech_frames
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples, SpeechDetector
 from training.rooms.channels import TELEPHONE_HZ, encoded, within
 from training.speech.mixtures import coloured, hum, tones
-from training.speech.teacher import HELD_OUT, SILERO, Clip, Noise, Silero, labelled, noises
+from training.speech.teacher import SILERO, Clip, Silero, labelled, noises
 
 SETS = ("common_voice-dev", "speech_commands-dev")
 SNRS_DB = (0, 5, 10, 20)
@@ -52,7 +52,7 @@ def main() -> None:
     console, silero = Console(width=110), Silero(SILERO)
     detectors: dict[str, Detect] = {"speakerdb": ours, "Silero": silero.probabilities}
     kept = noises(given.corpora / "noise.tar")
-    unheard = [noise for found in kept.values() for noise in unheard_by_the_shipped(found)]
+    unheard = [noise.samples for found in kept.values() for noise in found if noise.held_out]
     table = Table(title="F1 of frames, %", title_justify="left")
     for column in ("set", "detector", "clean", *(f"{snr} dB" for snr in SNRS_DB)):
         table.add_column(column, justify="left" if column in ("set", "detector") else "right")
@@ -67,13 +67,6 @@ def main() -> None:
     console.print(cut_steeply(detectors, sets))
     console.print(alone(detectors, unheard))
     console.print(cost(detectors))
-
-
-def unheard_by_the_shipped(noises_: list[Noise]) -> list[Samples]:
-    """Every fifth clip of a kind was kept from the shipped detector's training; those that share their recording with
-    one that was not are left out here (training/speech/teacher.py holds out whole recordings since)."""
-    heard = {noise.source for i, noise in enumerate(noises_) if i % HELD_OUT}
-    return [noise.samples for i, noise in enumerate(noises_) if i % HELD_OUT == 0 and noise.source not in heard]
 
 
 def ours(samples: Samples) -> np.ndarray:

@@ -21,7 +21,7 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 """float32 [samples], mono, −1 to 1, at `SAMPLE_RATE_HZ`."""
 
 MODEL = Path(__file__).parent / "vad" / "speakerdb_vad_16k.onnx"
-MODEL_SHA256 = "33140785f246cce61b404c02096c2b39e0705726b0843246238d989d0d271b04"
+MODEL_SHA256 = "65f7243181751e5537a33375c01fdd1bef98a1ff6aa1b7cc7600d7d69f93b5c0"
 MEND = "install it again: pip install --force-reinstall --no-deps speakerdb"
 
 SAMPLE_RATE_HZ = 16_000

@@ -18,7 +18,7 @@ from training.commands.places import FOLDER
     default=("common_voice-train", "speech_commands-train", "librispeech-train", "speechocean762-train"),
     show_default=True,
 )
-@click.option("--steps", type=click.IntRange(300), default=8000, show_default=True, help="Of 32 recordings of 8 s.")
+@click.option("--steps", type=click.IntRange(300), default=6000, show_default=True, help="Of 32 recordings of 8 s.")
 @click.option("--work", type=FOLDER, required=True, help="Silero's verdicts on the clips; may be deleted.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The graph.")
 def speech(corpora: Path, train: tuple[str, ...], steps: int, work: Path, out: Path) -> None:
