@@ -26,8 +26,8 @@ from speakerdb.speech_detector import FRAME_SAMPLES, MODEL, SAMPLE_RATE_HZ, Samp
 SpeechMask: TypeAlias = npt.NDArray[np.bool_]
 """bool [frames]: whether somebody speaks in each frame of `FRAME_SAMPLES`; the last may be cut short."""
 
-# Chosen on dev (docs/LOG.md): 84 % of the words have 0.3 s of speech, 98 % of the sentences a second; of noises that the
-# detector has learnt 6 % have 0.3 s and 0.6 % a second, of others 22 and 9 %.
+# Chosen on dev (docs/LOG.md): 84 % of the words have 0.3 s of speech, 98 % of the sentences a second; of noises that
+# the detector has learnt 6 % have 0.3 s and 0.6 % a second, of others 22 and 9 %.
 ON, OFF = 0.6, 0.35  # so far apart that a voice that wavers is one segment
 MIN_SILENCE_FRAMES = 4  # a gap shorter than 128 ms is a stop consonant, not silence
 MIN_SPEECH_FRAMES = 4  # 128 ms

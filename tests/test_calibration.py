@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speakerdb.calibration import Basis, Calibration, Cohort, LlrMap, Tail, cosine_at, normalised, unnormalised
+from speakerdb.calibration.cohort import USUAL_SPREAD
 from speakerdb.calibration.fit import PRIOR, Trials, fit, logistic
 from speakerdb.calibration.model import ENROLLED_S, PROBE_S, RECORDINGS, terms
 from speakerdb.embedding import normalize
@@ -48,6 +49,15 @@ def test_a_norm_is_the_mean_and_spread_of_the_nearest_of_the_cohort() -> None:
         mean = sum(nearest) / 7
         assert norms.mean[i] == pytest.approx(mean)
         assert norms.spread[i] == pytest.approx(math.sqrt(sum((c - mean) ** 2 for c in nearest) / 7))
+
+
+def test_of_a_norm_a_share_of_the_mean_is_taken_off_and_a_power_of_the_spread_divided_by() -> None:
+    vectors, found = voices(50), voices(20, seed=1)
+    whole, part = Cohort(vectors, 7).norms(found), Cohort(vectors, 7, 0.75, 0.25).norms(found)
+    assert part.mean == pytest.approx(0.75 * whole.mean)
+    assert part.spread == pytest.approx((whole.spread * USUAL_SPREAD**3) ** 0.25)
+    neither = Cohort(vectors, 7, 0.0, 0.0).norms(found)
+    assert normalised(0.3, neither, neither) == pytest.approx(0.3 / USUAL_SPREAD)
 
 
 def test_voices_of_a_cohort_that_are_all_alike_divide_nothing_by_zero() -> None:

@@ -49,7 +49,8 @@ class Card:
         threshold_distance, threshold_origin: up to which distance two voices count as one person's, and in one
             line where that was chosen; None and empty where nobody has chosen one.
         calibration: what scores mean; None where nobody has found out.
-        cohort_sha256, cohort_nearest: of `cohort.npy`; empty and 0 without one.
+        cohort_sha256, cohort_nearest: of `cohort.npy`; empty and 0 without one. cohort_shares: of mean and spread, as
+            `Cohort` takes them.
         vectors_of: SHA-256 of the graph that first gave these vectors, but for rounding; `sha256` itself in most cases;
             of an added graph that is given unusual features, of both together. A gallery is bound to it, and outlives a
             graph that does more beside them, or the same faster.
@@ -71,6 +72,7 @@ class Card:
     calibration: Calibration | None = None
     cohort_sha256: str = ""
     cohort_nearest: int = 0
+    cohort_shares: tuple[float, float] = (1.0, 1.0)
     vectors_of: str = ""
     limits: tuple[str, ...] = ()
 
@@ -127,7 +129,7 @@ def read_cohort(folder: Path, card: Card) -> Cohort:
         vectors = _array(content, card.dimension)
         if not 2 <= card.cohort_nearest <= len(vectors):
             raise ValueError(f"{card.cohort_nearest} nearest of {len(vectors)}")
-        return Cohort(normalize(vectors), card.cohort_nearest)
+        return Cohort(normalize(vectors), card.cohort_nearest, *card.cohort_shares)
     except Exception as error:  # the header is read by Python's own parser, which raises whatever it likes
         raise EncoderDamaged(str(folder), printable(f"cohort.npy: {error}", 200)) from error
 
@@ -182,6 +184,10 @@ def parse_card(raw: Any, folder: Path) -> Card:
             calibration=Calibration.parse(calibration) if calibration else None,
             cohort_sha256=_text(cohort["sha256"]) if cohort else "",
             cohort_nearest=_whole(cohort["nearest"], 2, 1_000_000) if cohort else 0,
+            cohort_shares=(
+                _number(cohort.get("mean_share", 1.0), 0.0, 1.0),
+                _number(cohort.get("spread_share", 1.0), 0.0, 1.0),
+            ),
             vectors_of=vectors_of(raw),
             limits=tuple(_text(limit) for limit in raw.get("limits") or ()),
         )
