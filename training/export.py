@@ -23,6 +23,7 @@ import onnx
 from keras import layers, ops
 from rich.console import Console
 
+from speakerdb.encoder.bundle import parse_card
 from speakerdb.encoder.runtime import LENGTHS
 from training.card import Sets, comparison, int8_card, make_card
 from training.checkpoints import best_weights
@@ -207,9 +208,13 @@ def export_bundle(
 
 
 def write_bundle(graph: Path, card: dict[str, Any], out: Path) -> None:
-    """Put a graph and its card, with the graph's hash, into a folder; whatever was there is replaced at the end."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Put a graph and its card, with the graph's hash, into a folder; whatever was there is replaced at the end.
+
+    Raises: EncoderDamaged for a card that nobody could open; what was there stays.
+    """
     card = {**card, "sha256": hashlib.sha256(graph.read_bytes()).hexdigest()}
+    parse_card(card, out)
+    out.mkdir(parents=True, exist_ok=True)
     beside = {name: out / f"{name}.partial" for name in ("encoder.onnx", "card.json")}
     shutil.copyfile(graph, beside["encoder.onnx"])
     beside["card.json"].write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf8")

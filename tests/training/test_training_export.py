@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -22,11 +23,13 @@ from tiny_training import RECIPE
 from speakerdb import Encoder, audio
 from speakerdb.embedding import normalize
 from speakerdb.encoder.bundle import open_bundle
+from speakerdb.encoder.registry import find_bundle
+from speakerdb.errors import EncoderDamaged
 from speakerdb.features.filter_bank import log_mel
 from training import export
 from training.card import Sets, described, int8_card, make_card
 from training.checkpoints import State
-from training.export import LogMel, disagreement, export_bundle, waveform_model, write_graph, write_onnx
+from training.export import LogMel, disagreement, export_bundle, waveform_model, write_bundle, write_graph, write_onnx
 from training.front_ends import FRONT_ENDS
 from training.known_voices import VOICES
 from training.last_steps import parameters
@@ -222,6 +225,16 @@ def test_a_graph_that_disagrees_with_keras_leaves_the_bundle_that_was_there(
         export_bundle(RECIPE, trained, tiny.corpora, tiny.trials, out, quiet)
     assert [path.name for path in out.iterdir()] == ["encoder.onnx"]
     assert (out / "encoder.onnx").read_bytes() == b"before"
+
+
+def test_a_card_that_nobody_could_open_leaves_the_bundle_that_was_there(tmp_path):
+    shipped = find_bundle()
+    card = json.loads((shipped / "card.json").read_text(encoding="utf8")) | {"cohort": None}
+    write_bundle(shipped / "encoder.onnx", card, tmp_path)
+    before = (tmp_path / "card.json").read_bytes()
+    with pytest.raises(EncoderDamaged, match="KeyError: 'version'"):
+        write_bundle(shipped / "encoder.onnx", {name: card[name] for name in card if name != "version"}, tmp_path)
+    assert (tmp_path / "card.json").read_bytes() == before and open_bundle(tmp_path).card.version == card["version"]
 
 
 def test_the_card_says_the_steps_that_were_trained_and_not_the_recipes(exported, tmp_path, quiet):
