@@ -28,8 +28,17 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 from rich.console import Console
 
 from training.channel_clips import Worsened, heard_worsened
-from training.graph_parts import Step, add_constants, copied, floor, nodes_of, put_before, replace, unit_vector, without
-from training.simplify import rename
+from training.graph_parts import (
+    Step,
+    add_constants,
+    copied,
+    floor,
+    nodes_of,
+    put_before,
+    replace,
+    restored,
+    unit_vector,
+)
 
 DIRECTIONS = 8
 PENALTY = 0.01
@@ -74,12 +83,11 @@ def with_step(
 def fitted(heard: Worsened) -> Offset:
     """The regression. Args: heard: what a graph says of clips, as they are and worsened."""
     clean = heard.vectors[:, :1].astype(np.float64)
-    ways = heard.vectors.shape[1]
-    weights = np.where(np.arange(ways) == 0, AS_RECORDED, 1.0)[None] * np.ones((len(clean), 1))
+    clips, ways = heard.vectors.shape[:2]
     return _reduced(
-        heard.statistics.reshape(len(clean) * ways, -1).astype(np.float64),
-        (clean - heard.vectors).reshape(len(clean) * ways, -1),
-        weights.ravel(),
+        heard.statistics.reshape(clips * ways, -1).astype(np.float64),
+        (clean - heard.vectors).reshape(clips * ways, -1),
+        np.tile([AS_RECORDED, *np.ones(ways - 1)], clips),
     )
 
 
@@ -139,10 +147,7 @@ def offset(model: ModelProto, found: Offset) -> ModelProto:
 
 def without_step(model: ModelProto) -> ModelProto:
     """The graph as it was before; another one as it is. The model given is not changed."""
-    changed = without(model, PREFIX)
-    for node in changed.graph.node:
-        rename(node, lambda name: name.removeprefix(PREFIX), output=False)
-    return changed
+    return restored(model, PREFIX)
 
 
 def _add_statistics(model: ModelProto, vector: str) -> None:

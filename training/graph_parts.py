@@ -81,6 +81,14 @@ def without(model: ModelProto, prefix: str) -> ModelProto:
     return found
 
 
+def restored(model: ModelProto, prefix: str) -> ModelProto:
+    """A copy without what has this prefix, in which whoever read what `replace` had put there reads what was before."""
+    found = without(model, prefix)
+    for node in found.graph.node:
+        rename(node, lambda name: name.removeprefix(prefix), output=False)
+    return found
+
+
 def unit_vector(model: ModelProto) -> tuple[str, str]:
     """What the vector is the product of: itself before, [batch, dimension], and one by its norm, [batch, 1].
 

@@ -35,11 +35,10 @@ from training.graph_parts import (
     nodes_of,
     put_before,
     replace,
+    restored,
     unit_vector,
-    without,
 )
 from training.graph_vectors import clips_of
-from training.simplify import rename
 from training.slowing import Slowing
 
 WARPS = 0.85, 1.15
@@ -117,10 +116,7 @@ def heard_thrice(model: ModelProto, front_end: FrontEnd, rotation: npt.NDArray[n
 
 def without_views(model: ModelProto) -> ModelProto:
     """The graph as it was before; another one as it is. The model given is not changed."""
-    changed = without(model, PREFIX)
-    for node in changed.graph.node:
-        rename(node, lambda name: name.removeprefix(PREFIX), output=False)
-    return changed
+    return restored(model, PREFIX)
 
 
 _CONSTANTS = {
