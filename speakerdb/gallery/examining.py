@@ -13,13 +13,11 @@ from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.embedding import Vector
-from speakerdb.errors import EmptyGallery
 from speakerdb.gallery.opened import OpenGallery, require_identity
 from speakerdb.gallery.reports import CheckReport, Diagnosis, Rebuilt
 from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import records
 from speakerdb.store.found import Found, speakers
-from speakerdb.store.recordings import recordings
 
 
 class Examining(OpenGallery):
@@ -46,10 +44,7 @@ class Examining(OpenGallery):
 
         encoder = self.encoder
         with self._existing().reading() as connection:
-            self._bound(connection, encoder)
-            held = recordings(connection)
-            if held is None:
-                raise EmptyGallery
+            held = self._recordings(connection, encoder)
             judge = self._judge(encoder, connection)
             names = records.all_names_of(connection, held.people.tolist())
 

@@ -16,14 +16,13 @@ from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judge
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import EmptyGallery, InputError, StateError, printable
+from speakerdb.errors import InputError, StateError, printable
 from speakerdb.gallery.answers import Calibrated, FeedbackKept
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.store import decisions, records, voiceprints
 from speakerdb.store.fields import DamagedRow
-from speakerdb.store.recordings import recordings
 
 if TYPE_CHECKING:
     from speakerdb.gallery.calibrating import OwnTrials
@@ -81,10 +80,7 @@ class Learning(OpenGallery):
         Asked(fmr=fmr)  # refused where it is no rate
         encoder = self.encoder
         with self._existing().reading() as connection:
-            self._bound(connection, encoder)
-            held = recordings(connection)
-            if held is None:
-                raise EmptyGallery
+            held = self._recordings(connection, encoder)
             before = self._judge(encoder, connection).calibration
             told = calibrating.said_trials(decisions.feedback(connection))
             names = records.all_names_of(connection, [int(speaker) for speaker in held.people])

@@ -33,6 +33,7 @@ from speakerdb.gallery.view import IndexView
 from speakerdb.store import binding, database, decisions, gallery_file, records
 from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
 from speakerdb.store.database import Database
+from speakerdb.store.recordings import Recordings, recordings
 
 Progress = Callable[[int, int, float, float | None], None]
 """Called with the recording's number from 0, how many there are, its seconds done, and its seconds in all if known."""
@@ -166,6 +167,14 @@ class OpenGallery:
         identity = require_identity(connection)
         require_same(identity.encoder, encoder)
         return identity
+
+    def _recordings(self, connection: Connection, encoder: Encoder) -> Recordings:
+        """All recordings, where their vectors are this encoder's. Raises: EmptyGallery; EncoderMismatch."""
+        self._bound(connection, encoder)
+        held = recordings(connection)
+        if held is None:
+            raise EmptyGallery
+        return held
 
 
 _known = threading.Lock()
