@@ -109,6 +109,11 @@ class VoiceWatch:
         if self._at * FRAME_S > settings.WHOLE_S:  # a recording of hours is not held until its end
             self._embed(list(self._waiting))
 
+    @property
+    def glances(self) -> bool:
+        """Whether the encoder's own windows tell anything: of a longer recording to enroll all others are cut out."""
+        return not (self._cuts and len(self._speech) * FRAME_S > settings.WHOLE_S)
+
     def glance(self, start: int, windows: Vectors | None) -> None:
         """What the encoder gave beside the vector of a stretch that begins at this frame: `vector_and_windows`."""
         if windows is not None:
@@ -119,9 +124,7 @@ class VoiceWatch:
     def changes_s(self) -> tuple[float, ...]:
         """Seconds from the recording's start at which another voice begins; empty where one speaks throughout."""
         found = self._at_a_glance()
-        clear = found is not None and bool((found.ratios >= settings.ONE_VOICE_LLR).all())
-        long = len(self._speech) * FRAME_S > settings.WHOLE_S  # most of its windows are cut out and embedded by now
-        if self._cuts and (long or not clear):
+        if self._cuts and (found is None or not (found.ratios >= settings.ONE_VOICE_LLR).all()):
             found = self._by_cutting()
         return found.changes_s() if found else ()
 

@@ -109,7 +109,7 @@ def hear(
 
 def _vectors(runtime: Runtime, windows: list[Window], watch: VoiceWatch | None) -> Iterable[Vector]:
     """A vector each; the watch sees what else the encoder gives."""
-    if watch is None:
+    if watch is None or not watch.glances:
         return runtime.vectors([window.samples for window in windows])
     vectors = []
     for window in windows:
