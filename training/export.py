@@ -7,7 +7,6 @@ clip's length changes no vector. The first output is the vector; a `narrow-campp
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -37,7 +36,7 @@ from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
 from training.quantize import write_int8
 from training.quick import quick
 from training.recipe import Recipe
-from training.records import complete, set_hash
+from training.records import complete, file_hash, set_hash
 from training.sessions import on_one_core
 from training.simplify import rename, simplified
 from training.spectra import ConvolvedSpectrum
@@ -212,7 +211,7 @@ def write_bundle(graph: Path, card: dict[str, Any], out: Path) -> None:
 
     Raises: EncoderDamaged for a card that nobody could open; what was there stays.
     """
-    card = {**card, "sha256": hashlib.sha256(graph.read_bytes()).hexdigest()}
+    card = {**card, "sha256": file_hash(graph)}
     parse_card(card, out)
     out.mkdir(parents=True, exist_ok=True)
     beside = {name: out / f"{name}.partial" for name in ("encoder.onnx", "card.json")}

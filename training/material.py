@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from training.batches import CropSampler
 from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
 from training.networks.narrow_campplus import NarrowCampplus
 from training.recipe import Recipe
-from training.records import complete, read_index, set_hash
+from training.records import complete, file_hash, read_index, set_hash
 from training.speaker_means import draw_to_means
 from training.splits import check_sets_apart
 from training.teachers import load_targets
@@ -61,7 +60,7 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     check_sets_apart(people, recipe.train, recipe.dev)
     made_of = {name: set_hash(shards, name) for name in names}
     for file in recipe.teachers.files:
-        made_of[file] = hashlib.sha256((teachers / "teacher-vectors" / file).read_bytes()).hexdigest()
+        made_of[file] = file_hash(teachers / "teacher-vectors" / file)
     sets = recipe.virtual.sets(recipe.train)
     found = {name: features(recipe, work, name, console) for name in dict.fromkeys([*sets, *names])}
     speech = JoinedFeatures([found[name] for name in sets])

@@ -124,7 +124,7 @@ class SetWriter:
             "form": FORM,
             "fingerprint": self._fingerprint,
             "clips": sum(shard.clips for shard in self._shards),
-            "table_sha256": _sha256(table),
+            "table_sha256": file_hash(table),
             "audio_sha256": self._audio.hexdigest(),
             "shards": [asdict(shard) for shard in self._shards],
         }
@@ -145,7 +145,7 @@ class SetWriter:
             _sync(self._partial)
             self._partial.replace(self._final)
             _sync(self._folder)
-        self._shards.append(Shard(self._final.name, self._clips_held, _sha256(self._final)))
+        self._shards.append(Shard(self._final.name, self._clips_held, file_hash(self._final)))
 
 
 def complete(folder: Path, name: str, fingerprint: str | None = None) -> bool:
@@ -166,14 +166,14 @@ def set_hash(folder: Path, name: str) -> str:
     index = folder / f"{name}.json"
     found = json.loads(index.read_text(encoding="utf8"))
     if "audio_sha256" not in found:
-        return _sha256(index)
+        return file_hash(index)
     return hashlib.sha256(f"{found['table_sha256']} {found['audio_sha256']}".encode()).hexdigest()
 
 
 def read_index(folder: Path, name: str) -> list[Row]:
     """The rows of a complete set, in the order of its clips. Raises ValueError naming a file that is wrong."""
     table = folder / f"{name}.tsv"
-    if _sha256(table) != _read_index_file(folder / f"{name}.json")[2]:
+    if file_hash(table) != _read_index_file(folder / f"{name}.json")[2]:
         raise ValueError(f"{table}: damaged or cut; delete it and prepare {name} again")
     rows = []
     with table.open(encoding="utf8", newline="") as lines:
@@ -193,7 +193,7 @@ def read_shards(folder: Path, name: str) -> Iterator[Clip]:
         path = folder / shard.file
         if not path.exists():
             raise ValueError(f"{path}: missing; prepare {name} again")
-        if _sha256(path) != shard.sha256:
+        if file_hash(path) != shard.sha256:
             raise ValueError(f"{path}: damaged or cut; delete it and prepare {name} again")
         for record in tf.data.TFRecordDataset(str(path), compression_type="GZIP"):
             yield parse(record.numpy())
@@ -245,6 +245,7 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal; it is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ nearly (cosine₁ + weight · cosine₂) / (1 + weight), in as many dimensions a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from speakerdb.embedding import Vector, normalize
 from training.evaluation.clips import Facts
 from training.evaluation.embed import embed_clips
 from training.evaluation.embeddings import Embeddings
-from training.records import set_hash
+from training.records import file_hash, set_hash
 from training.teacher_encoders import RATE_HZ, open_teacher
 from training.virtual_speakers import clips_of, recorded_set
 
@@ -105,7 +104,7 @@ class VirtualClips:
 
 def taught(graph: Path, clips: VirtualClips, paths: Sequence[str], work: Path, console: Console) -> list[Vector]:
     """A teacher's vectors of virtual clips, computed on all cores and kept in `work/teachers` as they come."""
-    encode, sha256 = open_teacher(graph), hashlib.sha256(graph.read_bytes()).hexdigest()
+    encode, sha256 = open_teacher(graph), file_hash(graph)
     dimension = len(encode(np.full(RATE_HZ, 0.1, np.float32)))
     stem = work / "teachers" / f"{graph.stem}-{clips.name}"
     vectors = Embeddings(stem, sha256, dimension, clips.fingerprint())

@@ -6,7 +6,6 @@ The front of a narrow network learns to give these, and its upper blocks are fit
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import deque
@@ -23,6 +22,7 @@ from rich.console import Console
 from training.cutting import STRIDE
 from training.evaluation.embed import watched
 from training.features_cache import CachedFeatures, load_frames, write_frames
+from training.records import file_hash
 
 TENSOR = "/xvector/transit1/linear/Conv_output_0"
 """[batch, channels, frames], a frame every two of the features; every second is kept, at which CAM++ stays accurate."""
@@ -44,7 +44,7 @@ def teacher_frames(
         feature frame of its number times four.
     """
     made_of = {
-        "teacher": hashlib.sha256(graph.read_bytes()).hexdigest(),
+        "teacher": file_hash(graph),
         "of_set": of_set,
         "of_features": features.starts.tolist(),
     }

@@ -25,6 +25,7 @@ from training.losses import Losses
 from training.material import Material
 from training.networks.narrow_campplus import FRONT, NarrowCampplus
 from training.recipe import Recipe, Transplant
+from training.records import file_hash
 from training.student import Student
 from training.transplant.campplus import Array, read_campplus
 from training.transplant.fit import Weights, fit_embedding, fit_upper, pooled
@@ -91,7 +92,7 @@ def frame_statistics(frames: JoinedFeatures) -> tuple[Array, Array]:
 def fit_key(recipe: Recipe, how: Transplant, material: Material, teachers: Path) -> str:
     """All that the fit depends on, as text: what the recipe says of it, the sets, and what the teachers' files hold."""
     asked = recipe.teachers.graphs if recipe.virtual.speeds else []
-    graphs = {file: hashlib.sha256((teachers / file).read_bytes()).hexdigest() for file in (how.graph, *asked)}
+    graphs = {file: file_hash(teachers / file) for file in (how.graph, *asked)}
     words = {f"teacher-vectors/{file}": material.made_of[file] for file in recipe.teachers.files}
     settings = {
         "network": asdict(recipe.network),
