@@ -36,8 +36,8 @@ def normalize(vectors: npt.ArrayLike) -> Vectors:
     """
     values = np.asarray(vectors, dtype=np.float64)
     with np.errstate(over="ignore"):  # a length beyond float64 is infinite, which is refused
-        lengths = np.linalg.norm(values, axis=-1, keepdims=True)
-    if not np.all(np.isfinite(lengths)) or np.any(lengths < 1e-12):
+        lengths = np.sqrt(np.add.reduce(values * values, axis=-1, keepdims=True))
+    if not (lengths.min(initial=1.0) >= 1e-12 and lengths.max(initial=1.0) < np.inf):
         raise ValueError("a vector of zero or not finite length has no direction")
     units: Vectors = (values / lengths).astype(np.float32)
     return units

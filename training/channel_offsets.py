@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from rich.console import Console
 
 from training.channel_clips import Worsened, heard_worsened
@@ -33,6 +33,7 @@ from training.graph_parts import (
     add_constants,
     copied,
     floor,
+    mean_taken_off,
     nodes_of,
     put_before,
     replace,
@@ -119,7 +120,8 @@ def parameters(model: ModelProto) -> int:
 def with_statistics(model: ModelProto) -> ModelProto:
     """The graph with two outputs: s, and the vectors before they are made unit vectors.
 
-    Raises: ValueError for a graph without a floor under its mel energies, or that does not end in a unit vector.
+    Raises: ValueError for a graph without a floor under its mel energies, as `mean_taken_off`, or where it does not
+        end in a unit vector.
     """
     changed, (vector, _) = copied(model), unit_vector(model)
     _add_statistics(changed, vector)
@@ -152,39 +154,40 @@ def without_step(model: ModelProto) -> ModelProto:
 
 def _add_statistics(model: ModelProto, vector: str) -> None:
     """Before whoever reads the vector, so that what he reads may be made of them."""
-    constants = {
-        "zeroth": np.array([0], np.int64),
-        "first": np.array([1], np.int64),
-        "near": np.float32(NEAR),
-    }
-    add_constants(model, PREFIX, constants)
-    floored, lower = floor(model)
-    reader = next(node for node in model.graph.node if vector in node.input)
-    put_before(reader, model, nodes_of(_statistics(floored.output[0], *lower.input), PREFIX))
+    floored, least = floor(model)
+    mean, rest = mean_taken_off(model, floored.output[0])
+    add_constants(model, PREFIX, _CONSTANTS)
+    steps = _statistics(floored.output[0], least.output[0], least.input[0], mean, rest)
+    put_before(next(node for node in model.graph.node if vector in node.input), model, nodes_of(steps, PREFIX))
 
 
-def _statistics(floored: str, largest: str, below: str) -> list[Step]:
+_CONSTANTS = {
+    "zeroth": np.array([0], np.int64),
+    "first": np.array([1], np.int64),
+    "near": np.float32(NEAR),
+}
+
+
+def _statistics(floored: str, least: str, largest: str, mean: NodeProto, rest: str) -> list[Step]:
     """s of the clips, of which there may be other views behind them (`training.warped_views`).
 
-    Args: floored: ln energies [views, frames, bins]. largest: of each view, [views, 1, 1]. below: where the floor is.
+    Args: floored: ln energies [views, frames, bins]. least, largest: where their floor is, and the largest of each
+        view, [views, 1, 1]. mean: the product of shares of the frames with them, [views, 1, bins]. rest: without it.
     """
+    share = mean.input[0]
     return [
-        ("Shape", ["waveform"], ".shape", {}),
-        ("Slice", [".shape", ".zeroth", ".first", ".zeroth"], ".batch", {}),
-        ("Slice", [floored, ".zeroth", ".batch", ".zeroth"], ".frames", {}),
-        ("Slice", [largest, ".zeroth", ".batch", ".zeroth"], ".largest", {}),
-        ("Sub", [".frames", ".largest"], ".levels", {}),
-        ("ReduceMean", [".levels"], ".mean", {"axes": [1], "keepdims": 1}),
-        ("Sub", [".levels", ".mean"], ".apart", {}),
-        ("Mul", [".apart", ".apart"], ".squares", {}),
-        ("ReduceMean", [".squares"], ".variance", {"axes": [1], "keepdims": 1}),
+        ("Sub", [mean.output[0], largest], ".mean", {}),
+        ("Mul", [rest, rest], ".squares", {}),
+        ("MatMul", [share, ".squares"], ".variance", {}),
         ("Sqrt", [".variance"], ".deviation", {}),
-        ("Sub", [".near", below], ".low", {}),
-        ("Less", [".levels", ".low"], ".is_low", {}),
+        ("Add", [least, ".near"], ".low", {}),
+        ("Less", [floored, ".low"], ".is_low", {}),
         ("Cast", [".is_low"], ".low_frames", {"to": TensorProto.FLOAT}),
-        ("ReduceMean", [".low_frames"], ".low_share", {"axes": [1], "keepdims": 1}),
-        ("Concat", [".mean", ".deviation", ".low_share"], ".three_each", {"axis": 2}),
-        ("Squeeze", [".three_each", ".first"], ".statistics", {}),
+        ("MatMul", [share, ".low_frames"], ".low_share", {}),
+        ("Concat", [".mean", ".deviation", ".low_share"], ".of_views", {"axis": 2}),
+        ("Shape", ["waveform"], ".batch", {"end": 1}),
+        ("Slice", [".of_views", ".zeroth", ".batch", ".zeroth"], ".of_clips", {}),
+        ("Squeeze", [".of_clips", ".first"], ".statistics", {}),
     ]
 
 

@@ -127,3 +127,18 @@ def floor(model: ModelProto) -> tuple[NodeProto, NodeProto]:
         if lower is not None and largest is not None and largest.op_type == "ReduceMax":
             return node, lower
     raise ValueError("a graph without a floor under its features")
+
+
+def mean_taken_off(model: ModelProto, floored: str) -> tuple[NodeProto, str]:
+    """The product of a share for each frame, [1, 1, frames], with features over their floor, which gives their mean,
+    and the name of these features without it.
+
+    Raises: ValueError for a graph without (`training.one_length` makes them).
+    """
+    graph = Graph(model)
+    readers = graph.readers.get(floored, ())
+    mean = next((node for node in readers if node.op_type == "MatMul" and node.input[1] == floored), None)
+    rest = [node for node in readers if mean is not None and [*node.input] == [floored, mean.output[0]]]
+    if mean is None or not rest:
+        raise ValueError("a graph whose features keep their mean, or have it taken off in another way")
+    return mean, str(rest[0].output[0])

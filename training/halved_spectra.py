@@ -55,7 +55,6 @@ def _constants(bank: FilterBank, lines: npt.NDArray[np.intp]) -> dict[str, npt.N
     whole = {
         "zeroth": [0],
         "first": [1],
-        "second": [2],
         "tail": [tail],
         "hop": [hop],
         "around": [0, 1, 0, tail],
@@ -85,8 +84,7 @@ def _constants(bank: FilterBank, lines: npt.NDArray[np.intp]) -> dict[str, npt.N
 def _steps(power: str) -> list[Step]:
     """Hops are a frame's shift; a frame is one, the next, and the beginning of a third."""
     return [
-        ("Shape", ["waveform"], ".shape", {}),
-        ("Slice", [".shape", ".first", ".second"], ".samples", {}),
+        ("Shape", ["waveform"], ".samples", {"start": 1}),
         ("Add", [".samples", ".tail"], ".with_tail", {}),
         ("Div", [".with_tail", ".hop"], ".hop_count", {}),
         ("Mul", [".hop_count", ".hop"], ".whole", {}),

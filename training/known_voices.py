@@ -140,13 +140,11 @@ def _steps(one_by_norm: str, vector: str, windows: str | None = None) -> list[St
     Args: one_by_norm: of the vectors before they were unit vectors, [batch, 1].
     """
     return [
-        ("Shape", ["waveform"], ".shape", {}),
-        ("Gather", [".shape", ".second"], ".samples", {"axis": 0}),
+        ("Shape", ["waveform"], ".samples", {"start": 1}),
         ("Cast", [".samples"], ".sample_count", {"to": TensorProto.FLOAT}),
         ("Mul", [".sample_count", ".a_sample"], ".growth", {}),
         ("Add", [".growth", ".at_none"], ".unbounded", {}),
-        ("Max", [".unbounded", ".least_pull"], ".not_less", {}),
-        ("Min", [".not_less", ".most_pull"], ".pull", {}),
+        ("Clip", [".unbounded", ".least_pull", ".most_pull"], ".pull", {}),
         ("Log", [one_by_norm], ".smallness", {}),
         ("Cast", [".voices"], ".rows", {"to": TensorProto.FLOAT}),
         ("Transpose", [".rows"], ".columns", {}),

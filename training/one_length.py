@@ -8,6 +8,7 @@ lengths are no slower one after the other (docs/LOG.md). So what ships has no `l
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from speakerdb.encoder.runtime import LENGTHS
@@ -40,18 +41,19 @@ def of_one_length(model: ModelProto, slowing: Slowing) -> ModelProto:
 
 
 _CONSTANTS = {
-    "zeroth": np.array([0], np.int64),
-    "first": np.array([1], np.int64),
-    "second": np.array([2], np.int64),
-    "third": np.array([3], np.int64),
-    "half": np.float32(0.5),
+    "one": np.array([1], np.int64),
+    "half": np.array([0.0, 0.5, 0.0], np.float32),
     "no_region": np.zeros(0, np.float32),
     "no_scales": np.zeros(0, np.float32),
 }
 
 
-def _of_slowing(slowing: Slowing) -> dict[str, np.float32]:
-    return {"slowest": np.float32(slowing.slowest), "least": np.float32(slowing.least_frames)}
+def _of_slowing(slowing: Slowing) -> dict[str, npt.NDArray[np.float32]]:
+    """Of clips, frames and bins: how many there may be for each, and in how many a short clip is heard."""
+    return {
+        "slowest": np.array([1.0, slowing.slowest, 1.0], np.float32),
+        "least": np.array([1.0, slowing.least_frames, 1.0], np.float32),
+    }
 
 
 def _slowed(graph: Graph) -> tuple[str, str]:
@@ -74,44 +76,38 @@ def _slowing(mel: str, slowed: str) -> list[Step]:
     between = {"mode": "linear", "coordinate_transformation_mode": "asymmetric"}
     return [
         ("Shape", [mel], ".shape", {}),
-        ("Slice", [".shape", ".zeroth", ".first"], ".batch", {}),
-        ("Slice", [".shape", ".first", ".second"], ".frames", {}),
-        ("Slice", [".shape", ".second", ".third"], ".bins", {}),
-        ("Cast", [".frames"], ".given", {"to": TensorProto.FLOAT}),
+        ("Cast", [".shape"], ".given", {"to": TensorProto.FLOAT}),
         ("Div", [".given", ".slowest"], ".at_most", {}),
         ("Add", [".at_most", ".half"], ".at_most_and_half", {}),
         ("Floor", [".at_most_and_half"], ".most", {}),
         ("Min", [".most", ".least"], ".wanted", {}),
         ("Max", [".given", ".wanted"], ".heard", {}),
-        ("Cast", [".heard"], ".count", {"to": TensorProto.INT64}),
-        ("Concat", [".batch", ".count", ".bins"], ".sizes", {"axis": 0}),
+        ("Cast", [".heard"], ".sizes", {"to": TensorProto.INT64}),
         ("Resize", [mel, ".no_region", ".no_scales", ".sizes"], f".{slowed}", between),
     ]
 
 
 def _plain_mean(graph: Graph, node: NodeProto) -> None:
-    """The mean of valid frames, by their shares or as a sum over their number → that of all."""
+    """The mean of valid frames, by their shares or as a sum over their number → that of all, by one share for each."""
     if node.op_type == "MatMul" and _is_share(graph, node.input[0]):
-        share, frames = f"{PREFIX}share", node.input[1]
-        made = [] if share in graph.makers else nodes_of(_share(frames), PREFIX)
-        new = [*made, helper.make_node("MatMul", [share, frames], node.output, name=node.output[0])]
+        frames, share = node.input[1], f"{PREFIX}share"
     elif node.op_type == "Div" and _is_count(graph, node.input[1]) and not _is_mask(graph, node.input[0]):
         [frames, *_] = graph.makers[node.input[0]].input
-        new = [helper.make_node("ReduceMean", [frames], node.output, name=node.output[0], axes=[1], keepdims=1)]
+        share = f"{PREFIX}share_of_heard"
     else:
         return
-    graph.replace([node], new)
+    made = [] if share in graph.makers else nodes_of(_share(frames, share.removeprefix(PREFIX)), PREFIX)
+    graph.replace([node], [*made, helper.make_node("MatMul", [share, frames], node.output, name=node.output[0])])
 
 
-def _share(frames: str) -> list[Step]:
+def _share(frames: str, name: str) -> list[Step]:
     """1 / frames for each, [1, 1, frames], of [batch, frames, channels]: all that are averaged have as many."""
     return [
-        ("Shape", [frames], ".shape_behind", {}),
-        ("Slice", [".shape_behind", ".first", ".second"], ".frames_behind", {}),
-        ("Cast", [".frames_behind"], ".count_behind", {"to": TensorProto.FLOAT}),
-        ("Reciprocal", [".count_behind"], ".one_share", {}),
-        ("Concat", [".first", ".first", ".frames_behind"], ".shape_of_share", {"axis": 0}),
-        ("Expand", [".one_share", ".shape_of_share"], ".share", {}),
+        ("Shape", [frames], f".frames.{name}", {"start": 1, "end": 2}),
+        ("Cast", [f".frames.{name}"], f".count.{name}", {"to": TensorProto.FLOAT}),
+        ("Reciprocal", [f".count.{name}"], f".one.{name}", {}),
+        ("Concat", [".one", ".one", f".frames.{name}"], f".shape_of.{name}", {"axis": 0}),
+        ("Expand", [f".one.{name}", f".shape_of.{name}"], f".{name}", {}),
     ]
 
 

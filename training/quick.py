@@ -7,6 +7,7 @@ from onnx import ModelProto
 from speakerdb.encoder.runtime import LENGTHS
 from training.front_ends import FrontEnd, KaldiBank
 from training.halved_spectra import with_halved_spectra
+from training.in_blocks import in_blocks
 from training.one_length import of_one_length
 from training.simplify import simplified
 from training.slowing import Slowing
@@ -17,7 +18,7 @@ def quick(model: ModelProto, front_end: FrontEnd, slowing: Slowing | None) -> Mo
     """What each network's graph can be rewritten to. Args: slowing: of a `narrow-campplus`, None of others."""
     if isinstance(front_end, KaldiBank):
         model = with_halved_spectra(model, front_end)
-    return model if slowing is None else with_windows(of_one_length(model, slowing))
+    return model if slowing is None else with_windows(in_blocks(of_one_length(model, slowing)))
 
 
 def of_today(model: ModelProto, front_end: FrontEnd, slowing: Slowing) -> ModelProto:

@@ -5,7 +5,8 @@ Each rewrite is exact up to rounding, and `training.export` holds the result aga
 - A product of frames with a matrix comes out of TensorFlow as reshape, product, reshape, and eight operations more for
   the shapes; ONNX multiplies three axes by two as they are.
 - A factor and an offset a channel behind a convolution go into its weights.
-- relu(a·x + b)·W is max(x, −b/a)·(a·W) + b·W for a > 0: one pass over x instead of three (of two without a).
+- relu(a·x + b)·W is relu(x + b/a)·(a·W) for a > 0: two passes over x instead of three. (One is max(x, −b/a)·(a·W) +
+  b·W, but onnxruntime's maximum, which minds what is not a number, takes longer than both.)
 - Behind a convolution over time channels come last before its axis of one goes, not after: onnxruntime, which keeps
   channels in blocks, then puts them last as it takes the blocks apart.
 
@@ -22,12 +23,12 @@ import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 LEAST_SCALE = 1e-3
-"""Below it, −b/a may lie beyond what float32 holds well, and the factor stays an operation of its own."""
+"""Below it, b/a may lie beyond what float32 holds well, and the factor stays an operation of its own."""
 
 
 def simplified(model: ModelProto) -> ModelProto:
     """The same graph with fewer operations; the model given is not changed."""
-    for rewrite in (_plain_products, _folded_convolutions, _clamped_products, _channels_last):
+    for rewrite in (_plain_products, _folded_convolutions, _scaled_products, _channels_last):
         graph = Graph(model)
         for node in list(graph.nodes):
             rewrite(graph, node)
@@ -183,33 +184,26 @@ def _folded_convolutions(graph: Graph, convolution: NodeProto) -> None:
     graph.replace([*gone, squeeze], [new, helper.make_node("Squeeze", [inner, *squeeze.input[1:]], last.output)])
 
 
-def _clamped_products(graph: Graph, product: NodeProto) -> None:
-    """relu(a·x + b)·W, with positive factors a by channel or none → max(x, −b/a)·(a·W) + b·W."""
+def _scaled_products(graph: Graph, product: NodeProto) -> None:
+    """relu(a·x + b)·W, with positive factors a by channel → relu(x + b/a)·(a·W)."""
     if product.op_type != "MatMul" or product.input[1] not in graph.constants:
         return
     relu = graph.maker(product.input[0], "Relu")
     shifted = relu and graph.maker(relu.input[0], "Add")
     added = shifted and graph.operand(shifted)
-    weights = graph.constants[product.input[1]]
-    if not added or added[1].shape != weights.shape[:1]:
-        return
-    (x, shift), scale, gone = added, np.ones_like(added[1]), [shifted, relu, product]
-    scaled = graph.maker(x, "Mul")
+    scaled = added and graph.maker(added[0], "Mul")
     factors = scaled and graph.operand(scaled)
-    if factors and factors[1].shape == shift.shape and factors[1].min() >= LEAST_SCALE:
-        (x, scale), gone = factors, [scaled, *gone]
-    offset = (shift.astype(np.float64) @ weights).astype(np.float32)
-    clamped, inner = f"{product.output[0]}_clamped", f"{product.output[0]}_product"
-    least = graph.constant(f"{clamped}_least", -shift / scale)
-    matrix = graph.constant(f"{inner}_matrix", scale[:, None] * weights)
-    new = [helper.make_node("Max", [x, least], [clamped]), helper.make_node("MatMul", [clamped, matrix], [inner])]
-    biased = graph.reader(product, "Add")
-    bias = biased and graph.operand(biased)
-    if bias and bias[1].shape == offset.shape:
-        offset = offset + bias[1]
-        gone.append(biased)
-    new.append(helper.make_node("Add", [inner, graph.constant(f"{inner}_offset", offset)], gone[-1].output))
-    graph.replace(gone, new)
+    weights = graph.constants[product.input[1]]
+    if not factors or not added[1].shape == factors[1].shape == weights.shape[:1] or factors[1].min() < LEAST_SCALE:
+        return
+    (x, scale), made = factors, shifted.output[0]
+    shift, matrix = graph.constant(f"{made}_shift", added[1] / scale), f"{product.output[0]}_matrix"
+    new = [
+        helper.make_node("Add", [x, shift], [made]),
+        helper.make_node("Relu", [made], relu.output),
+        helper.make_node("MatMul", [relu.output[0], graph.constant(matrix, scale[:, None] * weights)], product.output),
+    ]
+    graph.replace([scaled, shifted, relu, product], new)
 
 
 def _channels_last(graph: Graph, convolution: NodeProto) -> None:

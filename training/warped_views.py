@@ -106,6 +106,7 @@ def heard_thrice(model: ModelProto, front_end: FrontEnd, rotation: npt.NDArray[n
         **_CONSTANTS,
         **_lines(front_end, dict(zip(("down", "up"), WARPS, strict=True))),
         "longest": np.array([samples], np.int64),
+        "a_sample": np.float32(2.0 * SHARE / samples),
         "rotation": rotation.astype(np.float16),  # half of the bytes; onnxruntime makes float32 of it at load
     }
     add_constants(changed, PREFIX, constants)
@@ -120,19 +121,18 @@ def without_views(model: ModelProto) -> ModelProto:
 
 
 _CONSTANTS = {
-    "share": np.float32(SHARE),
     "one": np.float32(1.0),
     "two": np.float32(2.0),
-    "zero": np.float32(0.0),
+    "least": np.float32(0.0),
+    "most": np.float32(SHARE),
+    "at_none": np.float32(2.0 * SHARE),
     "axis": np.array([0], np.int64),
-    "next": np.array([1], np.int64),
     "end": np.array([np.iinfo(np.int64).max], np.int64),
 }
 
 _WHICH: list[Step] = [
-    ("Shape", ["waveform"], ".shape", {}),
-    ("Slice", [".shape", ".axis", ".next", ".axis"], ".batch", {}),
-    ("Slice", [".shape", ".next", ".end", ".axis"], ".samples", {}),
+    ("Shape", ["waveform"], ".batch", {"end": 1}),
+    ("Shape", ["waveform"], ".samples", {"start": 1}),
     ("Less", [".samples", ".longest"], ".short", {}),
     ("Cast", [".short"], ".once", {"to": TensorProto.INT64}),
     ("Mul", [".batch", ".once"], ".again", {}),
@@ -141,13 +141,9 @@ _WHICH: list[Step] = [
 
 _SHARE: list[Step] = [
     ("Cast", [".samples"], ".sample_count", {"to": TensorProto.FLOAT}),
-    ("Cast", [".longest"], ".longest_count", {"to": TensorProto.FLOAT}),
-    ("Div", [".sample_count", ".longest_count"], ".part_of_longest", {}),
-    ("Sub", [".one", ".part_of_longest"], ".missing", {}),
-    ("Mul", [".missing", ".two"], ".missing_twice", {}),
-    ("Min", [".missing_twice", ".one"], ".at_most_one", {}),
-    ("Max", [".at_most_one", ".zero"], ".of_share", {}),
-    ("Mul", [".of_share", ".share"], ".each_share", {}),
+    ("Mul", [".sample_count", ".a_sample"], ".gone", {}),
+    ("Sub", [".at_none", ".gone"], ".unbounded", {}),
+    ("Clip", [".unbounded", ".least", ".most"], ".share", {}),
 ]
 """s, [1]."""
 
@@ -179,21 +175,21 @@ def _average(vector: str) -> list[Step]:
     """From the vectors of all views to one of each clip; where there are no others, zeros are added."""
     return [
         ("Slice", [vector, ".axis", ".batch", ".axis"], ".as_it_is", {}),
-        ("Slice", [vector, ".batch", ".end", ".axis"], ".beyond", {}),
-        ("Slice", [".beyond", ".axis", ".again", ".axis"], ".down", {}),
-        ("Slice", [".beyond", ".again", ".end", ".axis"], ".up", {}),
+        ("Add", [".batch", ".again"], ".half_way", {}),
+        ("Slice", [vector, ".batch", ".half_way", ".axis"], ".down", {}),
+        ("Slice", [vector, ".half_way", ".end", ".axis"], ".up", {}),
         ("Cast", [".rotation"], ".turn", {"to": TensorProto.FLOAT}),
         ("Transpose", [".turn"], ".turn_back", {}),
         ("MatMul", [".down", ".turn"], ".turned_up", {}),
         ("MatMul", [".up", ".turn_back"], ".turned_down", {}),
         ("Add", [".turned_up", ".turned_down"], ".both", {}),
-        ("Mul", [".as_it_is", ".zero"], ".none", {}),
+        ("Mul", [".as_it_is", ".least"], ".none", {}),
         ("Concat", [".both", ".none"], ".both_or_none", {"axis": 0}),
         ("Slice", [".both_or_none", ".axis", ".batch", ".axis"], ".others", {}),
         *_SHARE,
-        ("Mul", [".others", ".each_share"], ".part", {}),
+        ("Mul", [".others", ".share"], ".part", {}),
         ("Add", [".as_it_is", ".part"], ".sum", {}),
-        ("Mul", [".each_share", ".two"], ".beside", {}),
+        ("Mul", [".share", ".two"], ".beside", {}),
         ("Add", [".beside", ".one"], ".divisor", {}),
         ("Div", [".sum", ".divisor"], f".{vector}", {}),
     ]

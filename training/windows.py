@@ -68,12 +68,8 @@ _CONSTANTS = {
     "beyond": np.array([0, 0, 0, 0, 0, LENGTH - 1], np.int64),
     "least": np.zeros((), np.float32),
     "zeroth": np.array([0], np.int64),
-    "first": np.array([1], np.int64),
 }
-_BATCH: list[Step] = [
-    ("Shape", ["waveform"], ".shape", {}),
-    ("Slice", [".shape", ".zeroth", ".first"], ".batch", {}),
-]
+_BATCH: list[Step] = [("Shape", ["waveform"], ".batch", {"end": 1})]
 _NO_WINDOWS: list[Step] = [
     ("Concat", [".batch", ".no_shape"], ".nothing", {"axis": 0}),
     ("ConstantOfShape", [".nothing"], NONE, {}),

@@ -64,10 +64,13 @@ class Runtime:
         Raises: EncoderDamaged where the graph gives anything but one finite vector a clip.
         """
         result = np.empty((len(clips), self._bundle.card.dimension), np.float32)
+        if not self._batches:
+            for row, clip in enumerate(clips):
+                result[row] = self._run([clip])[0]
+            return result
         order = sorted(range(len(clips)), key=lambda i: len(clips[i]))  # near lengths together: little padding
-        step = settings.BATCH_CLIPS if self._batches else 1
-        for start in range(0, len(order), step):
-            chosen = order[start : start + step]
+        for start in range(0, len(order), settings.BATCH_CLIPS):
+            chosen = order[start : start + settings.BATCH_CLIPS]
             result[chosen] = self._run([clips[i] for i in chosen])
         return result
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from training.graph_parts import copied, floor
 from training.simplify import Graph
 
-LEARNT = ("Conv", "MatMul", "Add", "Max")
+LEARNT = ("Conv", "MatMul", "Add")
 """Operations whose constants are weights."""
 PREFIX = "weight_"
 """PyTorch takes no names of digits alone."""
@@ -70,17 +70,16 @@ class GraphNetwork(torch.nn.Module):
 
     @property
     def front(self) -> set[str]:
-        """The names of the weights before the first block that is inherited, which begins with a floor under its input.
+        """The names of the weights before the first block that is inherited, which begins with an offset of channels
+        (`training.in_blocks`).
 
-        The front's own floors are under products: relus of their sums with a bias (`training.simplify`).
         Raises: ValueError for a graph without such a block.
         """
-        found, products = set[str](), {node.output[0] for node in self._nodes if node.op_type == "MatMul"}
+        found, ones = set[str](), {node.output[0] for node in self._nodes if node.op_type == "ConstantOfShape"}
         for node in self._nodes:
-            weights = {name for name in node.input if PREFIX + name in self.weights}
-            if node.op_type == "Max" and weights and node.input[0] not in products:
+            if node.op_type == "Conv" and node.input[1] in ones:
                 return found
-            found |= weights
+            found |= {name for name in node.input if PREFIX + name in self.weights}
         raise ValueError("a graph without inherited blocks")
 
     def _take(self, node: NodeProto, name: str, value: np.ndarray[Any, Any]) -> None:
@@ -155,23 +154,19 @@ def _reduced(change: Callable[..., torch.Tensor]) -> Callable[[list[Any], dict[s
     return changed
 
 
-def _maximum(inputs: list[Any], _: dict[str, Any]) -> torch.Tensor:
-    """The greater; where the second is a weight, whose gradient PyTorch's own takes eight passes for, by a relu."""
-    value, least = inputs
-    if isinstance(least, torch.nn.Parameter):
-        return least + torch.relu(value - least)
-    return torch.maximum(value, least)
-
-
 OPERATIONS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "Add": lambda inputs, _: inputs[0] + inputs[1],
     "Cast": lambda inputs, _: inputs[0].float() if torch.is_tensor(inputs[0]) else inputs[0],
     "Concat": _concat,
+    "ConstantOfShape": lambda inputs, options: torch.full(
+        [int(size) for size in inputs[0]], float(numpy_helper.to_array(options["value"])[0])
+    ),
     "Conv": _convolution,
     "Expand": lambda inputs, _: torch.tensor(np.broadcast_to(inputs[0], inputs[1]), dtype=torch.float32),
     "Gather": lambda inputs, _: inputs[0][inputs[1]],
+    "GlobalAveragePool": lambda inputs, _: inputs[0].mean(dim=(2, 3), keepdim=True),
     "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
-    "Max": _maximum,
+    "Max": lambda inputs, _: torch.maximum(inputs[0], inputs[1]),
     "Min": lambda inputs, _: torch.minimum(inputs[0], inputs[1]),
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
     "Reciprocal": lambda inputs, _: 1.0 / inputs[0],
@@ -180,7 +175,7 @@ OPERATIONS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "ReduceSum": _reduced(torch.sum),
     "Relu": lambda inputs, _: torch.relu(inputs[0]),
     "Reshape": _reshape,
-    "Shape": lambda inputs, _: np.array(inputs[0].shape),
+    "Shape": lambda inputs, options: np.array(inputs[0].shape)[options.get("start", 0) : options.get("end")],
     "Sigmoid": lambda inputs, _: torch.sigmoid(inputs[0]),
     "Slice": _slice,
     "Sqrt": lambda inputs, _: torch.sqrt(inputs[0]),
