@@ -28,7 +28,7 @@ from training.channel_offsets import (
     with_step,
     without_step,
 )
-from training.graph_parts import copied, floor, unit_vector
+from training.graph_parts import copied, floor, mean_taken_off, unit_vector
 from training.known_voices import without_step as without_known_voices
 
 DIMENSION, BINS, RATE_HZ, FLOOR = 192, 80, 16_000, 60.0 * np.log(10.0) / 10.0
@@ -112,6 +112,14 @@ def test_a_graph_without_a_floor_is_refused(before, some_offset):
     other = copied(before)
     next(node for node in other.graph.node if node.output == floor(before)[0].output).op_type = "Min"
     with pytest.raises(ValueError, match="without a floor"):
+        offset(other, some_offset)
+
+
+def test_a_graph_whose_features_keep_their_mean_is_refused(before, some_offset):
+    other, (floored, _) = copied(before), floor(before)
+    mean, _ = mean_taken_off(before, floored.output[0])
+    next(node for node in other.graph.node if node.output == mean.output).op_type = "Add"
+    with pytest.raises(ValueError, match="features keep their mean"):
         offset(other, some_offset)
 
 
