@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.features.filter_bank import LOG_FLOOR, FilterBank
+from training.recipe_values import Count, Decibel, Positive, Share
 
 Batch = npt.NDArray[np.float32]
 DB_TO_NEPER = np.log(10.0) / 10.0
@@ -21,18 +22,18 @@ DB_TO_NEPER = np.log(10.0) / 10.0
 class Augmentation:
     """How often each change is made to a crop, and how strong it may be (drawn uniformly)."""
 
-    noise_share: float = 0.4
-    noise_snr_db: tuple[float, float] = (0.0, 20.0)
-    babble_share: float = 0.15
-    babble_snr_db: tuple[float, float] = (8.0, 20.0)
-    floor_share: float = 0.3
-    floor_below_peak_db: tuple[float, float] = (30.0, 60.0)
-    room_share: float = 0.3
-    room_rt60_s: tuple[float, float] = (0.15, 0.7)
-    telephone_share: float = 0.1
-    mask_share: float = 0.5
-    mask_bins: int = 8
-    mask_frames: int = 12
+    noise_share: Share = 0.4
+    noise_snr_db: tuple[Decibel, Decibel] = (0.0, 20.0)
+    babble_share: Share = 0.15
+    babble_snr_db: tuple[Decibel, Decibel] = (8.0, 20.0)
+    floor_share: Share = 0.3
+    floor_below_peak_db: tuple[Decibel, Decibel] = (30.0, 60.0)
+    room_share: Share = 0.3
+    room_rt60_s: tuple[Positive, Positive] = (0.15, 0.7)
+    telephone_share: Share = 0.1
+    mask_share: Share = 0.5
+    mask_bins: Count = 8
+    mask_frames: Count = 12
 
 
 def augment(batch: Batch, noise: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:

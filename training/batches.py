@@ -10,6 +10,7 @@ import numpy.typing as npt
 from training.augment import Augmentation, augment
 from training.cutting import Clips, Cutter, Cutting, stretch_or_repeat
 from training.features_cache import CachedFeatures, Features
+from training.recipe_values import Count, Weight
 from training.slowing import Slowing
 
 ANY = ""
@@ -28,15 +29,15 @@ class CropLength:
         from_start: the beginning of a clip instead of a random place in it.
     """
 
-    frames: int
-    share: float
-    crops: int
-    corpora: dict[str, float] = field(default_factory=dict)
-    clips_per_speaker: int = 1
+    frames: Count
+    share: Weight
+    crops: Count
+    corpora: dict[str, Weight] = field(default_factory=dict)
+    clips_per_speaker: Count = 1
     from_start: bool = False
 
     def __post_init__(self) -> None:
-        if self.clips_per_speaker < 1 or self.crops % self.clips_per_speaker:
+        if self.crops % self.clips_per_speaker:
             raise ValueError(f"{self.crops} crops are not whole speakers of {self.clips_per_speaker} clips")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.features_cache import Features
+from training.recipe_values import Cosine, Natural, Positive, Share
 from training.slowing import Slowing, between
 
 Array = npt.NDArray[np.float32]
@@ -35,11 +36,11 @@ class Cutting:
     """
 
     joined: list[str] = field(default_factory=list)
-    least_alike: float = 0.3
-    tempo_share: float = 0.0
-    tempo: list[float] = field(default_factory=lambda: [0.85, 1.18])
-    shift_share: float = 0.0
-    shift_frames: int = 24
+    least_alike: Cosine = 0.3
+    tempo_share: Share = 0.0
+    tempo: tuple[Positive, Positive] = (0.85, 1.18)
+    shift_share: Share = 0.0
+    shift_frames: Natural = 24
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from training.journal import Journal
 from training.material import Material
 from training.networks import build
 from training.networks.narrow_campplus import INHERITED
+from training.optimization import Optimization
 from training.optimizers import change_of_rate, make_optimizer
-from training.recipe import Optimization, Recipe
+from training.recipe import Recipe
 from training.student import Student
 
 LOOKS = ("report_steps", "evaluate_steps", "patience")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from training.recipe_values import Count, Natural, Positive, Weight
+
 TINY = 1e-12
 """Under a square root: its slope at 0 is infinite."""
 
@@ -27,16 +29,16 @@ class Losses:
         scale: of AAM-softmax. sub_centers: centres a speaker, of which the nearest counts (labels with errors).
     """
 
-    cosine: float = 0.0
-    relational: float = 0.0
-    speaker: float = 0.0
-    triplet: float = 0.0
-    frame: float = 0.0
-    triplet_margin: float = 1.0
-    margin: float = 0.2
-    margin_rise_steps: int = 0
-    scale: float = 32.0
-    sub_centers: int = 1
+    cosine: Weight = 0.0
+    relational: Weight = 0.0
+    speaker: Weight = 0.0
+    triplet: Weight = 0.0
+    frame: Weight = 0.0
+    triplet_margin: Weight = 1.0
+    margin: Weight = 0.2
+    margin_rise_steps: Natural = 0
+    scale: Positive = 32.0
+    sub_centers: Count = 1
 
     @property
     def of_teachers(self) -> bool:

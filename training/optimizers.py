@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from training.networks.narrow_campplus import INHERITED
-from training.recipe import Optimization
+from training.optimization import Optimization
 
 MUON_ADAM_WEIGHT_DECAY = 1e-4
 """Of what Muon leaves to Adam: biases, norms, and the speakers' centres."""
@@ -85,9 +85,11 @@ class HeirMuon(keras.optimizers.Muon):
 
 
 def rate(how: Optimization) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate by the step."""
+    """The learning rate by the step. Raises: ValueError where a rate that is to fall along a cosine never would."""
     if how.constant:
         return Trapezoid(how.learning_rate, how.warmup_steps, how.steps, how.decay_steps)
+    if how.warmup_steps >= how.steps:
+        raise ValueError(f"{how.warmup_steps} steps to warm up, of {how.steps}, leave none for the rate to fall in")
     return keras.optimizers.schedules.CosineDecay(
         how.learning_rate / 100.0 if how.warmup_steps else how.learning_rate,
         how.steps - how.warmup_steps,

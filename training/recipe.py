@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from training.augment import Augmentation
 from training.batches import CropLength
@@ -15,71 +15,13 @@ from training.front_ends import FRONT_ENDS, FrontEnd, KaldiBank
 from training.losses import Losses
 from training.networks import NETWORKS, NetworkSize
 from training.networks.narrow_campplus import NarrowCampplus
+from training.optimization import Optimization, Transplant
+from training.recipe_values import filled, named, wrong
 from training.speaker_means import SpeakerMeans
 from training.teachers import Teachers
 from training.virtual_speakers import Virtual
 
 RECIPES = Path(__file__).parent / "recipes"
-Part = TypeVar("Part")
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """Steps, the optimizer, and how often to look.
-
-    Attributes:
-        optimizer: `adamw` (Adam where the decay is 0), or `muon`, which turns matrices by their nearest rotation and
-            leaves the rest, and the speakers' centres, to Adam.
-        learning_rate: after `warmup_steps`, in a line from 0. Then it falls along a cosine to a hundredth at the last
-            step; or it stays (`constant`), down to 0 over the last `decay_steps`.
-        inherited_share: of the rate, for weights that come from a teacher (`Transplant`); 0 leaves them as they are.
-            Of `muon` alone.
-        clip_norm: largest norm of the gradient, 0 for no limit.
-        patience: looks at the dev lists without a better mean EER before training stops; 0 never stops early.
-    """
-
-    steps: int
-    learning_rate: float
-    warmup_steps: int = 0
-    constant: bool = False
-    decay_steps: int = 0
-    optimizer: str = "adamw"
-    weight_decay: float = 0.0
-    inherited_share: float = 1.0
-    clip_norm: float = 5.0
-    report_steps: int = 100
-    evaluate_steps: int = 500
-    patience: int = 0
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if self.optimizer not in ("adamw", "muon"):
-            raise ValueError(f"optimizer {self.optimizer!r}; there are adamw and muon")
-        if self.inherited_share not in (0.0, 1.0) and self.optimizer != "muon":
-            raise ValueError("a share of the rate for what is inherited is muon's alone")
-
-
-@dataclass(frozen=True)
-class Transplant:
-    """What a network inherits, and the training of its front alone that comes before that of all of it.
-
-    Attributes:
-        graph: CAM++ as ONNX, among the teachers' graphs.
-        crops, crop_frames: stretches of its frames that the upper layers are fitted on by least squares, and how many
-            frames of 40 ms each has; at most 100, within which its gates see the whole clip.
-        corpora: weights of the corpora that they come from; empty draws from all clips alike.
-        front: how the front learns CAM++'s frames, on the recipe's own crops.
-    """
-
-    graph: str
-    front: Optimization
-    crops: int = 600
-    crop_frames: int = 50
-    corpora: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.crop_frames <= 100:
-            raise ValueError(f"stretches of {self.crop_frames} frames; 1 to 100")
 
 
 @dataclass(frozen=True)
@@ -128,8 +70,10 @@ class Recipe:
         except FileNotFoundError:
             known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
             raise ValueError(f"no recipe {name!r}; there are {known}") from None
-        except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path.name}: {type(error).__name__}: {error}") from error
+        except ValueError as error:  # of values, of TOML, of UTF-8
+            raise ValueError(f"{path.name}: {error}") from error
+        except RecursionError as error:
+            raise ValueError(f"{path.name}: lists or tables within one another, too deep to be read") from error
 
     def with_corpora(self, train: Sequence[str], dev: Sequence[str]) -> Recipe:
         """The same recipe on other corpora; crops then come from all of them alike. Empty: as it stands."""
@@ -151,38 +95,97 @@ class Recipe:
         return {**asdict(self), "front_end": self.front_end.name}
 
 
+@dataclass(frozen=True)
+class _Corpora:
+    """The table of that name; see `Recipe`."""
+
+    train: list[str]
+    dev: list[str]
+    noise: str | None = None
+    licences: dict[str, str] = field(default_factory=dict)
+    levelled: list[str] = field(default_factory=list)
+    warped: str | None = None
+    channels: list[str] = field(default_factory=list)
+    known: str | None = None
+
+
+@dataclass(frozen=True)
+class _FrontEnd:
+    """The table of that name: everything else is the kind's."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """Of the table of that name, what must be there."""
+
+    name: str
+    version: str
+    limits: list[str]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A recipe's tables, as its file has them."""
+
+    bundle: dict[str, Any]
+    corpora: _Corpora
+    front_end: _FrontEnd
+    network: dict[str, Any]
+    losses: Losses
+    optimization: Optimization
+    lengths: list[CropLength]
+    teachers: Teachers = field(default_factory=Teachers)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    virtual: Virtual = field(default_factory=Virtual)
+    cutting: Cutting = field(default_factory=Cutting)
+    speaker_means: SpeakerMeans = field(default_factory=SpeakerMeans)
+    transplant: Transplant | None = None
+
+
 def _parse(name: str, values: dict[str, Any]) -> Recipe:
-    corpora, network, front_end = values.pop("corpora"), values.pop("network"), values.pop("front_end")
-    bundle = values.pop("bundle")
-    size, _ = NETWORKS[network.pop("kind")]
+    said = vars(filled(_File, values))
+    bundle, network = said.pop("bundle"), said.pop("network")
+    needed = filled(_Bundle, {key: bundle[key] for key in ("name", "version", "limits") if key in bundle}, "bundle")
+    size, _ = named(NETWORKS, network.pop("kind", None), "network.kind")
     recipe = Recipe(
         name=name,
-        limits=bundle.pop("limits"),
-        bundle=bundle,
-        train=corpora.pop("train"),
-        dev=corpora.pop("dev"),
-        noise=corpora.pop("noise", None),
-        licences=corpora.pop("licences", {}),
-        levelled=corpora.pop("levelled", []),
-        warped=corpora.pop("warped", None),
-        channels=corpora.pop("channels", []),
-        known=corpora.pop("known", None),
-        front_end=FRONT_ENDS[front_end.pop("kind")],
-        teachers=_part(Teachers, values.pop("teachers", {})),
-        network=_part(size, network),
-        losses=_part(Losses, values.pop("losses")),
-        optimization=_part(Optimization, values.pop("optimization")),
-        augmentation=_part(Augmentation, values.pop("augmentation", {})),
-        virtual=_part(Virtual, values.pop("virtual", {})),
-        cutting=_part(Cutting, values.pop("cutting", {})),
-        speaker_means=_part(SpeakerMeans, values.pop("speaker_means", {})),
-        transplant=_transplant(values.pop("transplant", None)),
-        lengths=[_part(CropLength, row) for row in values.pop("lengths")],
+        limits=needed.limits,
+        bundle={key: value for key, value in bundle.items() if key != "limits"},
+        network=filled(size, network, "network"),
+        front_end=named(FRONT_ENDS, said.pop("front_end").kind, "front_end.kind"),
+        **vars(said.pop("corpora")),
+        **said,
     )
-    if values:
-        raise ValueError(f"unknown part {', '.join(values)}")
-    if corpora or front_end:
-        raise ValueError(f"unknown in corpora or front_end: {', '.join([*corpora, *front_end])}")
+    _check_crops(recipe)
+    _check_together(recipe)
+    return recipe
+
+
+def _check_crops(recipe: Recipe) -> None:
+    """Raise ValueError for batches that cannot be drawn, or that the network or the losses cannot take."""
+    if not sum(length.share for length in recipe.lengths):
+        raise ValueError("lengths: there is none with a share of the batches")
+    weights = {f"lengths[{number}].corpora": length.corpora for number, length in enumerate(recipe.lengths, 1)}
+    if recipe.transplant:
+        weights["transplant.corpora"] = recipe.transplant.corpora
+    for at, found in weights.items():
+        if found and not sum(found.values()):
+            raise wrong(at, found, "a weight above 0")
+    losses, bins = recipe.losses, recipe.front_end.bins
+    if not (losses.of_teachers or losses.speaker or losses.triplet or losses.frame):
+        raise ValueError("losses: all weights are 0, and there is nothing to train on")
+    if (losses.relational or losses.triplet) and min(length.crops for length in recipe.lengths) < 2:
+        raise ValueError("the losses relational and triplet want two crops in a batch")
+    if recipe.network.bins != bins:
+        raise ValueError(f"network.bins is {recipe.network.bins}; the front end gives {bins}")
+    if recipe.augmentation.mask_bins > bins:
+        raise ValueError(f"augmentation.mask_bins is {recipe.augmentation.mask_bins}; the front end gives {bins}")
+
+
+def _check_together(recipe: Recipe) -> None:
+    """Raise ValueError for parts of which one wants another that is not there."""
     if recipe.noise and recipe.front_end.name != "kaldi-16k":
         raise ValueError("noise is added to Kaldi's filter bank alone: recordings and masks are of its bins")
     if recipe.augmentation != Augmentation() and not recipe.noise:
@@ -203,7 +206,6 @@ def _parse(name: str, values: dict[str, Any]) -> Recipe:
         raise ValueError("a transplant wants a narrow-campplus")
     if recipe.losses.frame and not recipe.transplant:
         raise ValueError("the loss frame wants a transplant")
-    return recipe
 
 
 def _hears_slowly(recipe: Recipe) -> bool:
@@ -214,16 +216,3 @@ def _hears_slowly(recipe: Recipe) -> bool:
 
 def _has_floor(recipe: Recipe) -> bool:
     return isinstance(recipe.network, NarrowCampplus) and recipe.network.floor_below_peak_db > 0.0
-
-
-def _transplant(values: dict[str, Any] | None) -> Transplant | None:
-    if values is None:
-        return None
-    return _part(Transplant, {**values, "front": _part(Optimization, values["front"])})
-
-
-def _part(kind: type[Part], values: dict[str, Any]) -> Part:
-    unknown = values.keys() - {part.name for part in fields(kind)}  # type: ignore[arg-type]
-    if unknown:
-        raise ValueError(f"{kind.__name__} knows no {', '.join(sorted(unknown))}")
-    return kind(**{name: tuple(v) if isinstance(v, list) and kind is Augmentation else v for name, v in values.items()})

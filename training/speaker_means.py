@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speakerdb.embedding import normalize
+from training.recipe_values import Cosine, Share
 
 Array = npt.NDArray[np.float32]
 
@@ -26,8 +27,8 @@ class SpeakerMeans:
         least_alike: cosine of a clip's target to the mean of its speaker's others, to be drawn and to count.
     """
 
-    shares: dict[str, float] = field(default_factory=dict)
-    least_alike: float = 0.4
+    shares: dict[str, Share] = field(default_factory=dict)
+    least_alike: Cosine = 0.4
 
 
 def draw_to_means(

@@ -19,6 +19,7 @@ from speakerdb.embedding import Vector, normalize
 from training.evaluation.clips import Facts
 from training.evaluation.embed import embed_clips
 from training.evaluation.embeddings import Embeddings
+from training.recipe_values import Weight
 from training.records import file_hash, set_hash
 from training.teacher_encoders import RATE_HZ, open_teacher
 from training.virtual_speakers import clips_of, recorded_set
@@ -38,7 +39,7 @@ class Teachers:
 
     files: list[str] = field(default_factory=list)
     graphs: list[str] = field(default_factory=list)
-    second_weight: float = 0.4
+    second_weight: Weight = 0.4
 
     def __post_init__(self) -> None:
         if len(self.files) not in (0, 2) or len(self.graphs) not in (0, len(self.files)):

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import soundfile
 import soxr
@@ -17,7 +18,10 @@ import soxr
 from speakerdb.audio import read
 from speakerdb.errors import AudioUnreadable
 from training.corpora import Clip
+from training.recipe_values import Bounds, Count
 from training.records import read_index, read_shards
+
+Speed = Annotated[float, Bounds(0.25, 4.0, "a speed from 0.25 to 4")]
 
 LEAST_S = 0.5
 """Shorter ones are left out: sped up, a word is over before it is known whose it is."""
@@ -31,8 +35,8 @@ class Virtual:
         speeds: 0.9 plays a clip slower and lower. originals: how often the clips as recorded count beside them.
     """
 
-    speeds: list[float] = field(default_factory=list)
-    originals: int = 1
+    speeds: list[Speed] = field(default_factory=list)
+    originals: Count = 1
 
     def sets(self, train: Iterable[str]) -> list[str]:
         """Names of all sets to train on: the recorded ones, then the virtual ones."""

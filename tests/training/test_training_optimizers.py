@@ -11,8 +11,8 @@ pytest.importorskip("keras", reason="training needs Keras (the extra train)")
 import keras
 import numpy as np
 
+from training.optimization import Optimization
 from training.optimizers import Trapezoid, change_of_rate, make_optimizer
-from training.recipe import Optimization
 
 HOW = Optimization(steps=100, learning_rate=0.5, warmup_steps=10, constant=True, decay_steps=20)
 

@@ -21,8 +21,8 @@ from training.card import descent
 from training.losses import Losses
 from training.material import gather
 from training.networks import build
+from training.optimization import Optimization, Transplant
 from training.prepare import prepare_corpora
-from training.recipe import Optimization, Transplant
 from training.speaker_means import SpeakerMeans
 from training.transplant import stages
 from training.transplant.stages import fit_key, fitted, train_transplanted

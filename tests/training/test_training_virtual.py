@@ -23,8 +23,8 @@ from speakerdb.audio import read
 from training.corpora import Clip
 from training.losses import Losses
 from training.material import gather
+from training.optimization import Optimization, Transplant
 from training.prepare import prepare_corpora
-from training.recipe import Optimization, Transplant
 from training.teacher_encoders import open_teacher
 from training.teachers import Teachers, VirtualClips, taught
 from training.virtual_speakers import Virtual, at_speed, recorded_set

@@ -17,8 +17,9 @@ from training.front_ends import FRONT_ENDS
 from training.losses import Losses
 from training.material import Material, gather
 from training.networks.next_tdnn import NextTdnn
+from training.optimization import Optimization
 from training.prepare import prepare_corpora
-from training.recipe import Optimization, Recipe
+from training.recipe import Recipe
 from training.teachers import Teachers
 
 STEPS, LOOK = 6, 3

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
+from training.recipe_values import Count
+
 LEAST_DEVIATION = 1e-3
 """Of ln magnitudes within a clip; digital silence has none, and its features stay 0."""
 
@@ -21,9 +23,9 @@ LEAST_DEVIATION = 1e-3
 class Bilstm:
     """The network's size; the defaults are the seed's, 641,152 parameters."""
 
-    bins: int = 80
-    units: int = 128
-    dimension: int = 128
+    bins: Count = 80
+    units: Count = 128
+    dimension: Count = 128
 
 
 def build(size: Bilstm) -> keras.Model:

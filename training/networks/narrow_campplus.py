@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from training.networks.slowed import Slowed
 from training.networks.valid_frames import floored, frame_shares, mean_over_time
+from training.recipe_values import Count, Natural, Share, Weight
 from training.slowing import Slowing
 
 FRONT = "front"
@@ -45,31 +46,33 @@ class NarrowCampplus:
         rank: of the products that end a block. kept: channels of the last of them that are pooled.
     """
 
-    bins: int = 80
-    floor_below_peak_db: float = 60.0
-    least_frames: int = 196
-    slowest: float = 0.5
-    head_channels: int = 32
-    width: int = 224
-    blocks: int = 3
-    kernel: int = 7
-    hidden: int = 240
-    context: int = 24
-    teacher_channels: int = 256
-    second_layers: int = 24
-    third_layers: int = 16
-    growth: int = 32
-    grouped: int = 2
-    bottleneck: int = 48
-    rank: int = 80
-    kept: int = 256
-    dimension: int = 192
+    bins: Count = 80
+    floor_below_peak_db: Weight = 60.0
+    least_frames: Natural = 196
+    slowest: Share = 0.5
+    head_channels: Count = 32
+    width: Count = 224
+    blocks: Count = 3
+    kernel: Count = 7
+    hidden: Count = 240
+    context: Count = 24
+    teacher_channels: Count = 256
+    second_layers: Count = 24
+    third_layers: Count = 16
+    growth: Count = 32
+    grouped: Count = 2
+    bottleneck: Count = 48
+    rank: Count = 80
+    kept: Count = 256
+    dimension: Count = 192
 
     def __post_init__(self) -> None:
         if self.second_layers % self.grouped or self.third_layers % self.grouped:
             raise ValueError(
                 f"{self.second_layers} and {self.third_layers} layers are not whole groups of {self.grouped}"
             )
+        if not self.slowest:
+            raise ValueError("slowest is the share of its tempo at which a clip is heard; 0 is none")
         if self.bins % 8:
             raise ValueError(f"{self.bins} bins cannot be halved three times")
 

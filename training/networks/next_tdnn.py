@@ -12,6 +12,7 @@ import keras
 from keras import layers, ops
 
 from training.networks.valid_frames import floored, mean_over_time
+from training.recipe_values import Count, Weight
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,16 @@ class NextTdnn:
     Digital silence lies 100 dB and more below speech; without the floor, the clips that have some resemble each other.
     """
 
-    bins: int = 80
-    floor_below_peak_db: float = 60.0
-    width: int = 192
-    blocks: int = 6
-    kernel: int = 9
-    expansion: int = 2
-    aggregated_blocks: int = 3
-    pooled: int = 384
-    attention: int = 128
-    dimension: int = 192
+    bins: Count = 80
+    floor_below_peak_db: Weight = 60.0
+    width: Count = 192
+    blocks: Count = 6
+    kernel: Count = 9
+    expansion: Count = 2
+    aggregated_blocks: Count = 3
+    pooled: Count = 384
+    attention: Count = 128
+    dimension: Count = 192
 
 
 def build(size: NextTdnn) -> keras.Model:

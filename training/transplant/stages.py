@@ -24,7 +24,8 @@ from training.loop import train
 from training.losses import Losses
 from training.material import Material
 from training.networks.narrow_campplus import FRONT, NarrowCampplus
-from training.recipe import Recipe, Transplant
+from training.optimization import Transplant
+from training.recipe import Recipe
 from training.records import file_hash
 from training.student import Student
 from training.transplant.campplus import Array, read_campplus
