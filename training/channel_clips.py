@@ -15,6 +15,7 @@ from onnx import ModelProto
 from rich.console import Console
 
 from training.evaluation.embed import watched
+from training.kept import kept, read_arrays
 from training.rooms.impulse_responses import RATE_HZ, Floats
 from training.rooms.sounds import TABLE, Sounds, make_sounds
 from training.rooms.workers import workers
@@ -56,16 +57,16 @@ def heard_worsened(
     make_sounds(corpora, sets, noise, sounds, console)
     key = hashlib.sha256(graph + (sounds / TABLE).read_bytes()).hexdigest()[:12]
     file = work / "last-steps" / f"worsened-{key}.npz"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = file.with_suffix(".onnx")
-        beside.write_bytes(graph)  # spawned processes read it once each
-        partial = file.with_suffix(".partial.npz")
-        np.savez(partial, **vars(_heard_of_all(sounds, beside, console)))
-        partial.replace(file)
-        beside.unlink()
-    with np.load(file, allow_pickle=False) as stored:
-        return Worsened(stored["statistics"], stored["vectors"])
+    if (before := kept(file, lambda stored: Worsened(**read_arrays(stored)), console)) is not None:
+        return before
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = file.with_suffix(".onnx")
+    beside.write_bytes(graph)  # spawned processes read it once each
+    found, partial = _heard_of_all(sounds, beside, console), file.with_suffix(".partial.npz")
+    np.savez(partial, **vars(found))
+    partial.replace(file)
+    beside.unlink()
+    return found
 
 
 def _heard_of_all(sounds: Path, graph: Path, console: Console) -> Worsened:

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.kept import whole
+
 WEIGHTS = "network.weights.h5"
 """Keras wants this ending."""
 
@@ -54,19 +56,31 @@ def newest(work: Path, kind: str) -> Path | None:
 
 
 def best_weights(work: Path) -> tuple[Path, State]:
-    """The best weights of a training and the state at which they were found.
+    """The folder of a training's best weights, and the state at which they were found.
 
-    Raises: FileNotFoundError where the training has not yet looked at its dev lists.
+    Raises: FileNotFoundError where the training has not yet looked at its dev lists; ValueError where it is damaged.
     """
     folder = newest(work, "best")
     if folder is None:
         raise FileNotFoundError(f"{work}: no weights yet; train first")
-    return folder / WEIGHTS, read_state(folder)
+    return folder, read_state(folder)
 
 
 def read_state(folder: Path) -> State:
-    """The state of a checkpoint."""
-    return State(**json.loads((folder / STATE).read_text(encoding="utf8")))
+    """The state of a checkpoint. Raises: ValueError for one that is damaged."""
+    return whole(folder / STATE, lambda file: State(**json.loads(file.read_text(encoding="utf8"))), _way_out(folder))
+
+
+def load(folder: Path, into: Callable[[Path], None]) -> None:
+    """Load a checkpoint's weights. Args: into: takes them from the path that it is given.
+
+    Raises: ValueError for weights that are damaged.
+    """
+    whole(folder / WEIGHTS, into, _way_out(folder), more=(OSError,))  # of HDF5, for a file that is cut
+
+
+def _way_out(folder: Path) -> str:
+    return f"bring it back, or delete {folder.parent} and train anew"
 
 
 def write(work: Path, kind: str, save: Callable[[Path], None], state: State) -> Path:

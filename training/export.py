@@ -24,8 +24,8 @@ from rich.console import Console
 
 from speakerdb.encoder.bundle import parse_card
 from speakerdb.encoder.runtime import LENGTHS
+from training import checkpoints
 from training.card import Sets, comparison, int8_card, make_card
-from training.checkpoints import best_weights
 from training.front_ends import FrontEnd, SeedBank, heard_lines
 from training.last_steps import of_last_steps, parameters, with_last_steps
 from training.levelling import level
@@ -173,14 +173,14 @@ def export_bundle(
     Raises: ValueError where ONNX and Keras disagree, or the recipe or a set is not what was trained by;
         FileNotFoundError without weights.
     """
-    weights, state = best_weights(work)
+    best, state = checkpoints.best_weights(work)
     changed = changed_since(state, recipe.to_json())
     if changed:
         raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); export it by its recipe")
     shards = work.parent / "shards"
     require_same_sets(state, {name: set_hash(shards, name) for name in state.made_of if complete(shards, name)}, work)
     network = build(recipe.network)
-    network.load_weights(weights)
+    checkpoints.load(best, network.load_weights)
     if recipe.levelled:
         apart = level(network, [features(recipe, work.parent, name, console) for name in recipe.levelled])
         console.print(f"{' and '.join(recipe.levelled)}: means {apart:.2f} apart, levelled", highlight=False)

@@ -26,6 +26,7 @@ from training.corpora import Clip
 from training.decoding import decoder
 from training.evaluation.embed import watched
 from training.front_ends import FrontEnd
+from training.kept import kept
 
 MOST_UNREADABLE = 0.01
 """Of the clips of a set; with more, something else is wrong."""
@@ -105,17 +106,19 @@ class JoinedFeatures:
 Features = CachedFeatures | JoinedFeatures
 
 
-def load_frames(folder: Path, name: str, made_of: Mapping[str, object]) -> CachedFeatures | None:
+def load_frames(folder: Path, name: str, made_of: Mapping[str, object], console: Console) -> CachedFeatures | None:
     """What `write_frames` wrote; None where there is nothing that is whole and made of the same."""
-    table, array = folder / f"{name}.json", folder / f"{name}.f16"
-    if not table.exists() or not array.exists():
-        return None
-    stored = json.loads(table.read_text(encoding="utf8"))
+    return kept(folder / f"{name}.json", lambda table: _read_frames(table, made_of), console)
+
+
+def _read_frames(table: Path, made_of: Mapping[str, object]) -> CachedFeatures | None:
+    """None where they are made of others. Raises: one of `training.kept.DAMAGE`."""
+    stored, array = json.loads(table.read_text(encoding="utf8")), table.with_suffix(".f16")
     if {key: stored.get(key) for key in made_of} != made_of:
         return None
-    shape = (stored["starts"][-1], stored["bins"])
-    if array.stat().st_size != np.dtype(np.float16).itemsize * shape[0] * shape[1]:
-        return None
+    shape, size = (stored["starts"][-1], stored["bins"]), array.stat().st_size
+    if size != np.dtype(np.float16).itemsize * shape[0] * shape[1]:
+        raise ValueError(f"{array.name} has {size} bytes, which are not {shape[0]} frames")
     frames = np.memmap(array, dtype=np.float16, mode="r", shape=shape)
     return CachedFeatures(frames, np.asarray(stored["starts"], dtype=np.int64), stored["clips"])
 
@@ -144,17 +147,17 @@ def write_frames(
     array.replace(folder / f"{name}.f16")
     table.write_text(json.dumps({**made_of, "bins": bins, "starts": starts, "clips": rows}), encoding="utf8")
     table.replace(folder / f"{name}.json")
-    written = load_frames(folder, name, made_of)
+    written = _read_frames(folder / table.stem, made_of)
     assert written is not None  # a line above
     return written
 
 
-def load_features(folder: Path, name: str, front_end: FrontEnd, of_set: str) -> CachedFeatures | None:
+def load_features(folder: Path, name: str, front_end: FrontEnd, of_set: str, console: Console) -> CachedFeatures | None:
     """A cache written before; None where there is none that is whole, of this front end and of this set.
 
     Args: of_set: the set's hash (`records.set_hash`): a set that was prepared anew may have other people.
     """
-    return load_frames(folder, name, _made_of(front_end, of_set))
+    return load_frames(folder, name, _made_of(front_end, of_set), console)
 
 
 def build_features(

@@ -23,7 +23,8 @@ class Journal:
         self._first, self._began, self._looking_s = step, time.monotonic(), 0.0
         self._last, self._last_at = step, self._began
         for name in ("log.csv", "dev.csv"):
-            _drop_after(work / name, step)
+            if cut := _drop_after(work / name, step):
+                self.say(f"{work / name}: damaged or cut, {cut} lines left out")
         if step:
             self.say(f"going on from step {step}")
 
@@ -55,7 +56,7 @@ class Journal:
 
 def draw_curves(work: Path) -> Path | None:
     """Draw log.csv and dev.csv as curves.png; None where there is too little to draw."""
-    log, dev = _read(work / "log.csv"), _read(work / "dev.csv")
+    log, dev = (_read(work / name)[0] for name in ("log.csv", "dev.csv"))
     if len(log) < LEAST_ROWS and len(dev) < LEAST_ROWS:
         return None
     import matplotlib
@@ -89,18 +90,31 @@ def _append(path: Path, row: dict[str, float]) -> None:
         writer.writerow(row)
 
 
-def _read(path: Path) -> list[dict[str, float]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+def _read(path: Path) -> tuple[list[dict[str, float]], int]:
+    """The rows that are whole, and how many lines are none: a power cut leaves a part of one, or zeros."""
+    lines = path.read_text(encoding="utf8", errors="replace").splitlines(keepends=True) if path.exists() else []
+    names = lines[0].strip().split(",") if lines else []
+    rows = [row for line in lines[1:] if (row := _row(names, line))]
+    return rows, len(lines) - len(rows) - ("step" in names)
 
 
-def _drop_after(path: Path, step: int) -> None:
-    rows = [row for row in _read(path) if row["step"] <= step]
+def _row(names: list[str], line: str) -> dict[str, float] | None:
+    if "step" not in names or not line.endswith("\n"):  # "0.12" may have been "0.1234"
+        return None
+    try:
+        return dict(zip(names, map(float, line.split(",")), strict=True))
+    except ValueError:
+        return None
+
+
+def _drop_after(path: Path, step: int) -> int:
+    """Drop rows after a step; how many lines were dropped for being no rows."""
+    rows, cut = _read(path)
     path.unlink(missing_ok=True)
     for row in rows:
-        _append(path, {**row, "step": int(row["step"])})
+        if row["step"] <= step:
+            _append(path, {**row, "step": int(row["step"])})
+    return cut
 
 
 def _span(seconds: float) -> str:

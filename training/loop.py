@@ -89,9 +89,9 @@ def train(
         ahead.cancel()
     if _patience_is_over(state, how):
         journal.say(f"stopped: {how.patience} looks without a better dev EER than that of step {state.best_step}")
-    weights, best = checkpoints.best_weights(work)
+    folder, best = checkpoints.best_weights(work)
     journal.say(f"best: step {best.best_step}, dev EER %  " + "  ".join(f"{n} {r:.2f}" for n, r in best.best.items()))
-    student.network.load_weights(weights)
+    checkpoints.load(folder, student.network.load_weights)
     return student.network
 
 
@@ -118,7 +118,7 @@ def _restore(
         raise ValueError(f"{work} holds a training with other settings ({', '.join(changed)}); take another folder")
     require_same_sets(state, material.made_of, work)
     student.optimizer.build(student.trainable_variables)
-    student.load_weights(folder / checkpoints.WEIGHTS)
+    checkpoints.load(folder, student.load_weights)
     return state
 
 

@@ -93,7 +93,7 @@ def features(recipe: Recipe, work: Path, name: str, console: Console) -> CachedF
     """The features of one set, recorded or virtual, from the cache or computed now."""
     front_end, folder, shards = recipe.front_end, work / "features" / recipe.front_end.name, work / "shards"
     of_set = set_hash(shards, recorded_set(name))
-    cached = load_features(folder, name, front_end, of_set)
+    cached = load_features(folder, name, front_end, of_set, console)
     if cached is None:
         console.print(f"{name}: computing {front_end.name} features", highlight=False, soft_wrap=True)
         clips = clips_of(shards, name, front_end.rate_hz)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from speakerdb.embedding import Vector, normalize
 from training.evaluation.clips import Facts
 from training.evaluation.embed import embed_clips
 from training.evaluation.embeddings import Embeddings
+from training.kept import read_arrays, whole
 from training.recipe_values import Weight
 from training.records import file_hash, set_hash
 from training.teacher_encoders import RATE_HZ, open_teacher
@@ -67,15 +69,23 @@ def fuse(first: npt.ArrayLike, second: npt.ArrayLike, second_weight: float, dime
 def published(path: Path, names: Sequence[str]) -> npt.NDArray[np.float32]:
     """A teacher's vectors of these clips from an `.npz` file with `clips` and `vectors`: float32 [names, dimension].
 
-    Raises: ValueError where a clip has no vector.
+    Raises: ValueError where a clip has no vector, or the file is damaged.
     """
-    with np.load(path, allow_pickle=False) as stored:
-        row_of = {str(clip): row for row, clip in enumerate(stored["clips"])}
-        missing = [name for name in names if name not in row_of]
-        if missing:
-            raise ValueError(f"{path}: no vector of {missing[0]} and {len(missing) - 1} more")
-        vectors: npt.NDArray[np.float32] = stored["vectors"][[row_of[name] for name in names]].astype(np.float32)
-        return vectors
+    clips, vectors = whole(path, _read, "nothing here makes it; bring it back")
+    row_of = {str(clip): row for row, clip in enumerate(clips)}
+    missing = [name for name in names if name not in row_of]
+    if missing:
+        raise ValueError(f"{path}: no vector of {missing[0]} and {len(missing) - 1} more")
+    found: npt.NDArray[np.float32] = vectors[[row_of[name] for name in names]].astype(np.float32)
+    return found
+
+
+def _read(path: Path) -> tuple[npt.NDArray[np.str_], npt.NDArray[Any]]:
+    stored = read_arrays(path)
+    clips, vectors = stored["clips"], stored["vectors"]
+    if vectors.ndim != 2 or len(clips) != len(vectors) or not np.isfinite(vectors).all():
+        raise ValueError(f"{len(clips)} clips, and vectors {vectors.shape}, not a finite one for each")
+    return clips, vectors
 
 
 @dataclass(frozen=True)

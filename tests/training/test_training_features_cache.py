@@ -46,7 +46,7 @@ def test_cached_features_are_the_log_mel_frames_in_half_precision(tmp_path, arch
 
 def test_a_cache_is_read_as_it_was_written(tmp_path, archive, quiet):
     written = build(archive, tmp_path / "features", quiet)
-    found = load_features(tmp_path / "features", "tiny-train", KALDI, "set")
+    found = load_features(tmp_path / "features", "tiny-train", KALDI, "set", quiet)
     assert found is not None
     assert np.array_equal(found.frames, written.frames)
     assert found.starts.tolist() == written.starts.tolist()
@@ -65,14 +65,14 @@ def test_clips_keep_their_order_however_many_cores_decode_them(archive):
 
 def test_a_cache_of_another_front_end_is_none(tmp_path, archive, quiet):
     build(archive, tmp_path, quiet)
-    assert load_features(tmp_path, "tiny-train", FRONT_ENDS["seed-16k"], "set") is None
-    assert load_features(tmp_path, "tiny-train", dataclasses.replace(KALDI, low_hz=60.0), "set") is None
+    assert load_features(tmp_path, "tiny-train", FRONT_ENDS["seed-16k"], "set", quiet) is None
+    assert load_features(tmp_path, "tiny-train", dataclasses.replace(KALDI, low_hz=60.0), "set", quiet) is None
 
 
 def test_a_cache_of_a_set_that_was_prepared_anew_is_none(tmp_path, archive, quiet):
     build(archive, tmp_path, quiet)
-    assert load_features(tmp_path, "tiny-train", KALDI, "set") is not None
-    assert load_features(tmp_path, "tiny-train", KALDI, "another split of it") is None
+    assert load_features(tmp_path, "tiny-train", KALDI, "set", quiet) is not None
+    assert load_features(tmp_path, "tiny-train", KALDI, "another split of it", quiet) is None
 
 
 def test_what_a_stopped_build_leaves_is_no_cache(tmp_path, archive, quiet):
@@ -80,10 +80,10 @@ def test_what_a_stopped_build_leaves_is_no_cache(tmp_path, archive, quiet):
         yield next(read_clips(archive))
         raise KeyboardInterrupt
 
-    assert load_features(tmp_path, "tiny-train", KALDI, "set") is None
+    assert load_features(tmp_path, "tiny-train", KALDI, "set", quiet) is None
     with pytest.raises(KeyboardInterrupt):
         build_features(stopped(), tmp_path, "tiny-train", KALDI, "set", quiet)
-    assert load_features(tmp_path, "tiny-train", KALDI, "set") is None
+    assert load_features(tmp_path, "tiny-train", KALDI, "set", quiet) is None
     assert len(build(archive, tmp_path, quiet).clips) == 2
 
 
@@ -93,9 +93,9 @@ def test_a_cache_whose_frames_were_cut_is_no_cache(tmp_path, archive, quiet):
     whole = array.read_bytes()
     for size in (0, 160, len(whole) - 160, len(whole) - 1):
         array.write_bytes(whole[:size])
-        assert load_features(tmp_path, "tiny-train", KALDI, "set") is None
+        assert load_features(tmp_path, "tiny-train", KALDI, "set", quiet) is None
     array.write_bytes(whole)
-    assert load_features(tmp_path, "tiny-train", KALDI, "set") is not None
+    assert load_features(tmp_path, "tiny-train", KALDI, "set", quiet) is not None
 
 
 def clips_with_damage(archive, sound: int, damaged: int):
@@ -125,7 +125,7 @@ def test_a_damaged_shard_stops_the_build_and_is_not_taken_for_the_end(tmp_path, 
 
     with pytest.raises(ValueError, match="shard 7"):
         build_features(damaged(), tmp_path, "x", KALDI, "set", quiet)
-    assert load_features(tmp_path, "x", KALDI, "set") is None
+    assert load_features(tmp_path, "x", KALDI, "set", quiet) is None
 
 
 def test_a_set_without_a_clip_is_an_error(tmp_path, quiet):

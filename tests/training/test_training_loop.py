@@ -66,7 +66,7 @@ def table(file: Path) -> list[dict[str, float]]:
 
 def best_network(work: Path):
     network = build(RECIPE.network)
-    network.load_weights(checkpoints.best_weights(work)[0])
+    checkpoints.load(checkpoints.best_weights(work)[0], network.load_weights)
     return network
 
 
@@ -153,6 +153,18 @@ def test_a_training_does_not_go_on_with_other_words_of_its_teachers(tiny, traine
     material = gather(RECIPE, tiny.work, teachers, quiet)
     with pytest.raises(ValueError, match=r"campplus-train.npz changed since this training began"):
         train(RECIPE, material, tiny.trials, trained, quiet)
+
+
+@pytest.mark.parametrize("file", [checkpoints.STATE, checkpoints.WEIGHTS])
+@pytest.mark.parametrize("kind", ["checkpoint", "best"])
+def test_a_training_whose_checkpoint_was_cut_says_what_to_delete(tiny, trained, tmp_path, quiet, kind, file):
+    work = shutil.copytree(trained, tmp_path / "tiny")
+    cut = checkpoints.newest(work, kind) / file
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    with pytest.raises(
+        ValueError, match=rf"^{cut}: damaged or cut .*; bring it back, or delete {work} and train anew$"
+    ):
+        run(tiny, work, quiet)
 
 
 @pytest.mark.parametrize("missing", ["train", "dev"])

@@ -82,7 +82,7 @@ def unbroken(tiny, tmp_path_factory):
 
 def best(work) -> dict[str, np.ndarray]:
     network = build(HEIR)
-    network.load_weights(checkpoints.best_weights(work)[0])
+    checkpoints.load(checkpoints.best_weights(work)[0], network.load_weights)
     return weights_of(network)
 
 
@@ -141,6 +141,13 @@ def fitted_once(tiny, tmp_path, quiet):
 
 def test_a_fit_is_made_once(fitted_once, quiet):
     assert fit(fitted_once, quiet) == 1
+
+
+def test_a_fit_is_made_again_where_its_file_was_cut(fitted_once, quiet):
+    file = fitted_once / "fitted.npz"
+    file.write_bytes(file.read_bytes()[:-9])
+    assert fit(fitted_once, quiet) == 2 and f"{file}: damaged or cut" in quiet.file.getvalue()
+    assert fit(fitted_once, quiet) == 2
 
 
 def test_a_fit_is_made_again_by_another_seed(fitted_once, quiet):

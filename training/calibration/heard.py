@@ -22,6 +22,7 @@ from speakerdb.speech_detector import MODEL_SHA256
 from training.corpora import Clip, open_corpus
 from training.evaluation.cut import middle
 from training.evaluation.embed import watched
+from training.kept import kept, read_arrays
 
 WHOLE = "whole"
 JOINED = "joined"
@@ -62,17 +63,19 @@ def heard(archive: Path, bundle: Bundle, kind: str, folder: Path, console: Conso
     heard_by = f"{bundle.card.sha256} {MODEL_SHA256}"  # the encoder, and what finds the speech
     key = hashlib.sha256(f"{corpus.fingerprint()} {heard_by} {kind}".encode()).hexdigest()[:16]
     file = folder / f"{archive.stem}-{kind}-{key}.npz"
-    if not file.exists():
-        rows = corpus.rows()
-        clips: Iterator[Clip] = watched(corpus.clips(rows), len(rows), f"{archive.stem}, {kind}", console)
-        rate_hz = bundle.card.rate_hz
-        found = _joined(clips, rate_hz) if kind == JOINED else _cut(clips, kind, rate_hz)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = file.with_suffix(".part.npz")
-        np.savez(part, **vars(_hear_all(found, Runtime(bundle, threads=1))))
-        part.rename(file)
-    with np.load(file, allow_pickle=False) as saved:
-        return Heard(**{name: saved[name] for name in saved.files})
+    if (before := kept(file, lambda saved: Heard(**read_arrays(saved)), console)) is not None:
+        return before
+    rows = corpus.rows()
+    clips: Iterator[Clip] = watched(corpus.clips(rows), len(rows), f"{archive.stem}, {kind}", console)
+    rate_hz = bundle.card.rate_hz
+    found = _hear_all(
+        _joined(clips, rate_hz) if kind == JOINED else _cut(clips, kind, rate_hz), Runtime(bundle, threads=1)
+    )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = file.with_suffix(".part.npz")
+    np.savez(part, **vars(found))
+    part.replace(file)
+    return found
 
 
 Piece = tuple[str, Clip, Samples]

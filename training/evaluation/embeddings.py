@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from speakerdb.durable import take_lock
 from speakerdb.embedding import Vector
 
 FORM = "speakerdb-embeddings/1"
+ROW = re.compile(r"(?P<clip>[^\t]+)\t(?P<seconds>\d+\.\d+)\t(?P<checksum>[0-9a-f]{8})\n")
 KEPT_AFTER = 256
 """Clips after which all that came is fsynced: what a kill costs at most."""
 LOCKED_S = 10.0
@@ -121,11 +123,10 @@ class Embeddings(Mapping[str, Vector]):
         kept = len(self._header.encode())
         with self._matrix.open("rb") as vectors:
             for line in lines:
-                clip, seconds, checksum = line.rstrip("\n").split("\t")
-                content = vectors.read(self._row_bytes)
-                if len(content) < self._row_bytes or f"{zlib.crc32(content):08x}" != checksum:
+                row, content = ROW.fullmatch(line), vectors.read(self._row_bytes)
+                if not row or len(content) < self._row_bytes or f"{zlib.crc32(content):08x}" != row["checksum"]:
                     break
-                self._rows[clip], self.seconds[clip] = len(self._rows), float(seconds)
+                self._rows[row["clip"]], self.seconds[row["clip"]] = len(self._rows), float(row["seconds"])
                 kept += len(line.encode())
         os.truncate(self._matrix, len(self._rows) * self._row_bytes)
         os.truncate(self._table, kept)

@@ -14,6 +14,7 @@ import torch
 from onnx import ModelProto
 from rich.console import Console
 
+from training.kept import kept
 from training.rooms.crops import made_beside
 from training.rooms.graph_network import GraphNetwork
 from training.rooms.sounds import TABLE
@@ -53,8 +54,7 @@ def learn(graph: ModelProto, sounds: Path, how: Course, work: Path, console: Con
     learner, before = _Learner(graph, how), GraphNetwork(graph).requires_grad_(False)
     file = work / f"learnt-{_bound_to(graph, sounds)}-{how.steps}-{how.rate:g}-{how.seed}.pt"
     work.mkdir(parents=True, exist_ok=True)
-    if file.exists():
-        learner.load(file)
+    kept(file, learner.load, console)
     cosines = list[float]()
     with closing(made_beside(sounds, front_end_of(graph), how.seed, range(learner.step, how.steps))) as batches:
         for batch in batches:
@@ -118,7 +118,7 @@ class _Learner:
 
     def load(self, file: Path) -> None:
         """Go on from what `save` wrote."""
-        stored = torch.load(file, weights_only=True)
+        stored = torch.load(file, weights_only=True)  # raises before anything is taken over
         self._network.load_state_dict(stored["network"])
         self._optimizer.load_state_dict(stored["optimizer"])
         self._mean, self.step = stored["mean"], stored["step"]

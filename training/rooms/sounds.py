@@ -16,6 +16,7 @@ from rich.progress import track
 
 from speakerdb.audio import Samples, read
 from training.corpora import open_corpus
+from training.kept import kept
 from training.rooms.impulse_responses import RATE_HZ, Floats, impulse_response
 from training.rooms.workers import workers
 
@@ -59,9 +60,12 @@ class Pieces:
 
     @staticmethod
     def opened(folder: Path, name: str) -> Pieces:
-        """What `written` left there. Raises: OSError where it did not."""
+        """What `written` left there. Raises: OSError where it did not; ValueError where that was cut."""
         samples = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        return Pieces(samples, np.load(folder / f"{name}-lengths.npy", allow_pickle=False))
+        lengths = np.load(folder / f"{name}-lengths.npy", allow_pickle=False)
+        if len(samples) != lengths.sum():
+            raise ValueError(f"{name}.npy has {len(samples)} samples, and {lengths.sum()} belong there")
+        return Pieces(samples, lengths)
 
     @staticmethod
     def written(folder: Path, name: str, pieces: list[npt.NDArray[Any]]) -> None:
@@ -95,7 +99,7 @@ def make_sounds(corpora: Path, sets: Sequence[str], noise: str, folder: Path, co
     made_of: dict[str, Any] = {"sets": [*sets, noise], "rooms": ROOMS, "seed": SEED}
     made_of["corpora"] = [open_corpus(str(corpora / f"{name}.tar")).fingerprint() for name in (*sets, noise)]
     table = folder / TABLE
-    if table.exists() and json.loads(table.read_text(encoding="utf8")) == made_of:
+    if kept(table, lambda file: _are_of(file, made_of), console):
         return
     folder.mkdir(parents=True, exist_ok=True)
     table.unlink(missing_ok=True)
@@ -105,6 +109,14 @@ def make_sounds(corpora: Path, sets: Sequence[str], noise: str, folder: Path, co
     partial = table.with_suffix(".partial")
     partial.write_text(json.dumps(made_of), encoding="utf8")
     partial.replace(table)
+
+
+def _are_of(table: Path, made_of: dict[str, Any]) -> bool:
+    """Whether all sounds beside a table are there and made of this. Raises: one of `training.kept.DAMAGE`."""
+    if json.loads(table.read_text(encoding="utf8")) != made_of:
+        return False
+    Sounds.opened(table.parent)
+    return True
 
 
 def write_sounds(

@@ -16,6 +16,7 @@ from speakerdb.audio import read
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from training.corpora import open_corpus
 from training.evaluation.embed import watched
+from training.kept import kept, read_arrays
 
 HELD_OUT = 5
 """One recording of noise in so many is kept for measuring."""
@@ -55,21 +56,26 @@ def labelled(archive: Path, silero: Silero, folder: Path, console: Console) -> l
     corpus = open_corpus(str(archive))
     key = hashlib.sha256(corpus.fingerprint().encode()).hexdigest()[:16]
     file = folder / f"{archive.stem}-{key}.npz"
-    if not file.exists():
-        rows = corpus.rows()
-        clips, speech = [], []
-        for clip in watched(corpus.clips(rows), len(rows), f"{archive.stem}, Silero", console):
-            samples = read(clip.audio, SAMPLE_RATE_HZ).samples
-            samples = np.pad(samples, (0, -len(samples) % FRAME_SAMPLES))
-            clips.append((np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16))
-            speech.append(silero.probabilities(samples))
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = file.with_suffix(".part.npz")
-        ends = np.cumsum([len(found) for found in speech])
-        np.savez(part, samples=np.concatenate(clips), speech=np.concatenate(speech), ends=ends)
-        part.rename(file)
-    with np.load(file, allow_pickle=False) as saved:
-        samples, speech, ends = saved["samples"], saved["speech"], saved["ends"]
+    if (before := kept(file, _read, console)) is not None:
+        return before
+    rows = corpus.rows()
+    clips, speech = [], []
+    for clip in watched(corpus.clips(rows), len(rows), f"{archive.stem}, Silero", console):
+        samples = read(clip.audio, SAMPLE_RATE_HZ).samples
+        samples = np.pad(samples, (0, -len(samples) % FRAME_SAMPLES))
+        clips.append((np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16))
+        speech.append(silero.probabilities(samples))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = file.with_suffix(".part.npz")
+    ends = np.cumsum([len(found) for found in speech])
+    np.savez(part, samples=np.concatenate(clips), speech=np.concatenate(speech), ends=ends)
+    part.replace(file)
+    return _read(file)
+
+
+def _read(file: Path) -> list[Clip]:
+    saved = read_arrays(file)
+    samples, speech, ends = saved["samples"], saved["speech"], saved["ends"]
     starts = np.concatenate([[0], ends[:-1]])
     return [
         (samples[a * FRAME_SAMPLES : b * FRAME_SAMPLES].astype(np.float32) / 32767.0, speech[a:b])

@@ -48,7 +48,7 @@ def teacher_frames(
         "of_set": of_set,
         "of_features": features.starts.tolist(),
     }
-    stored = load_frames(folder, name, made_of)
+    stored = load_frames(folder, name, made_of, console)
     if stored is None:
         console.print(f"{name}: computing {graph.stem}'s frames", highlight=False, soft_wrap=True)
         frames = zip(features.clips, _computed(features, graph), strict=True)

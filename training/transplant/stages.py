@@ -20,6 +20,7 @@ from rich.console import Console
 from training import checkpoints
 from training.batches import ANY
 from training.features_cache import JoinedFeatures
+from training.kept import kept, read_arrays
 from training.loop import train
 from training.losses import Losses
 from training.material import Material
@@ -67,7 +68,7 @@ def train_transplanted(
         train(first, of_front, trials, work / checkpoints.FRONT_STAGE, console, begin_front, deviations)
 
     def begin(student: Student) -> None:
-        student.network.load_weights(checkpoints.best_weights(work / checkpoints.FRONT_STAGE)[0])
+        checkpoints.load(checkpoints.best_weights(work / checkpoints.FRONT_STAGE)[0], student.network.load_weights)
         if recipe.losses.speaker and recipe.losses.sub_centers == 1:
             student.angular.centers.assign(CENTRE_LENGTH * material.sampler.speaker_targets())
 
@@ -112,7 +113,7 @@ def fitted(
     """The upper layers' weights from `fitted.npz`, or fitted now. Args: key: as `fit_key` has it."""
     path, size = work / "fitted.npz", recipe.network
     assert isinstance(size, NarrowCampplus) and material.targets is not None and material.teacher_frames is not None
-    if path.exists() and (found := _read(path, key)):
+    if found := fit_in(path, key, console):
         return found
 
     def say(line: str) -> None:
@@ -125,6 +126,11 @@ def fitted(
     say(f"fitted: mean cosine to the teachers' vectors of whole clips {cosine:.3f}")
     _write(path, weights, key)
     return weights
+
+
+def fit_in(path: Path, key: str, console: Console) -> Weights:
+    """The weights in a file; none where it is not there, damaged, or of other settings."""
+    return kept(path, lambda file: _read(file, key), console) or {}
 
 
 def draw_crops(frames: JoinedFeatures, how: Transplant, seed: int) -> Array:
@@ -172,10 +178,9 @@ def _write(path: Path, weights: Weights, settings: str) -> None:
 def _read(path: Path, settings: str) -> Weights:
     """The weights as they were written; none where they were fitted by other settings."""
     weights: Weights = {}
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {key: stored[key] for key in stored.files}  # in the order in which they were written
-    if str(arrays.pop("settings")) != settings:
+    stored = read_arrays(path)
+    if str(stored.pop("settings")) != settings:
         return {}
-    for key, array in arrays.items():
+    for key, array in stored.items():
         weights.setdefault(key.rpartition("/")[0], []).append(array)
     return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,20 @@ def test_a_course_that_was_stopped_goes_on_to_the_same_weights(graph, folder, tm
     assert not all(changed)
     for weight, other in zip(*weights_of(found, whole), strict=True):
         torch.testing.assert_close(weight, other, atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_course_begins_anew_where_what_it_kept_was_cut(graph, folder, tmp_path, quiet) -> None:
+    whole = learn(graph, folder, Course(steps=1), tmp_path, quiet)
+    [file] = tmp_path.glob("learnt-*.pt")
+    content = file.read_bytes()
+    for size in (0, 1, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:size])
+        quiet.file = io.StringIO()
+        found = learn(graph, folder, Course(steps=1), tmp_path, quiet)
+        assert quiet.file.getvalue().startswith(f"{file}: damaged or cut (")
+        for weight, other in zip(*weights_of(found, whole), strict=True):
+            torch.testing.assert_close(weight, other, atol=1e-6, rtol=0)
 
 
 def weights_of(*networks: GraphNetwork) -> list[list[torch.Tensor]]:
