@@ -2,6 +2,7 @@
 
 `checkpoint-00000500/` holds `state.json` and `network.weights.h5`, with the optimizer's state and the losses' weights;
 `best-00000500/` the network's weights alone. Each is written beside, fsynced and renamed; then its elder is removed.
+The checkpoint comes first, and best weights that are missing are written from it: without a checkpoint there are none.
 Batches are a function of the recipe's seed and the step, so the step is all the state that randomness has here.
 """
 
@@ -66,6 +67,21 @@ def best_weights(work: Path) -> tuple[Path, State]:
     return folder, read_state(folder)
 
 
+def keep_best(work: Path, save: Callable[[Path], None], state: State) -> None:
+    """Write the best weights where they are those of this checkpoint and not there: a kill came between the two."""
+    folder = newest(work, "best")
+    if state.best_step == state.step and (folder is None or read_state(folder).step != state.step):
+        write(work, "best", save, state)
+
+
+def forget_best(work: Path) -> list[Path]:
+    """Remove the best weights of a training that left no checkpoint; which folders those were."""
+    found = sorted(work.glob("best-*"))
+    for folder in found:
+        shutil.rmtree(folder)
+    return found
+
+
 def read_state(folder: Path) -> State:
     """The state of a checkpoint. Raises: ValueError for one that is damaged."""
     return whole(folder / STATE, lambda file: State(**json.loads(file.read_text(encoding="utf8"))), _way_out(folder))
@@ -84,13 +100,11 @@ def _way_out(folder: Path) -> str:
 
 
 def write(work: Path, kind: str, save: Callable[[Path], None], state: State) -> Path:
-    """Write a `checkpoint` or `best` folder and remove its elders.
+    """Write a `checkpoint` or `best` folder and remove the others.
 
     Args: save: writes the weights to the path it is given.
     """
     final = work / f"{kind}-{state.step:08d}"
-    if final.exists():
-        return final
     partial = final.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -98,6 +112,8 @@ def write(work: Path, kind: str, save: Callable[[Path], None], state: State) -> 
     (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf8")
     for path in (*partial.iterdir(), partial):
         _sync(path)
+    if final.exists():  # of a training that went on otherwise, or another one's
+        shutil.rmtree(final)
     partial.rename(final)
     _sync(work)
     for elder in sorted(work.glob(f"{kind}-*")):

@@ -63,7 +63,7 @@ def train(
         _freeze_inherited(network)
     student = Student(network, sampler.speakers, recipe.losses, frame_deviations)
     student.compile(optimizer=make_optimizer(how), jit_compile=False)
-    state = _restore(student, recipe, material, work, begin)
+    state = _restore(student, recipe, material, work, begin, console)
     journal = Journal(work, console, how.steps, state.step)
     changed = change_of_rate(Optimization(**state.settings["optimization"]), how, state.step)
     if changed and state.step < how.steps:
@@ -102,7 +102,12 @@ def _freeze_inherited(network: keras.Model) -> None:
 
 
 def _restore(
-    student: Student, recipe: Recipe, material: Material, work: Path, begin: Callable[[Student], None]
+    student: Student,
+    recipe: Recipe,
+    material: Material,
+    work: Path,
+    begin: Callable[[Student], None],
+    console: Console,
 ) -> checkpoints.State:
     """Load the last checkpoint; the state that it stands at, step 0 without one, with the weights to begin with."""
     work.mkdir(parents=True, exist_ok=True)
@@ -110,6 +115,8 @@ def _restore(
     settings = recipe.to_json()
     folder = checkpoints.newest(work, "checkpoint")
     if folder is None:
+        for best in checkpoints.forget_best(work):
+            console.print(f"{best}: removed, of a training that left no checkpoint", highlight=False, soft_wrap=True)
         begin(student)
         return checkpoints.State(0, 0, {}, 0, recipe.optimization.seed, settings, material.made_of)
     state = checkpoints.read_state(folder)
@@ -119,6 +126,7 @@ def _restore(
     require_same_sets(state, material.made_of, work)
     student.optimizer.build(student.trainable_variables)
     checkpoints.load(folder, student.load_weights)
+    checkpoints.keep_best(work, student.network.save_weights, state)
     return state
 
 
@@ -145,9 +153,8 @@ def _after(state: checkpoints.State, step: int, rates: dict[str, float]) -> chec
 
 
 def _keep(student: Student, work: Path, state: checkpoints.State) -> checkpoints.State:
-    if state.best_step == state.step:
-        checkpoints.write(work, "best", student.network.save_weights, state)
     checkpoints.write(work, "checkpoint", student.save_weights, state)  # the optimizer's state with it
+    checkpoints.keep_best(work, student.network.save_weights, state)
     return state
 
 

@@ -37,6 +37,12 @@ def test_a_new_checkpoint_removes_its_elders_and_leaves_the_best(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best-00000005", "checkpoint-00000010"]
 
 
+def test_what_another_training_left_at_the_same_step_is_written_over(tmp_path):
+    for content in (b"another's", b"own"):
+        folder = checkpoints.write(tmp_path, "best", lambda path, content=content: path.write_bytes(content), state(5))
+    assert (folder / checkpoints.WEIGHTS).read_bytes() == b"own"
+
+
 def test_a_checkpoint_that_fails_half_way_leaves_the_elder(tmp_path):
     checkpoints.write(tmp_path, "checkpoint", lambda path: path.write_bytes(b"weights"), state(5))
 

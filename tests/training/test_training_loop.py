@@ -124,6 +124,44 @@ train(RECIPE, material, trials, out, Console(quiet=True))
         assert np.allclose(values, expected[name], rtol=0, atol=1e-5), name
 
 
+@pytest.mark.parametrize("step", [LOOK, STEPS])
+def test_best_weights_that_were_left_without_a_checkpoint_are_nobodys(tiny, trained, tmp_path, quiet, step):
+    other = replace(checkpoints.best_weights(trained)[1], step=step, settings={"name": "other"})
+    checkpoints.write(tmp_path, "best", lambda path: path.write_bytes(b"another's"), other)
+    network = run(tiny, tmp_path, quiet)
+    assert f"best-{step:08d}: removed, of a training that left no checkpoint" in quiet.file.getvalue()
+    assert len(list(tmp_path.glob("best-*"))) == 1
+    assert checkpoints.best_weights(tmp_path)[1].settings["name"] == "tiny"
+    for weight, values in zip(network.weights, best_network(trained).weights, strict=True):
+        assert np.allclose(weight, values, rtol=0, atol=1e-5), weight.path
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "best"])
+def test_a_training_killed_as_it_begins_to_write_goes_on_with_the_right_best_weights(
+    tiny, trained, tmp_path, quiet, monkeypatch, kind
+):
+    def killed(work, what, save, state, write=checkpoints.write):
+        if what == kind:
+            raise KeyboardInterrupt
+        return write(work, what, save, state)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(checkpoints, "write", killed)
+        run(tiny, tmp_path, quiet)
+    assert checkpoints.newest(tmp_path, "best") is None
+    if kind == "best":  # nothing is left to train: the checkpoint's own weights are the best
+        recipe = RECIPE.with_steps(LOOK)
+        network = run(tiny, tmp_path, quiet, recipe)
+        assert checkpoints.best_weights(tmp_path)[1].step == LOOK
+        halfway = stored(checkpoints.newest(tmp_path, "checkpoint"))
+        assert any(np.array_equal(network.weights[0], values) for values in halfway.values())
+    run(tiny, tmp_path, quiet)
+    best, expected = (checkpoints.best_weights(work) for work in (tmp_path, trained))
+    assert best[1].step == expected[1].step
+    for name, values in stored(expected[0]).items():
+        assert np.allclose(stored(best[0])[name], values, rtol=0, atol=1e-5), name
+
+
 def test_another_recipe_does_not_go_on_from_a_checkpoint_that_is_not_its_own(tiny, trained, quiet):
     other = replace(RECIPE, losses=replace(RECIPE.losses, relational=1.0))
     with pytest.raises(ValueError, match=r"other settings \(losses\.relational\); take another folder"):
