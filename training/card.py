@@ -13,6 +13,7 @@ from rich.console import Console
 from speakerdb.encoder.bundle import FORMAT
 from speakerdb.encoder.runtime import LENGTHS, WINDOWS_WANTED
 from speakerdb.metrics import error_rates
+from training.apart import people_of, require_strangers
 from training.checkpoints import State
 from training.evaluation.clips import named_set
 from training.evaluation.cut import CUT_S, cut_eer
@@ -114,7 +115,9 @@ def limits(recipe: Recipe, threshold: dict[str, float | str] | None) -> list[str
 def all_figures(recipe: Recipe, graph: Path, sets: Sets) -> tuple[dict[str, Any], dict[str, float | str] | None]:
     """The figures of every dev and test set that has clips and pairs, and the threshold, from the first dev set."""
     figures, threshold = {}, None
-    for name in [*recipe.dev, *(dev.removesuffix("-dev") + "-test" for dev in recipe.dev if dev.endswith("-dev"))]:
+    judged = people_of(recipe.judged, sets.shards, sets.corpora)
+    require_strangers(recipe.train, judged, sets.shards, sets.corpora)
+    for name in recipe.judged:
         lists = Lists.named(name, sets.trials, sets.drawn)
         source = named_set(name, sets.shards, sets.corpora)
         if lists is None or source is None:

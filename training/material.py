@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from training.apart import people_of, require_strangers
 from training.batches import CropSampler
 from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
 from training.networks.narrow_campplus import NarrowCampplus
 from training.recipe import Recipe
-from training.records import complete, file_hash, read_index, set_hash
+from training.records import complete, file_hash, set_hash
 from training.speaker_means import draw_to_means
-from training.splits import check_sets_apart
 from training.teachers import load_targets
 from training.transplant.frames import teacher_frames
 from training.virtual_speakers import clip_count, clips_of, recorded_set
@@ -43,9 +43,10 @@ class Material:
     targets: npt.NDArray[np.float32] | None = None
 
 
-def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Material:
+def gather(recipe: Recipe, work: Path, teachers: Path, console: Console, corpora: Path | None = None) -> Material:
     """Features of every set that the recipe names, computed where they are not yet, and the sampler.
 
+    Args: corpora: archives, for test sets that are not prepared: who is in one may be in no train set.
     Raises: ValueError without sets to train on or to choose by, for a set that was not prepared, a speaker on both
         sides, or a clip without a teacher's vector.
     """
@@ -56,8 +57,7 @@ def gather(recipe: Recipe, work: Path, teachers: Path, console: Console) -> Mate
     for name in names:
         if not complete(shards, name):
             raise ValueError(f"{name} is not in {shards}; run: python -m training prepare … --work {work}")
-    people = {name: {row.speaker for row in read_index(shards, name)} for name in [*recipe.train, *recipe.dev]}
-    check_sets_apart(people, recipe.train, recipe.dev)
+    require_strangers(recipe.train, people_of(recipe.judged, shards, corpora), shards, corpora)
     made_of = {name: set_hash(shards, name) for name in names}
     for file in recipe.teachers.files:
         made_of[file] = file_hash(teachers / "teacher-vectors" / file)

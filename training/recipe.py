@@ -90,6 +90,11 @@ class Recipe:
         """The same recipe with another number of steps."""
         return self if steps is None else replace(self, optimization=replace(self.optimization, steps=steps))
 
+    @property
+    def judged(self) -> list[str]:
+        """Sets that its encoder is chosen by or measured on: those of dev, and NAME-test of each NAME-dev."""
+        return [*self.dev, *(f"{name.removesuffix('-dev')}-test" for name in self.dev if name.endswith("-dev"))]
+
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain values, for the bundle's card and for checkpoints."""
         return {**asdict(self), "front_end": self.front_end.name}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from training.corpora.clip import SPLITS, Row
@@ -53,13 +52,3 @@ def check_apart(speakers: dict[str, dict[str, str]]) -> None:
                     f"{other} and {name} share the speaker {speaker}, who may be in one split alone; "
                     "--split-by-speaker 80/10/10 makes new splits"
                 )
-
-
-def check_sets_apart(speakers: Mapping[str, set[str]], train: Iterable[str], dev: Iterable[str]) -> None:
-    """Raise ValueError where a speaker of a train set stands in a dev set: a leak between splits.
-
-    Args: speakers: by the set's name.
-    """
-    for first, second in itertools.product(train, dev):
-        if shared := speakers[first] & speakers[second]:
-            raise ValueError(f"{first} and {second} share {len(shared)} speakers, {min(shared)} among them")

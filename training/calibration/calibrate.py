@@ -20,10 +20,10 @@ from speakerdb.calibration.tail import Tail
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import Vectors
 from speakerdb.encoder.bundle import Bundle, parse_card, read_own_model
+from training.apart import people_of, require_strangers, train_sets_of
 from training.calibration.conditions import Condition, condition
 from training.calibration.heard import JOINED, WHOLE, Heard, heard
 from training.corpora import open_corpus
-from training.splits import check_sets_apart
 
 COHORT_SPEAKERS = 600
 NEAREST = 120
@@ -61,11 +61,12 @@ def calibrate(
 ) -> Calibration:
     """Choose the cohort, fit, and write `cohort.npy` and the card.
 
-    Raises: ValueError for a speaker of `train` who stands in `dev`: a stranger to oneself.
+    Raises: ValueError for a speaker of `train`, or of a set that the encoder was trained on, who stands in `dev`.
     """
     bundle = uncalibrated(folder)
-    of_sets = {name: open_corpus(str(corpora / f"{name}.tar")).rows() for name in (*train, *dev)}
-    check_sets_apart({name: {row.speaker for row in rows} for name, rows in of_sets.items()}, train, dev)
+    for name in (*train, *dev):
+        open_corpus(str(corpora / f"{name}.tar"))  # what is missing is told before anything is heard
+    require_strangers([*train, *train_sets_of(bundle.card.raw)], people_of(dev, None, corpora), None, corpora)
     voices = {name: heard(corpora / f"{name}.tar", bundle, WHOLE, work, console).voiceprints() for name in train}
     cohort, others = choose_cohort(voices)
     found = []

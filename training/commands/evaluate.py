@@ -80,10 +80,13 @@ def _reports(bundle: Path | None, out: Path | None, console: Console, **options:
         evaluated = {"scores": str(options["from_scores"])}
     else:
         from speakerdb.encoder.bundle import open_bundle
+        from training.apart import people_in, require_strangers, train_sets_of
 
         opened = open_bundle(bundle)
         encoder, at = run.Encoder.of(opened), run.threshold_of(opened, threshold)
         jobs = _jobs(**options)
+        judged = {job.lists.name: people_in(job) for job in jobs}
+        require_strangers(train_sets_of(opened.card.raw), judged, _shards(options["work"]), options["corpora"])
         found = [run.evaluate(job, encoder, console, at, speakers, out, bootstrap) for job in jobs]
         reports = [evaluated.report for evaluated in found]
         evaluated = {"encoder": opened.card.id, "sha256": opened.card.sha256}
@@ -98,9 +101,12 @@ def _jobs(**options: Any) -> list[Job]:
 
     if options["pairs"] is not None:
         return [run.own_job(_own_lists(**options), options["audio"])]
-    shards = options["work"] / "shards" if options["work"] else None
     names = options["names"] or TEST_SETS
-    return [run.named_job(name, options["trials"], shards, options["corpora"]) for name in names]
+    return [run.named_job(name, options["trials"], _shards(options["work"]), options["corpora"]) for name in names]
+
+
+def _shards(work: Path | None) -> Path | None:
+    return work / "shards" if work else None
 
 
 def _own_lists(**options: Any) -> Lists:

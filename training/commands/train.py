@@ -41,7 +41,7 @@ def train_recipe(recipe: Recipe, at: Places, console: Console, dry_run: bool = F
 
     work = at.work / recipe.name
     with errors_as_exit_codes():
-        material = gather(recipe, at.work, at.teachers, console)
+        material = gather(recipe, at.work, at.teachers, console, at.corpora)
         if dry_run:
             for line in describe(recipe, material):
                 click.echo(line)

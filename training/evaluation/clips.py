@@ -43,6 +43,10 @@ class OfCorpus:
         self._corpus = corpus
         self._rows = {row.path: row for row in corpus.rows()}
 
+    def speakers(self) -> set[str]:
+        """Everybody there, by names that are nobody else's."""
+        return {row.speaker for row in self._rows.values()} - {""}
+
     def fingerprint(self) -> str:
         """The corpus's own."""
         return f"{self._corpus.name} {self._corpus.fingerprint()}"
@@ -67,6 +71,10 @@ class OfShards:
 
         self._folder, self._name = folder, name
         self._rows = {row.path: row for row in read_index(folder, name)}
+
+    def speakers(self) -> set[str]:
+        """As of a corpus."""
+        return {row.speaker for row in self._rows.values()} - {""}
 
     def fingerprint(self) -> str:
         """The index, which holds the hash of every shard."""
@@ -121,7 +129,7 @@ def speaker_by_name(name: str) -> Facts:
     return Facts(speaker=speaker if slash else "")
 
 
-def named_set(name: str, shards: Path | None, corpora: Path | None) -> Source | None:
+def named_set(name: str, shards: Path | None, corpora: Path | None) -> OfCorpus | OfShards | None:
     """A set by its name: prepared in `shards`, else the archive NAME.tar in `corpora`; None where it is in neither."""
     if shards is not None and (shards / f"{name}.json").exists():
         return OfShards(shards, name)
