@@ -26,6 +26,7 @@ from speakerdb.encoder.bundle import parse_card
 from speakerdb.encoder.runtime import LENGTHS
 from training import checkpoints
 from training.card import Sets, comparison, int8_card, make_card
+from training.corpora.fingerprints import file_hash
 from training.front_ends import FrontEnd, SeedBank, heard_lines
 from training.last_steps import of_last_steps, parameters, with_last_steps
 from training.levelling import level
@@ -36,7 +37,7 @@ from training.networks.bilstm_onnx import EVERY_SAMPLE, write_bilstm
 from training.quantize import write_int8
 from training.quick import quick
 from training.recipe import Recipe
-from training.records import complete, file_hash, set_hash
+from training.records import complete, set_hash
 from training.sessions import on_one_core
 from training.simplify import rename, simplified
 from training.spectra import ConvolvedSpectrum

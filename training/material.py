@@ -12,10 +12,11 @@ from rich.console import Console
 
 from training.apart import people_of, require_strangers
 from training.batches import CropSampler
+from training.corpora.fingerprints import file_hash
 from training.features_cache import CachedFeatures, JoinedFeatures, build_features, load_features
 from training.networks.narrow_campplus import NarrowCampplus
 from training.recipe import Recipe
-from training.records import complete, file_hash, set_hash
+from training.records import complete, set_hash
 from training.speaker_means import draw_to_means
 from training.teachers import load_targets
 from training.transplant.frames import teacher_frames

@@ -28,6 +28,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from training.corpora.clip import Clip, Row
+from training.corpora.fingerprints import file_hash
 
 FORM = 1
 TEXT_FIELDS = ("path", "speaker", "corpus", "language", "sex", "split")
@@ -243,9 +244,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def file_hash(path: Path) -> str:
-    """A file's SHA-256, in hexadecimal; it is read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from rich.console import Console
 
 from speakerdb.embedding import Vector, normalize
+from training.corpora.fingerprints import file_hash
 from training.evaluation.clips import Facts
 from training.evaluation.embed import embed_clips
 from training.evaluation.embeddings import Embeddings
 from training.kept import read_arrays, whole
 from training.recipe_values import Weight
-from training.records import file_hash, set_hash
+from training.records import set_hash
 from training.teacher_encoders import RATE_HZ, open_teacher
 from training.virtual_speakers import clips_of, recorded_set
 

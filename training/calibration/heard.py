@@ -22,6 +22,7 @@ from speakerdb.speech_detector import MODEL_SHA256
 from training.corpora import Clip, open_corpus
 from training.evaluation.cut import middle
 from training.evaluation.embed import watched
+from training.evaluation.run import encoder_hash
 from training.kept import kept, read_arrays
 
 WHOLE = "whole"
@@ -60,7 +61,7 @@ def heard(archive: Path, bundle: Bundle, kind: str, folder: Path, console: Conso
     Raises: ValueError or OSError for an archive that cannot be used.
     """
     corpus = open_corpus(str(archive))
-    heard_by = f"{bundle.card.sha256} {MODEL_SHA256}"  # the encoder, and what finds the speech
+    heard_by = f"{encoder_hash(bundle.card)} {MODEL_SHA256}"  # the encoder, and what finds the speech
     key = hashlib.sha256(f"{corpus.fingerprint()} {heard_by} {kind}".encode()).hexdigest()[:16]
     file = folder / f"{archive.stem}-{kind}-{key}.npz"
     if (before := kept(file, lambda saved: Heard(**read_arrays(saved)), console)) is not None:

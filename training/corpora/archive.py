@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.corpora.clip import SPLITS, Clip, Row, by_path, check_all_there
+from training.corpora.fingerprints import content_of
 from training.corpora.tables import read_table, seconds_of, sex_of
-from training.corpora.tar_members import fingerprint_of, members, stem_of_tar
+from training.corpora.tar_members import members, stem_of_tar
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Archive:
                 yield Clip.of(wanted[path], content())
 
     def fingerprint(self) -> str:
-        """Of the tar and its table."""
-        return f"{fingerprint_of(self.path)} {fingerprint_of(self.table_beside(self.path))}"
+        """Of what is in the tar and its table."""
+        return f"{content_of(self.path)} {content_of(self.table_beside(self.path))}"
 
     def _name_and_split(self) -> tuple[str, str]:
         stem = stem_of_tar(self.path)

@@ -68,7 +68,7 @@ class Corpus(Protocol):
         """The clips of these rows in the order in which they are stored, one at a time."""
 
     def fingerprint(self) -> str:
-        """Changes where the files on disk do (size or time)."""
+        """Changes where the corpus does, as far as `training.corpora.fingerprints` can tell."""
 
 
 def set_name(corpus: str, split: str) -> str:

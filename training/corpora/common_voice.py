@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from training.corpora.clip import SPLITS, Clip, Row, by_path, check_all_there
+from training.corpora.fingerprints import fingerprint_of, fingerprint_of_all
 from training.corpora.tables import read_table, sex_of
-from training.corpora.tar_members import fingerprint_of, fingerprint_of_all, members, stem_of_tar
+from training.corpora.tar_members import members, stem_of_tar
 
 VALIDATED = "validated"
 TABLES = tuple(f"{name}.tsv" for name in (*SPLITS, VALIDATED))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.corpora.clip import AUDIO_ENDINGS, SPLITS, Clip, Row
+from training.corpora.fingerprints import fingerprint_of_all
 from training.corpora.tables import read_table, sex_of
-from training.corpora.tar_members import fingerprint_of_all
 
 VOXCELEB_TABLE = "vox1_meta.csv"
 

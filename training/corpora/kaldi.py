@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.corpora.clip import Clip, Row, check_all_there
+from training.corpora.fingerprints import fingerprint_of_all
 from training.corpora.tables import sex_of
-from training.corpora.tar_members import fingerprint_of_all
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from training.corpora.clip import SPLITS, Clip, Row
-from training.corpora.tar_members import fingerprint_of
+from training.corpora.fingerprints import fingerprint_of
 from training.records import whole_records
 
 ENDING = ".tfrecords.gzip"

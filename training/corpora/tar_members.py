@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -63,20 +61,3 @@ def _read(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes
 
 def _damaged(archive: Path, error: Exception) -> ValueError:
     return ValueError(f"{archive}: cut or damaged, or no tar ({error})")
-
-
-def fingerprint_of(path: Path) -> str:
-    """A file's size and time."""
-    found = path.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
-
-
-def fingerprint_of_all(folder: Path, files: Iterable[Path]) -> str:
-    """Of those files that are there, by their paths from the folder, however that is spelled, their sizes and times.
-
-    Another recording under the same name is another source.
-    """
-    digest = hashlib.sha256()
-    for path, file in sorted((os.path.relpath(file, folder), file) for file in files if file.is_file()):
-        digest.update(f"{path} {fingerprint_of(file)}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()

@@ -10,8 +10,9 @@ from typing import Protocol
 from speakerdb.errors import InputError, printable
 from training.corpora import Corpus, open_corpus
 from training.corpora.clip import AUDIO_ENDINGS
+from training.corpora.fingerprints import fingerprint_of_all
 from training.corpora.folders import recordings
-from training.corpora.tar_members import TAR_ENDINGS, fingerprint_of_all
+from training.corpora.tar_members import TAR_ENDINGS
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,10 @@ class OfShards:
         return {row.speaker for row in self._rows.values()} - {""}
 
     def fingerprint(self) -> str:
-        """The index, which holds the hash of every shard."""
-        return (self._folder / f"{self._name}.json").read_text(encoding="utf8")
+        """The set's clips and recordings, whatever archive they came from."""
+        from training.records import set_hash
+
+        return f"{self._name} {set_hash(self._folder, self._name)}"
 
     def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
         """As the index says."""

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from speakerdb.audio import Samples
 from speakerdb.embedding import Vector
-from speakerdb.encoder.bundle import Bundle
+from speakerdb.encoder.bundle import Bundle, Card
 from speakerdb.encoder.runtime import Runtime
 from speakerdb.errors import InputError, printable
 from speakerdb.plots import DISTANCE, SCORE
@@ -75,6 +75,13 @@ def bootstrap_of(draws: int, console: Console) -> Bootstrap:
     return Bootstrap(draws, lambda what: lambda items: watched(items, draws, f"{what}: draws", console))
 
 
+def encoder_hash(card: Card) -> str:
+    """Of all that a vector of a clip depends on: the graph, what it is fed, and at which rate."""
+    return hashlib.sha256(
+        f"{card.sha256} {json.dumps(card.features, sort_keys=True)} {card.rate_hz}".encode()
+    ).hexdigest()
+
+
 @dataclass(frozen=True)
 class Encoder:
     """What gives vectors: a function of samples at `rate_hz`, and the SHA-256 of the graph and of what it is fed."""
@@ -88,8 +95,7 @@ class Encoder:
     def of(bundle: Bundle) -> Encoder:
         """A bundle's; one thread a clip, since clips run side by side."""
         runtime, card = Runtime(bundle, threads=1), bundle.card
-        sha256 = hashlib.sha256(f"{card.sha256} {json.dumps(card.features, sort_keys=True)}".encode()).hexdigest()
-        return Encoder(lambda samples: runtime.vectors([samples])[0], card.rate_hz, card.dimension, sha256)
+        return Encoder(lambda samples: runtime.vectors([samples])[0], card.rate_hz, card.dimension, encoder_hash(card))
 
     @staticmethod
     def of_graph(graph: bytes, rate_hz: int, dimension: int) -> Encoder:

@@ -19,10 +19,10 @@ import onnx
 import onnxruntime
 from rich.console import Console
 
+from training.corpora.fingerprints import file_hash
 from training.cutting import STRIDE
 from training.evaluation.embed import watched
 from training.features_cache import CachedFeatures, load_frames, write_frames
-from training.records import file_hash
 
 TENSOR = "/xvector/transit1/linear/Conv_output_0"
 """[batch, channels, frames], a frame every two of the features; every second is kept, at which CAM++ stays accurate."""

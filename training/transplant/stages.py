@@ -19,6 +19,7 @@ from rich.console import Console
 
 from training import checkpoints
 from training.batches import ANY
+from training.corpora.fingerprints import file_hash
 from training.features_cache import JoinedFeatures
 from training.kept import kept, read_arrays
 from training.loop import train
@@ -27,7 +28,6 @@ from training.material import Material
 from training.networks.narrow_campplus import FRONT, NarrowCampplus
 from training.optimization import Transplant
 from training.recipe import Recipe
-from training.records import file_hash
 from training.student import Student
 from training.transplant.campplus import Array, read_campplus
 from training.transplant.fit import Weights, fit_embedding, fit_upper, pooled
