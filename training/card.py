@@ -15,6 +15,7 @@ from speakerdb.encoder.runtime import LENGTHS, WINDOWS_WANTED
 from speakerdb.metrics import error_rates
 from training.apart import people_of, require_strangers
 from training.checkpoints import State
+from training.dev_pairs import lists_of
 from training.evaluation.clips import named_set
 from training.evaluation.cut import CUT_S, cut_eer
 from training.evaluation.lists import Lists
@@ -77,7 +78,7 @@ def make_card(
         state: where the weights were found, and the steps that they were trained by, which `--steps` may have changed.
         work: the training's folder, with the pairs it was judged by.
     """
-    figures, threshold = all_figures(recipe, graph, Sets(work.parent / "shards", corpora, trials, work / "trials"))
+    figures, threshold = all_figures(recipe, graph, Sets(work.parent / "shards", corpora, trials, lists_of(work)))
     for name, found in figures.items():
         console.print(f"{name}: {found}", highlight=False, soft_wrap=True)
     return {

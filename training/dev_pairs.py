@@ -20,6 +20,11 @@ PER_SPEAKER = 10
 """Target pairs of one speaker at most: nobody's voice shall decide alone."""
 
 
+def lists_of(training: Path) -> Path:
+    """The folder in a training's own with the lists that it is judged by, and what is made of its bundle, too."""
+    return training / "trials"
+
+
 def gather_pairs(trials: Path, work: Path, dev: dict[str, list[dict[str, str]]], seed: int) -> Path:
     """The folder with `NAME-pairs.txt` of each dev corpus: copied from `trials`, or drawn where there is none.
 
@@ -28,7 +33,7 @@ def gather_pairs(trials: Path, work: Path, dev: dict[str, list[dict[str, str]]],
     Raises: ValueError for a corpus without a list that has no two speakers, or none with two clips; for a list that
         names a clip whose features there are not.
     """
-    folder = work / "trials"
+    folder = lists_of(work)
     folder.mkdir(parents=True, exist_ok=True)
     begun = any(newest(folder, "checkpoint") for folder in (work, work / FRONT_STAGE))
     for name, rows in dev.items():

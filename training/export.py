@@ -27,6 +27,7 @@ from speakerdb.encoder.runtime import LENGTHS
 from training import checkpoints
 from training.card import Sets, comparison, int8_card, make_card
 from training.corpora.fingerprints import file_hash
+from training.dev_pairs import lists_of
 from training.front_ends import FrontEnd, SeedBank, heard_lines
 from training.last_steps import of_last_steps, parameters, with_last_steps
 from training.levelling import level
@@ -200,7 +201,7 @@ def export_bundle(
         if int8:
             small = Path(beside) / "int8.onnx"
             write_int8(graph, small)
-            sets = Sets(shards, corpora, trials, work / "trials")
+            sets = Sets(shards, corpora, trials, lists_of(work))
             small_card = int8_card(card, recipe, graph, small, sets)
             for line in comparison(small_card):
                 console.print(line, highlight=False, soft_wrap=True)

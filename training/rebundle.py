@@ -30,6 +30,8 @@ def write_changed(
 ) -> None:
     """Measure the graph and write it with the card, less what was true of the vectors before: it is not calibrated.
 
+    Figures that cannot be measured anew are left out, with a line.
+
     Args: bundle: that it was made of. how: it was made, added to what the card says of the training.
     """
     card, before = bundle.card.raw, onnx.load_from_string(bundle.model)
@@ -39,6 +41,9 @@ def write_changed(
         figures, threshold = all_figures(recipe, file, sets)
         for name, found in figures.items():
             console.print(f"{name}: {found}", highlight=False, soft_wrap=True)
+        for name in sorted((card.get("figures") or {}).keys() - figures.keys()):
+            lost = f"{name}: its figures are left out, since there are no pairs or no clips of it to measure them anew"
+            console.print(lost, highlight=False, soft_wrap=True)
         changes: Json = {
             "version": version,
             "parameters": card["parameters"] - parameters(before) + parameters(graph),

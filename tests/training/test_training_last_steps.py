@@ -9,6 +9,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from tiny_corpus import write_lists, write_voices
 
 from speakerdb.embedding import normalize
 from speakerdb.encoder.bundle import open_bundle
@@ -59,6 +60,25 @@ def test_the_command_writes_a_bundle_that_says_how_it_was_made(of_train_sets, pl
     recipe = made.raw["training"]["recipe"]
     assert (recipe["warped"], recipe["known"]) == ("speech_commands-train", "common_voice-train")
     assert recipe["channels"] == Recipe.load("third").train
+
+
+def test_figures_of_lists_that_a_training_drew_are_measured_again_and_others_told(of_train_sets, places, tmp_path):
+    corpora = tmp_path / "corpora"
+    corpora.mkdir()
+    write_voices(corpora / "common_voice-dev.tar", ["rms", "slt", "visitor"])
+    write_lists(tmp_path / "lists", "common_voice-dev", ["rms", "slt"], "visitor")
+    (tmp_path / "third" / "trials").mkdir(parents=True)  # of the training in --work; a training draws pairs alone
+    (tmp_path / "lists" / "common_voice-dev-pairs.txt").rename(
+        tmp_path / "third" / "trials" / "common_voice-dev-pairs.txt"
+    )
+    command = ["last-steps", str(find_bundle()), *places, "--corpora", str(corpora), "--version", "9"]
+    done = CliRunner().invoke(training, command)
+    assert done.exit_code == 0, done.output
+    made = open_bundle(tmp_path / "out").card
+    assert made.raw["figures"].keys() == {"common_voice-dev"}
+    assert made.threshold_distance is not None and "on common_voice-dev" in made.threshold_origin
+    told = [line.split(":")[0] for line in done.stderr.splitlines() if "its figures are left out" in line]
+    assert told == ["common_voice-test", "speech_commands-dev", "speech_commands-test"]
 
 
 def test_steps_made_twice_are_the_steps_made_once(of_train_sets, tmp_path):

@@ -31,6 +31,7 @@ def last_steps(bundle: Path, recipe: str, out: Path, version: str, **where: Any)
 
         from speakerdb.encoder.bundle import open_bundle
         from training.card import Sets
+        from training.dev_pairs import lists_of
         from training.last_steps import of_last_steps, with_last_steps
         from training.rebundle import write_changed
 
@@ -45,6 +46,5 @@ def last_steps(bundle: Path, recipe: str, out: Path, version: str, **where: Any)
             **of_last_steps(chosen),
             "recipe": {**card.raw["training"]["recipe"], **asked},
         }
-        write_changed(
-            opened, graph, chosen, Sets(at.shards, at.corpora, at.trials, at.trials), out, version, how, console
-        )
+        sets = Sets(at.shards, at.corpora, at.trials, lists_of(at.work / chosen.name))
+        write_changed(opened, graph, chosen, sets, out, version, how, console)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from speakerdb.encoder.bundle import open_bundle
 from training.card import Sets
+from training.dev_pairs import lists_of
 from training.last_steps import as_exported
 from training.rebundle import write_changed
 from training.recipe import Recipe
@@ -45,5 +46,5 @@ def taught(
     network = learn(graph, sounds, Course(), sounds, console)
     changed = network.mean_with(**shares)
     how = {"command": f"python -m training rooms, after {opened.card.id}", **shares, **vars(Course())}
-    sets = Sets(work / "shards", corpora, trials, trials)
+    sets = Sets(work / "shards", corpora, trials, lists_of(work / recipe.name))
     write_changed(opened, changed, recipe, sets, out, version, {"rooms": how}, console)

@@ -91,6 +91,17 @@ def test_the_command_writes_the_mean_of_the_weights_and_says_how_it_came_about(t
     assert torch.allclose(after[last], network.weights[last] + 0.75, atol=1e-5)
 
 
+def test_what_comes_of_a_bundle_is_measured_by_the_lists_that_its_training_drew(tmp_path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr("training.rooms.bundle.make_sounds", lambda *_: None)
+    monkeypatch.setattr("training.rooms.bundle.learn", lambda graph, *_: GraphNetwork(graph))
+    monkeypatch.setattr("training.rooms.bundle.write_changed", lambda *given: asked.append(given[3]))
+    places = ["--trials", str(tmp_path / "given"), "--work", str(tmp_path), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(training, ["rooms", str(find_bundle()), *places, "--version", "9"])
+    assert done.exit_code == 0, done.output
+    assert [(sets.trials, sets.drawn) for sets in asked] == [(tmp_path / "given", tmp_path / "third" / "trials")]
+
+
 @pytest.mark.slow
 def test_a_course_that_was_stopped_goes_on_to_the_same_weights(graph, folder, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("training.rooms.learn.KEPT_AFTER", 2)
