@@ -59,4 +59,5 @@ def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
 
 def damaged(file: Path, error: Exception) -> str:
     """Which file, and how that was found out."""
-    return f"{file}: damaged or cut ({type(error).__name__}: {printable(str(error).strip().partition(chr(10))[0])})"
+    state = "damaged or cut" if file.exists() else "missing"
+    return f"{file}: {state} ({type(error).__name__}: {printable(str(error).strip().partition(chr(10))[0])})"

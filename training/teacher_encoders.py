@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
+from google.protobuf.message import DecodeError
+
 from speakerdb.audio import Samples
 from speakerdb.embedding import Vector, normalize
 from speakerdb.features import graph_input
+from training.kept import whole
 from training.sessions import on_one_core
 
 RATE_HZ = 16_000
@@ -22,11 +26,11 @@ FEATURES = {
 
 
 def open_teacher(graph: Path) -> Callable[[Samples], Vector]:
-    """Samples → vector of the teacher in this file. Raises: ValueError for a file of another name."""
+    """Samples → vector of the teacher in this file. Raises: ValueError for a file of another name, or a damaged one."""
     features = next((FEATURES[kind] for kind in FEATURES if graph.name.startswith(kind)), None)
     if features is None:
         raise ValueError(f"{graph}: no teacher of that name is known; there are {', '.join(FEATURES)}")
-    session = on_one_core(str(graph))
+    session = on_one_core(read_graph(graph).SerializeToString())
     name = session.get_inputs()[0].name
 
     def encode(samples: Samples) -> Vector:
@@ -34,3 +38,15 @@ def open_teacher(graph: Path) -> Callable[[Samples], Vector]:
         return normalize(outputs.mean(axis=0))
 
     return encode
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """A teacher's graph. Raises: ValueError for a file that is missing or damaged."""
+    return whole(path, _read, "nothing here makes it; bring it back", more=(DecodeError,))
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    content = path.read_bytes()
+    if not content:
+        raise EOFError("no bytes")  # which would be an empty graph
+    return onnx.load_from_string(content)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_corpus import write_voices
+from tiny_teacher import write_teacher
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
@@ -27,8 +28,11 @@ from training.journal import Journal
 from training.rooms import sounds
 from training.rooms.sounds import Sounds, make_sounds
 from training.speech.teacher import labelled
+from training.teacher_encoders import open_teacher
 from training.teachers import published
 from training.transplant import stages
+from training.transplant.campplus import read_campplus
+from training.transplant.frames import lower_graph
 
 KALDI = FRONT_ENDS["kaldi-16k"]
 
@@ -101,6 +105,20 @@ def test_what_a_teacher_says_cannot_be_made_anew(tmp_path):
     np.savez(file, clips=np.array(["a/1", "a/2"]), vectors=np.full((2, 4), np.nan, np.float16))
     with pytest.raises(ValueError, match="not a finite one for each"):
         published(file, ["a/1"])
+
+
+def test_a_teachers_graph_cannot_be_made_anew(tmp_path):
+    file = write_teacher(tmp_path / "campplus_tiny.onnx")
+    for read in (open_teacher, lower_graph, read_campplus):
+        for _ in cuts(file, 4):
+            with pytest.raises(
+                ValueError, match=rf"^{file}: damaged or cut \(.*\); nothing here makes it; bring it back$"
+            ):
+                read(file)
+        with pytest.raises(
+            ValueError, match=r"campplus_gone\.onnx: missing \(.*\); nothing here makes it; bring it back$"
+        ):
+            read(tmp_path / "campplus_gone.onnx")
 
 
 def test_a_checkpoint_that_was_cut_is_refused_with_what_to_delete(tmp_path, quiet):

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from training.teacher_encoders import read_graph
+
 Array = npt.NDArray[np.float32]
 
 VARIANCE_FLOOR = 1e-5
@@ -96,8 +98,8 @@ def taps(x: Array) -> Array:
 
 
 def read_campplus(path: Path) -> Campplus:
-    """Read the upper blocks. Raises: ValueError where the file is not CAM++ as 3D-Speaker exports it."""
-    file = _File(onnx.load(path))
+    """Read the upper blocks. Raises: ValueError for a file that is damaged, or not CAM++ as 3D-Speaker exports it."""
+    file = _File(read_graph(path))
     try:
         return Campplus(
             second=_layers(file, "block2"),

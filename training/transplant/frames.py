@@ -23,6 +23,7 @@ from training.corpora.fingerprints import file_hash
 from training.cutting import STRIDE
 from training.evaluation.embed import watched
 from training.features_cache import CachedFeatures, load_frames, write_frames
+from training.teacher_encoders import read_graph
 
 TENSOR = "/xvector/transit1/linear/Conv_output_0"
 """[batch, channels, frames], a frame every two of the features; every second is kept, at which CAM++ stays accurate."""
@@ -82,7 +83,7 @@ def _computed(features: CachedFeatures, graph: Path) -> Iterator[npt.NDArray[np.
 
 def lower_graph(graph: Path) -> bytes:
     """CAM++ up to `TENSOR`, as ONNX; onnxruntime computes whole graphs, whatever is asked of them."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(graph))
+    model = onnx.shape_inference.infer_shapes(read_graph(graph))
     inputs = [value.name for value in model.graph.input]
     return bytes(onnx.utils.Extractor(model).extract_model(inputs, [TENSOR]).SerializeToString())
 
