@@ -15,7 +15,7 @@ from test_store import posix, rows
 from speakerdb import Gallery, durable
 from speakerdb.durable import MAKING
 from speakerdb.errors import GalleryDamaged, InputError, NoSuchGallery, StateError, StorageError
-from speakerdb.gallery import view
+from speakerdb.gallery import saving
 from speakerdb.index import snapshot
 from speakerdb.store.database import FILE
 
@@ -163,7 +163,7 @@ def test_a_backup_that_went_on_by_itself_is_not_answered_from_the_index_of_the_g
         gallery.enroll("eva", ["eva 1"])
     shutil.copy(copy / FILE, people / FILE)
     with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
-        assert not (people / view.FOLDER / snapshot.FILE).exists()
+        assert not (people / saving.FOLDER / snapshot.FILE).exists()
         assert [gallery.identify(f"{name} 1").candidates[0].speaker for name in ("ana", "eva")] == ["ana", "eva"]
         assert gallery.check().findings == []
 
@@ -176,13 +176,13 @@ def test_an_older_state_that_went_on_is_not_answered_from_a_later_index(known_vo
     with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
         gallery.enroll("ben", ["ben 1"])
         gallery.rebuild()
-    later = (people / view.FOLDER / snapshot.FILE).read_bytes()
+    later = (people / saving.FOLDER / snapshot.FILE).read_bytes()
     shutil.copy(tmp_path / FILE, people / FILE)
     with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
         for name in ("eva", "ida", "kim"):
             gallery.enroll(name, [f"{name} 1"])
-    (people / view.FOLDER).mkdir(exist_ok=True)
-    (people / view.FOLDER / snapshot.FILE).write_bytes(later)  # of an earlier generation by now
+    (people / saving.FOLDER).mkdir(exist_ok=True)
+    (people / saving.FOLDER / snapshot.FILE).write_bytes(later)  # of an earlier generation by now
     with Gallery.open(people, encoder=known_voices, index="numpy") as gallery:
         assert gallery.identify("eva 1").candidates[0].speaker == "eva"
         assert gallery.check().findings == []

@@ -172,7 +172,8 @@ def put_into_the_index(folder: Path, speaker: int, vector: Vector) -> None:
             yield
             binding.own_snapshot(connection, number)
 
-        assert snapshot.save(folder / "index", index, bound, generation, lambda: generation, owned)
+        taken = snapshot.taken(index, bound, generation)
+        assert snapshot.save(folder / "index", taken, lambda: generation, owned)
     store.close()
 
 

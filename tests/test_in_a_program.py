@@ -30,6 +30,7 @@ from speakerdb.errors import (
     TooFewTrials,
     TooLittleSpeech,
 )
+from speakerdb.gallery import saving
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.metrics.bootstrap import search_intervals
 
@@ -250,21 +251,21 @@ def test_what_comes_between_a_merges_call_and_its_writing_is_merged_too_or_seen(
     with Gallery.open(gallery_folder, encoder=known_voices) as gallery:
         gallery.enroll("ana", ["ana 0"])
         gallery.enroll("ben", ["ben 0"])
-        begun = gallery._view.erased
+        begun = saving.erased
 
         def meanwhile(change):
-            def erased():
+            def erased(folder):
+                monkeypatch.setattr(saving, "erased", begun)
                 with Gallery.open(gallery_folder, encoder=known_voices) as other:
                     change(other)
-                return begun()
+                return begun(folder)
 
             return erased
 
-        monkeypatch.setattr(gallery._view, "erased", meanwhile(lambda other: other.enroll("ana", ["ana 1"])))
+        monkeypatch.setattr(saving, "erased", meanwhile(lambda other: other.enroll("ana", ["ana 1"])))
         assert gallery.merge("ana", "ben").emptied == ["ana"]
-        monkeypatch.setattr(gallery._view, "erased", begun)
         gallery.enroll("eva", ["eva 0"])
-        monkeypatch.setattr(gallery._view, "erased", meanwhile(lambda other: other.remove("ben")))
+        monkeypatch.setattr(saving, "erased", meanwhile(lambda other: other.remove("ben")))
         with pytest.raises(NoSuchSpeaker):
             gallery.merge("eva", "ben")
         assert [one.speaker for one in gallery.speakers()] == ["eva"]

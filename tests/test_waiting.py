@@ -136,6 +136,28 @@ def test_an_index_that_was_made_anew_beside_a_writer_is_saved(gallery, twelve, w
     assert (twelve / "index" / snapshot.FILE).exists()
 
 
+def test_an_index_that_waits_for_a_writer_to_be_saved_holds_up_no_search(gallery, twelve, writer):
+    with beside(gallery.rebuild) as rebuilding:
+        time.sleep(0.5)
+        assert seconds(lambda: nearest(gallery, "person b")) < SOON_S
+        assert rebuilding.is_alive()
+        assert not (twelve / "index" / snapshot.FILE).exists()
+        writer.rollback()
+    assert (twelve / "index" / snapshot.FILE).exists()
+
+
+def test_whoever_comes_while_an_index_is_saved_is_found_and_the_next_to_close_saves_it(gallery, twelve, monkeypatch):
+    saved, go_on = held_up(monkeypatch, snapshot, "save")
+    with beside(gallery.rebuild):
+        assert saved.wait(30)
+        gallery.enroll("new", ["new 1"])
+        assert gallery.nearest(voice("new 1"), top=1)[0].speaker == "new"
+        go_on.set()
+    before = (twelve / "index" / snapshot.FILE).read_bytes()
+    gallery.close()
+    assert (twelve / "index" / snapshot.FILE).read_bytes() != before
+
+
 @pytest.mark.parametrize(
     "order",
     [
@@ -150,6 +172,23 @@ def test_who_is_not_there_to_be_removed_costs_no_snapshot(gallery, twelve, order
     with pytest.raises((NoSuchSpeaker, NoSuchEnrollment)):
         order(gallery)
     assert (twelve / "index" / snapshot.FILE).read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_made_while_an_index_is_saved_holds_up_no_later_removal(gallery, twelve, writer, monkeypatch):
+    with beside(gallery.rebuild):
+        time.sleep(0.5)  # it waits for the writer by now
+        threading.Timer(0.5, writer.rollback).start()
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        monkeypatch.setattr(settings, "BUSY_TIMEOUT_S", 0.5)
+        assert gallery.remove("person b").speaker_removed
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -17,7 +17,7 @@ from speakerdb.embedding import average
 from speakerdb.errors import GalleryReadOnly, printable
 from speakerdb.gallery.opened import require_identity
 from speakerdb.gallery.reports import CheckReport
-from speakerdb.gallery.view import FOLDER
+from speakerdb.gallery.saving import FOLDER
 from speakerdb.index import snapshot
 from speakerdb.index.protocol import VectorIndex
 from speakerdb.store import decisions, integrity, records, reembedding, voiceprints

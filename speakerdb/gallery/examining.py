@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from speakerdb import settings
 from speakerdb.embedding import Vector
+from speakerdb.gallery import saving
 from speakerdb.gallery.opened import OpenGallery, require_identity
 from speakerdb.gallery.reports import CheckReport, Diagnosis, Rebuilt
 from speakerdb.index.protocol import VectorIndex
@@ -63,17 +64,23 @@ class Examining(OpenGallery):
         return "" if usual else f" --gallery {shlex.quote(str(self.folder))}"
 
     def rebuild(self) -> Rebuilt:
-        """Make the index anew from the database and save it; nobody waits while it is made.
+        """Make the index anew from the database and save it; nobody waits while it is made, nor while it is saved.
 
         Raises: EmptyGallery; StorageError.
         """
         with self._existing().reading() as connection:
             require_identity(connection)
-        with self._view.erased():
+        with saving.erased(self._index_folder):
             pass  # what may be wrong is no longer there for others
         new = self._view.made_beside()
         with self._lock:
-            with self._existing().reading() as connection:
+            store = self._existing()
+            with store.reading() as connection:
                 index = self._view.replaced(new, connection, require_identity(connection))
-            self._view.write()
-            return Rebuilt(len(index), index.kind)
+            rebuilt, taken = Rebuilt(len(index), index.kind), self._view.taken()
+        if taken is not None and saving.write(
+            self._index_folder, taken, store
+        ):  # without the lock: it waits for other writers
+            with self._lock:
+                self._view.written(taken)
+        return rebuilt

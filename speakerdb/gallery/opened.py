@@ -29,6 +29,7 @@ from speakerdb.errors import (
     StorageError,
     printable,
 )
+from speakerdb.gallery import saving
 from speakerdb.gallery.view import IndexView
 from speakerdb.store import binding, database, decisions, gallery_file, records
 from speakerdb.store.binding import EncoderIdentity, GalleryIdentity
@@ -45,9 +46,10 @@ class OpenGallery:
     def __init__(self, folder: Path, encoder: Encoder | None, index: str) -> None:
         self.folder = folder
         self._path = folder / database.FILE
+        self._index_folder = folder / saving.FOLDER
         self._asked_encoder = encoder
         self._encoder: Encoder | None = None
-        self._view = IndexView(folder, index, self._existing)
+        self._view = IndexView(self._index_folder, index, self._existing)
         self._database: Database | None = None
         self._closed = False
         self._lock = threading.RLock()
@@ -135,7 +137,7 @@ class OpenGallery:
         if found is not None:
             try:
                 if not found.fixed:
-                    self._view.drop_foreign(found)
+                    saving.drop_foreign(self._index_folder, found)
                     with contextlib.suppress(OSError):
                         clear(self.folder)
             except BaseException:

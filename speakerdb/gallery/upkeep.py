@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from speakerdb import durable
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.errors import InputError, NameTaken, NoSuchEnrollment, NoSuchGallery, printable
+from speakerdb.gallery import saving
 from speakerdb.gallery.naming import lasting_path, real_path, require_outside, usable_name
 from speakerdb.gallery.opened import OpenGallery, Progress, require_speaker
 from speakerdb.gallery.reports import BackedUp, Merged, Moved, Removed, Renamed
@@ -181,7 +182,7 @@ class Upkeep(OpenGallery):
         cleared = durable.clear(self.folder)
         with self._lock:
             self._view.keep(identity)
-        with self._view.erased():
+        with saving.erased(self._index_folder):
             yield cleared
 
 

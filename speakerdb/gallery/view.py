@@ -6,9 +6,8 @@ When a gallery has outgrown its index, another is made in a thread of its own; u
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -16,19 +15,18 @@ from sqlalchemy import Connection
 from speakerdb import settings
 from speakerdb.embedding import Vector
 from speakerdb.errors import EmptyGallery, StorageError
+from speakerdb.gallery import saving
 from speakerdb.gallery.building import Made, Successor, build, make_beside, replay
 from speakerdb.index import snapshot
 from speakerdb.index.engine import outgrown, possible, resolve
 from speakerdb.index.protocol import MISSING, VectorIndex
+from speakerdb.index.snapshot import Snapshot
 from speakerdb.store import binding
 from speakerdb.store.binding import Changes, GalleryIdentity
 from speakerdb.store.database import Database
-from speakerdb.store.failures import translated
 from speakerdb.store.fields import DamagedRow
-from speakerdb.store.forking import GATE
 from speakerdb.store.found import Near, prints_of
 
-FOLDER = "index"
 KEPT_FROM_BYTES = 16 << 20
 """A snapshot beyond this is sooner loaded than made anew."""
 
@@ -43,11 +41,11 @@ those of bytes voices whose cosines differ by less than 0.01."""
 class IndexView:
     """The index of one gallery in memory. Not safe for use from several threads at once: the gallery locks."""
 
-    def __init__(self, gallery_folder: Path, kind: str, store: Callable[[], Database]) -> None:
+    def __init__(self, folder: Path, kind: str, store: Callable[[], Database]) -> None:
         resolve(kind)  # a kind that cannot be had is refused here
         self._asked = kind
         self._store = store
-        self._folder = gallery_folder / FOLDER
+        self._folder = folder
         self._index: VectorIndex | None = None
         self._binding: snapshot.Binding | None = None
         self._generation = -1
@@ -115,36 +113,28 @@ class IndexView:
         return self.caught_up(connection, identity)
 
     def save(self) -> None:
-        """As `write`, and waits for nobody. A disk that refuses costs time at the next start, no data."""
-        with contextlib.suppress(StorageError):
-            self.write(wait_s=0.0)
+        """Write a snapshot where enough has changed, and wait for nobody.
 
-    def write(self, wait_s: float | None = None) -> None:
-        """Write a snapshot where enough has changed.
-
-        Args: wait_s: for other writers; left out, `settings.BUSY_TIMEOUT_S`.
-        Raises: StorageError where the disk refuses, or somebody writes for longer.
+        A disk that refuses costs time at the next start, no data.
         """
-        if self._index is None or self._binding is None or not self._changed_since_saved:
-            return
-        if self._changed_since_saved < settings.SNAPSHOT_STALE_SHARE * len(self._index):
-            return
-        binding = replace(self._binding, kind=self._index.kind)
-        with translated(self._folder):
-            owned = partial(self._owned, wait_s)
-            if snapshot.save(self._folder, self._index, binding, self._generation, self._current, owned):
-                self._changed_since_saved = 0
+        taken = self.taken()
+        if taken is not None:
+            with contextlib.suppress(StorageError):
+                saving.write(self._folder, taken, self._store(), wait_s=0.0)
 
-    def _current(self) -> int:
-        with self._store().reading() as connection:
-            return binding.generation(connection)
+    def taken(self) -> Snapshot | None:
+        """The index as it is to be written; None where too little has changed."""
+        index, changed = self._index, self._changed_since_saved
+        if index is None or self._binding is None or not changed:
+            return None
+        if changed < settings.SNAPSHOT_STALE_SHARE * len(index):
+            return None
+        return snapshot.taken(index, replace(self._binding, kind=index.kind), self._generation)
 
-    @contextlib.contextmanager
-    def _owned(self, wait_s: float | None, number: int) -> Iterator[None]:
-        """Where somebody writes for long, the next to close saves: closing waits for nobody."""
-        with self._store().writing(wait_s=wait_s) as connection:
-            yield
-            binding.own_snapshot(connection, number)
+    def written(self, taken: Snapshot) -> None:
+        """That snapshot is on disk; what has changed since is in none."""
+        if self._generation == taken.generation:
+            self._changed_since_saved = 0
 
     def _loaded(self, identity: GalleryIdentity) -> tuple[VectorIndex, int] | None:
         """The gallery's own snapshot, of whichever kind it is; None where it is of a later state than this one."""
@@ -185,11 +175,6 @@ class IndexView:
         if agrees:
             self._put(index, then.generation)
 
-    def drop_foreign(self, store: Database) -> None:
-        """Delete a snapshot of another history than the database's, where that may be done: nobody believes it."""
-        with contextlib.suppress(OSError):
-            snapshot.drop_foreign(self._folder, lambda: _number(store))
-
     def keep(self, identity: GalleryIdentity) -> None:
         """Somebody is about to be removed, and the snapshot with them: what took long to make is not thrown away.
 
@@ -202,16 +187,6 @@ class IndexView:
                 self._put(*loaded)
         if self._index is not None:
             self._changed_since_saved = max(1, len(self._index))
-
-    @contextlib.contextmanager
-    def erased(self) -> Iterator[None]:
-        """No snapshot on disk, nor a new one, until the block ends. Other threads may search meanwhile.
-
-        A fork, which holds the gallery's lock, waits for the end: nothing inside may ask for that lock.
-        Raises: StorageError where the disk refuses.
-        """
-        with GATE.passed(), translated(self._folder), snapshot.erased(self._folder):  # a child would inherit its lock
-            yield
 
     def settle(self, connection: Connection, identity: GalleryIdentity) -> None:
         """Catch up before the last `save`; an index that is about to be there is waited for."""
@@ -231,11 +206,6 @@ class IndexView:
 def _binding(identity: GalleryIdentity) -> snapshot.Binding:
     """What a snapshot of the gallery must agree with; of which kind it is, is open."""
     return snapshot.Binding(identity.uuid, identity.encoder.sha256, identity.encoder.dimension, "")
-
-
-def _number(store: Database) -> int:
-    with store.reading() as connection:
-        return binding.snapshot_number(connection)
 
 
 def _search(index: VectorIndex, query: Vector, count: int) -> list[int]:

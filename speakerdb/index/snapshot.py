@@ -47,18 +47,31 @@ class Binding:
     kind: str
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What is written of an index: its bytes, how many voices they hold, and the generation that it stood at."""
+
+    binding: Binding
+    generation: int
+    count: int
+    content: bytes | memoryview
+
+
+def taken(index: VectorIndex, binding: Binding, generation: int) -> Snapshot:
+    """The index as it is; what changes in it from now on is not in the snapshot."""
+    return Snapshot(binding, generation, len(index), index.to_bytes())
+
+
 def save(
     folder: Path,
-    index: VectorIndex,
-    binding: Binding,
-    generation: int,
+    snapshot: Snapshot,
     current_generation: Callable[[], int],
     owned: Callable[[int], AbstractContextManager[None]],
 ) -> bool:
     """Write the snapshot beside, fsync, rename, fsync the folder, all on disk before the database calls it its own.
 
     Nothing is written, and False returned, where another process holds the lock or the gallery has moved on from
-    `generation`: a voice removed meanwhile must not come back to the disk.
+    the snapshot's generation: a voice removed meanwhile must not come back to the disk.
     Args: owned: a transaction that keeps the new snapshot's number. It has begun before the renaming and ends after it:
         whoever cannot begin it leaves the snapshot that was there; a kill between leaves one that nobody believes.
     Raises: OSError where the disk refuses: up to the renaming the snapshot that was there stays, from there on there is
@@ -66,20 +79,19 @@ def save(
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     with _lock(folder, wait_s=0.0) as held:
-        if not held or current_generation() != generation:
+        if not held or current_generation() != snapshot.generation:
             return False
-        content = index.to_bytes()
         number = int.from_bytes(os.urandom(4), "big") >> 1 or 1  # what SQLite's user_version takes; 0 is none
-        counts = {"generation": generation, "count": len(index), "number": number}
-        fields = {"format": FORMAT, **asdict(binding), **counts}
-        header = json.dumps({**fields, "sha256": _digest(fields, content)}).encode() + b"\n"
+        counts = {"generation": snapshot.generation, "count": snapshot.count, "number": number}
+        fields = {"format": FORMAT, **asdict(snapshot.binding), **counts}
+        header = json.dumps({**fields, "sha256": _digest(fields, snapshot.content)}).encode() + b"\n"
         partial, written = folder / PARTIAL, folder / PARTIAL
         try:
             partial.unlink(missing_ok=True)  # left by a kill, or a link that lay in wait
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(header)
-                file.write(content)
+                file.write(snapshot.content)
                 file.flush()
                 os.fsync(file.fileno())
             with owned(number):

@@ -39,7 +39,8 @@ def save(folder: Path, kind: str, generation: int = 7, people: int = 5) -> bool:
 
 def save_as_own(folder: Path, index: VectorIndex, binding: Binding, generation: int, now: Callable[[], int]) -> bool:
     """As a gallery does; its database is the file `own` beside the folder."""
-    return snapshot.save(folder, index, binding, generation, now, lambda number: _keeping(folder, number))
+    taken = snapshot.taken(index, binding, generation)
+    return snapshot.save(folder, taken, now, lambda number: _keeping(folder, number))
 
 
 def load(folder: Path, kind: str) -> tuple[int, int] | None:

@@ -208,7 +208,7 @@ def test_where_the_number_cannot_be_kept_there_is_the_old_snapshot_or_none(folde
 
     save(folder, kind, generation=6, people=2)
     with pytest.raises(KeyError):
-        snapshot.save(folder, filled(kind), binding_of(kind), 7, lambda: 7, refused)
+        snapshot.save(folder, snapshot.taken(filled(kind), binding_of(kind), 7), lambda: 7, refused)
     assert load(folder, kind) == (None if begun else (2, 6))
     assert sorted(path.name for path in folder.iterdir()) == ([LOCK] if begun else [LOCK, FILE])
 
