@@ -147,6 +147,21 @@ def test_a_recording_that_is_cut_short_is_told_and_answered_about(
         assert (done.returncode, done.stderr) == (0, f"speakerdb: warning: {tmp_path}/cut: {told}\n"), words
 
 
+@pytest.mark.parametrize("order", [["identify", "--manifest"], ["verify", "--trials"]], ids=" ".join)
+def test_of_a_recording_that_a_list_names_often_it_is_told_once(
+    enrolled: Path, tmp_path: Path, run: Run, order: list[str]
+) -> None:
+    for name in ("ana_4", "ben_4"):
+        content = encoded(voice(name), "WAV")
+        (tmp_path / name).write_bytes(content[: len(content) * 3 // 4])
+    (tmp_path / "list").write_text("".join(f"ana\t{name}\n" for name in ("ana_4", "ben_4", "ana_4", "ana_4", "ben_4")))
+    done = run(*order, tmp_path / "list")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 5)
+    assert [line.split(": ")[2] for line in done.stderr.splitlines()] == [f"{tmp_path}/ana_4", f"{tmp_path}/ben_4"]
+    answered = [json.loads(line) for line in run(*order, tmp_path / "list", "--json").stdout.splitlines()]
+    assert [len(answer["warnings"]) for answer in answered] == [1] * 5
+
+
 @pytest.mark.parametrize("announced", [0x7FFF_F000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF])
 def test_a_recording_that_was_written_to_a_pipe_is_heard_without_a_word(enrolled: Path, announced: int) -> None:
     content = bytearray(encoded(voice("ana_4"), "WAV"))

@@ -1,4 +1,4 @@
-"""Many answers: a line each on stdout as they come, and a score file beside."""
+"""Many answers: a line each on stdout as they come, a warning once a recording, and a score file beside."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def print_identifications(
     """
     from speakerdb.gallery.results import RefusedRecording
 
-    code = YES
+    code, told = YES, set[str]()
     with _score_file(scores) as file:
         for found in answered:
             if isinstance(found, RefusedRecording):
                 code = _print_refused(found, as_json, code)
                 continue
             lines = [identification_line(found, found.source), *(candidate_lines(found) if listed else [])]
-            show(found, as_json, "\n".join(lines))
+            show(found, as_json, "\n".join(lines), told)
             if file:
                 for one in found.candidates:
                     _write(file, one.speaker, found.source, one.llr, one.distance, None)
@@ -49,13 +49,13 @@ def print_verifications(
     """A line and a score each; the exit code of the first that was refused, else 0."""
     from speakerdb.gallery.results import RefusedRecording
 
-    code = YES
+    code, told = YES, set[str]()
     with _score_file(scores) as file:
         for claim, found in claimed:
             if isinstance(found, RefusedRecording):
                 code = _print_refused(found, as_json, code)
                 continue
-            show(found, as_json, verification_line(found, claim.listed))
+            show(found, as_json, verification_line(found, claim.listed), told)
             if file:
                 _write(file, claim.speaker, claim.listed, found.llr, found.distance, claim.target)
     return code

@@ -74,14 +74,20 @@ def json_text(value: Any, stream: Any = None) -> str:
     return json.dumps(value, ensure_ascii=encoding.lower().replace("-", "") not in ("utf8", "utf8sig"))
 
 
-def show(result: Result | list[Any], as_json: bool, text: str) -> None:
-    """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr."""
+def show(result: Result | list[Any], as_json: bool, text: str, told: set[str] | None = None) -> None:
+    """A result on stdout, as JSON or as text; its warnings are part of the JSON, else on stderr.
+
+    Args: told: warnings that were on stderr before, which are not told again; those of this result are added.
+    """
     if as_json:
         value = [item.to_json() for item in result] if isinstance(result, list) else result.to_json()
         print_line(json_text(value))
         return
+    told = set() if told is None else told
     for line in getattr(result, "warnings", []):
-        tell(f"speakerdb: warning: {line}")
+        if line not in told:
+            told.add(line)
+            tell(f"speakerdb: warning: {line}")
     if text:
         print_line(text)
 
