@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from galleries import many_people
 from handed_in import RATE_HZ, Run, encoded, voice
 
 from speakerdb import Gallery, settings
@@ -175,3 +176,26 @@ def test_a_header_that_is_some_bytes_off_is_no_cut(enrolled: Path) -> None:
     content = encoded(voice("ana_4"), "WAV")
     with Gallery.open(enrolled) as gallery:
         assert gallery.identify(content[:-100]).warnings == []
+
+
+def test_recordings_that_a_gallery_is_calibrated_by_are_told_of(
+    gallery_folder: Path, examples: Path, two: Path, run: Run
+) -> None:
+    with many_people(gallery_folder, 110) as gallery:
+        gallery.enroll("ana", [examples / f"ana_{part}.wav" for part in (1, 2, 3)], force=True)
+    clips = [two.name, *(f"{number}.wav" for number in range(30))]
+    for number, clip in enumerate(clips[1:]):
+        (two.parent / clip).write_bytes(encoded(voice("ana_4") * (1.0 - 0.01 * number), "WAV"))
+    (two.parent / "0.wav").write_bytes((two.parent / "0.wav").read_bytes()[:-16_000])
+    trials = [f"1 ana {clip}" for clip in clips]
+    trials += [f"0 voice{number} {clip}" for number in range(110) for clip in clips]
+    (two.parent / "list.txt").write_text("\n".join(trials))
+    done = run("calibrate", "--dry-run", "--trials", two.parent / "list.txt")
+    assert done.returncode == 0
+    [several, cut] = done.stderr.splitlines()
+    assert f"{two}: several voices" in several and several.endswith(
+        "Its trials are about all of it together; cut it there"
+    )
+    assert cut.endswith("0.wav: cut short: its header announces 0.5 s more; copy or record it again")
+    told = json.loads(run("calibrate", "--dry-run", "--trials", two.parent / "list.txt", "--json").stdout)["warnings"]
+    assert [f"speakerdb: warning: {line}" for line in told] == [several, cut]

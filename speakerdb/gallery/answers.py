@@ -176,3 +176,4 @@ class Calibrated(Result):
     feedback_waiting: int
     rates: list[CalibratedRate]
     changed: list[ChangedAnswer]
+    warnings: list[str] = field(default_factory=list)

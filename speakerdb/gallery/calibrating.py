@@ -35,11 +35,15 @@ LEAST_STRANGERS = round(settings.LEAST_ERRORS / RATES[1])
 
 @dataclass(frozen=True)
 class OwnTrials:
-    """Trials of a gallery's own; `names` and `sources`: of each trial, the speaker and the recording."""
+    """Trials of a gallery's own; `names` and `sources`: of each trial, the speaker and the recording.
+
+    Attributes: warnings: of recordings that were heard for them.
+    """
 
     trials: Trials
     names: Sequence[str]
     sources: Sequence[str]
+    warnings: Sequence[str] = ()
 
     @property
     def targets(self) -> int:

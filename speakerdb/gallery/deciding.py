@@ -46,12 +46,12 @@ def judgements(
     return judge.judge(scores, basis, line)
 
 
-def warnings_of(probe: Utterance) -> list[str]:
-    """A line for each thing in a recording by which an answer about it may mislead."""
+def warnings_of(probe: Utterance, made_of_it: str = "The answer is") -> list[str]:
+    """A line for each thing in a recording by which what is made of it may mislead."""
     if not probe.changes_s:
         return probe.warnings
     several = SeveralVoices.told(probe.name, probe.changes_s)
-    return [*probe.warnings, f"{several}. The answer is about all of it together; cut it there"]
+    return [*probe.warnings, f"{several}. {made_of_it} about all of it together; cut it there"]
 
 
 def identification(

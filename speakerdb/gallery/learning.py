@@ -18,6 +18,7 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, StateError, printable
 from speakerdb.gallery.answers import Calibrated, FeedbackKept
+from speakerdb.gallery.deciding import warnings_of
 from speakerdb.gallery.feedback import Answer, Decision, key, said
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
@@ -113,6 +114,7 @@ class Learning(OpenGallery):
             0 if used else len(told.target),
             calibrating.rates(own, before, found, fmr),
             calibrating.changed(own, before, found, fmr),
+            [*own.warnings],
         )
 
     def forget_calibration(self) -> bool:
@@ -132,7 +134,7 @@ class Learning(OpenGallery):
         heard: dict[str, Utterance] = {}
         names = list(dict.fromkeys(trial.clip for trial in listed))
         for number, name in enumerate(names):
-            heard[name] = encoder.probe(str(file.parent / name), other_voices=False)
+            heard[name] = encoder.probe(str(file.parent / name))
             if progress:
                 progress(number, len(names), 1.0, 1.0)
         with self._existing().reading() as connection:
@@ -157,7 +159,8 @@ class Learning(OpenGallery):
         scores = judge.scores_of_pairs(voices, of_voice, probes, of_probe)
         found = Trials(scores, basis, np.array([trial.target for trial in listed]))
         named: Sequence[str] = [trial.model for trial in listed if trial.target]
-        return OwnTrials(found, named, [trial.clip for trial in listed if trial.target])
+        told = [line for one in heard.values() for line in warnings_of(one, "Its trials are")]
+        return OwnTrials(found, named, [trial.clip for trial in listed if trial.target], told)
 
 
 def _distinct(listed: list[ModelTrial], sounds: dict[str, str], owners: dict[str, str | None]) -> list[ModelTrial]:
