@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from galleries import many_people
 from handed_in import RATE_HZ, Run, encoded, voice
 
 from speakerdb import Gallery, settings
+from speakerdb.audio import read
 from speakerdb.encoder import encoder as encoder_module
 
 
@@ -135,13 +137,16 @@ def test_channels_that_have_nothing_to_do_with_one_another_are_heard_without_a_w
         assert gallery.identify(many, rate_hz=RATE_HZ).warnings == []
 
 
-@pytest.mark.parametrize("container", ["WAV", "AIFF"])
+@pytest.mark.parametrize("before", [b"", b"ID3\x04\x00\x00\x00\x00\x01\x16" + bytes(150)], ids=["bare", "tagged"])
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "MP3"])
 def test_a_recording_that_is_cut_short_is_told_and_answered_about(
-    enrolled: Path, tmp_path: Path, run: Run, container: str
+    enrolled: Path, tmp_path: Path, run: Run, container: str, before: bytes
 ) -> None:
-    content = encoded(voice("ana_4"), container)
-    (tmp_path / "cut").write_bytes(content[: len(content) * 3 // 4])
-    missing_s = len(voice("ana_4")) / 4 / RATE_HZ
+    content = (before if container == "MP3" else b"") + encoded(voice("ana_4"), container)
+    content = content[: len(content) * 3 // 4]
+    (tmp_path / "cut").write_bytes(content)
+    missing_s = (len(voice("ana_4")) - len(read(content, RATE_HZ).samples)) / RATE_HZ
+    assert missing_s == pytest.approx(len(voice("ana_4")) / 4 / RATE_HZ, rel=0.3)
     told = f"cut short: its header announces {missing_s:.1f} s more; copy or record it again"
     for words in (["identify"], ["verify", "ana"], ["enroll", "--force", "zoe"]):
         done = run(*words, tmp_path / "cut")
@@ -161,6 +166,39 @@ def test_of_a_recording_that_a_list_names_often_it_is_told_once(
     assert [line.split(": ")[2] for line in done.stderr.splitlines()] == [f"{tmp_path}/ana_4", f"{tmp_path}/ben_4"]
     answered = [json.loads(line) for line in run(*order, tmp_path / "list", "--json").stdout.splitlines()]
     assert [len(answer["warnings"]) for answer in answered] == [1] * 5
+
+
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_an_ogg_that_ends_in_the_middle_of_a_page_is_told(enrolled: Path, codec: str) -> None:
+    content = encoded(voice("ana_4"), "OGG", codec)
+    last = content.rindex(b"OggS")
+    with Gallery.open(enrolled) as gallery:
+        [told] = gallery.identify(content[: last - 500]).warnings
+        assert told == "<bytes>: cut short: its last page is not whole; copy or record it again"
+        assert gallery.identify(content[:last]).warnings == []  # many recorders mark no page as the last
+        assert gallery.identify(content + b"and more").warnings == []
+
+
+def test_a_flac_that_ends_between_two_frames_is_told(enrolled: Path) -> None:
+    content = bytearray(encoded(voice("ana_4"), "FLAC"))
+    content[22:26] = (int.from_bytes(content[22:26], "big") + RATE_HZ).to_bytes(4, "big")  # of STREAMINFO's count
+    with Gallery.open(enrolled) as gallery:
+        [told] = gallery.identify(bytes(content)).warnings
+    assert told == "<bytes>: cut short: its header announces 1.0 s more; copy or record it again"
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
+def test_an_mp3_whose_header_does_not_count_its_frames_is_heard_without_a_word(enrolled: Path, mode: str) -> None:
+    file, samples = io.BytesIO(), np.concatenate([voice("ana_4"), np.zeros(10 * RATE_HZ, np.float32)])
+    soundfile.write(file, samples, RATE_HZ, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    content = file.getvalue()
+    tag = max(content.find(b"Xing"), content.find(b"Info"))
+    with Gallery.open(enrolled) as gallery:
+        assert gallery.identify(content).warnings == []
+        assert gallery.identify(content + b"TAG" + bytes(125)).warnings == []
+        content = content[: tag + 4] + bytes(4) + content[tag + 8 :]
+        assert gallery.identify(content).warnings == []
+        assert gallery.identify(content[content.index(content[:2], tag) :]).warnings == []  # its first frame is lost
 
 
 @pytest.mark.parametrize("announced", [0x7FFF_F000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
@@ -12,6 +11,7 @@ from typing import IO, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from speakerdb.audio.announced import frames_are_announced, missing_share
 from speakerdb.errors import AudioUnreadable
 from speakerdb.quiet import stderr_closed
 
@@ -31,20 +31,14 @@ MOST_HEADER_BYTES = 8192
 """A file without samples is no longer; a recorder that was cut off leaves a header of none before its sound."""
 
 
-STREAMED_BYTES = 0x7FFF_F000
-"""Announced by who writes to a pipe, and does not know yet how much there will be: this (SoX) or more (FFmpeg)."""
-
-ANNOUNCED = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
-"""In libsndfile's log of a WAV or AIFF file: how many bytes of sound its header announces, and how many are there."""
-
-
 class Decoder(Protocol):
     """An opened source.
 
     Attributes:
         rate_hz: the source's own.
         frames: how many it says that it has, None where it does not say.
-        missing_s: seconds that its header announces and that are not there, as far as it tells.
+        missing_s: seconds that its header announces and that are not there, as far as it tells; infinite where it does
+            not tell how many. Known once all samples were read.
     """
 
     rate_hz: int
@@ -122,7 +116,9 @@ class SoundfileDecoder:
         self.frames: int | None = int(self._file.frames)
         if self.frames == UNKNOWN_FRAMES:
             self.frames = None
-        self.missing_s = _missing_share(self._file.extra_info) * (self.frames or 0) / self.rate_hz
+        share = missing_share(self._file.extra_info)
+        self.missing_s = share and share * (self.frames or 0) / self.rate_hz
+        self._announced = frames_are_announced(self._file.format, self._bytes_at)
         # Or soundfile seeks to where it stands after every read. A FLAC of a pipe cannot, and in an MP3 the decoder
         # forgets there what the next frames still need (its bit reservoir).
         self._file.seekable = lambda: False
@@ -143,6 +139,8 @@ class SoundfileDecoder:
                     raise self._cut(done)
                 if not done and self._size() > MOST_HEADER_BYTES:
                     raise AudioUnreadable(self._name, "its header announces no samples; its recorder did not finish it")
+                if self._announced and self.frames:
+                    self.missing_s = max(0.0, (self.frames - done) / self.rate_hz)
                 return
             done += len(frames)
             yield frames
@@ -156,6 +154,18 @@ class SoundfileDecoder:
     def _cut(self, done: int) -> AudioUnreadable:
         return AudioUnreadable(self._name, f"damaged or cut short after {done / self.rate_hz:.1f} s")
 
+    def _bytes_at(self, offset: int, count: int) -> bytes:
+        """Of the file as it is stored; where the decoder stands in it stays."""
+        if not self._sought:
+            with Path(self._path).open("rb") as file:
+                file.seek(offset)
+                return file.read(count)
+        stood = self._sought.tell()
+        self._sought.seek(offset)
+        found = self._sought.read(count)
+        self._sought.seek(stood)
+        return found
+
     def _size(self) -> int:
         """Of the file, in bytes."""
         return self._sought.seek(0, os.SEEK_END) if self._sought else Path(self._path).stat().st_size
@@ -164,13 +174,6 @@ class SoundfileDecoder:
         """Raise AudioUnreadable where a file object's own reading failed: its end was none."""
         if self._sought and self._sought.failure:
             raise AudioUnreadable(self._name, f"reading it failed ({self._sought.failure})") from self._sought.failure
-
-
-def _missing_share(log: str) -> float:
-    """Bytes of sound that are not there, for each that is: libsndfile reads what there is."""
-    found = ANNOUNCED.search(log)
-    announced, there = map(int, found.groups()) if found else (0, 0)
-    return announced / there - 1.0 if 0 < there < announced < STREAMED_BYTES else 0.0
 
 
 class _Sought:

@@ -8,6 +8,7 @@ is never in memory at once: `AudioStream.blocks` hands it out a minute at a time
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -113,12 +114,16 @@ class AudioStream:
 
     @property
     def warnings(self) -> list[str]:
-        """Why less may be heard than was recorded, a line each; of channels once all blocks were taken."""
+        """Why less may be heard than was recorded, a line each, once all blocks were taken."""
         lines = []
-        if self._decoder.missing_s >= LEAST_MISSING_S:
-            lines.append(
-                f"cut short: its header announces {self._decoder.missing_s:.1f} s more; copy or record it again"
+        missing_s = self._decoder.missing_s
+        if missing_s >= LEAST_MISSING_S:
+            what = (
+                "its last page is not whole"
+                if math.isinf(missing_s)
+                else f"its header announces {missing_s:.1f} s more"
             )
+            lines.append(f"cut short: {what}; copy or record it again")
         if self._together < CANCELLED * self._apart:
             lines.append("its channels cancel one another, and their average is what is heard; give one of them alone")
         return lines
