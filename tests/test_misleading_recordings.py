@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from galleries import many_people
 from handed_in import RATE_HZ, Run, encoded, voice
 
 from speakerdb import Gallery, settings
-from speakerdb.audio import read
+from speakerdb.audio import AudioStream, read
 from speakerdb.encoder import encoder as encoder_module
 
 
@@ -177,6 +178,22 @@ def test_an_ogg_that_ends_in_the_middle_of_a_page_is_told(enrolled: Path, codec:
         assert told == "<bytes>: cut short: its last page is not whole; copy or record it again"
         assert gallery.identify(content[:last]).warnings == []  # many recorders mark no page as the last
         assert gallery.identify(content + b"and more").warnings == []
+
+
+@pytest.mark.parametrize(("container", "codec"), [("WAV", None), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_a_file_that_is_cut_while_it_is_read_is_told(tmp_path: Path, container: str, codec: str | None) -> None:
+    file, piece = tmp_path / "long", joined("ana_1", "ana_2", "ana_3", "ana_4")
+    with soundfile.SoundFile(file, "w", RATE_HZ, 1, format=container, subtype=codec) as written:
+        for _ in range(20):
+            written.write(piece)
+    with AudioStream(file) as stream:
+        blocks = stream.blocks(RATE_HZ, 10.0)
+        next(blocks)
+        os.truncate(file, file.stat().st_size // 2)
+        rest_s = sum(map(len, blocks)) / RATE_HZ
+        [told] = stream.warnings
+    missing_s = 20 * len(piece) / RATE_HZ - 10.0 - rest_s
+    assert told == f"cut short: its header announces {missing_s:.1f} s more; copy or record it again"
 
 
 def test_a_flac_that_ends_between_two_frames_is_told(enrolled: Path) -> None:

@@ -34,18 +34,15 @@ def missing_share(log: str) -> float:
     return announced / there - 1.0 if 0 < there < announced < STREAMED_BYTES else 0.0
 
 
-def frames_are_announced(kind: str, bytes_at: Callable[[int, int], bytes]) -> bool:
-    """Whether the count of frames is the header's, and not libsndfile's guess from the file's size.
+def frames_are_counted(coding: str, bytes_at: Callable[[int, int], bytes]) -> bool:
+    """Whether libsndfile's count of frames is the file's own, and not a guess from its size.
 
-    Args: kind: `FLAC`, `MP3`, another. bytes_at: the file's from an offset on, so many.
+    Args: coding: `MPEG_LAYER_III` and the like. bytes_at: the file's from an offset on, so many.
     """
-    if kind != "MP3":
-        return kind == "FLAC"  # of all others it is what is there
+    if not coding.startswith("MPEG"):
+        return True
     start, tag = 0, bytes_at(0, 10)
     if tag.startswith(b"ID3") and len(tag) == 10:
         start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-    frame = bytes_at(start, max(TAG_AT) + 8)
-    return any(
-        frame[at : at + 4] in (b"Xing", b"Info") and frame[at + 7 : at + 8] != b"" and frame[at + 7] & COUNTS_FRAMES
-        for at in TAG_AT
-    )
+    frame = bytes_at(start, max(TAG_AT) + 8).ljust(max(TAG_AT) + 8)
+    return any(frame[at : at + 4] in (b"Xing", b"Info") and frame[at + 7] & COUNTS_FRAMES for at in TAG_AT)

@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from speakerdb.audio.announced import frames_are_announced, missing_share
+from speakerdb.audio.announced import frames_are_counted, missing_share
 from speakerdb.errors import AudioUnreadable
 from speakerdb.quiet import stderr_closed
 
@@ -118,7 +118,7 @@ class SoundfileDecoder:
             self.frames = None
         share = missing_share(self._file.extra_info)
         self.missing_s = share and share * (self.frames or 0) / self.rate_hz
-        self._announced = frames_are_announced(self._file.format, self._bytes_at)
+        self._counted = frames_are_counted(self._file.subtype, self._bytes_at)
         # Or soundfile seeks to where it stands after every read. A FLAC of a pipe cannot, and in an MP3 the decoder
         # forgets there what the next frames still need (its bit reservoir).
         self._file.seekable = lambda: False
@@ -139,8 +139,8 @@ class SoundfileDecoder:
                     raise self._cut(done)
                 if not done and self._size() > MOST_HEADER_BYTES:
                     raise AudioUnreadable(self._name, "its header announces no samples; its recorder did not finish it")
-                if self._announced and self.frames:
-                    self.missing_s = max(0.0, (self.frames - done) / self.rate_hz)
+                if self._counted and self.frames:
+                    self.missing_s = max(self.missing_s, (self.frames - done) / self.rate_hz)
                 return
             done += len(frames)
             yield frames
