@@ -22,6 +22,7 @@ A message is one line: it names the thing, says what is wrong and, where there i
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -90,8 +91,9 @@ class TooLittleSpeech(InputError):
     """A recording with less net speech than the encoder's card asks for."""
 
     def __init__(self, source: str, found_s: float, needed_s: float, duration_s: float, purpose: str) -> None:
+        shown_s = math.floor(10 * found_s) / 10  # 0.96 s would be shown as the 1.0 s that are needed
         super().__init__(
-            f"{printable(source)}: {found_s:.1f} s of speech in {duration_s:.1f} s, "
+            f"{printable(source)}: {shown_s:.1f} s of speech in {duration_s:.1f} s, "
             f"{needed_s:.1f} s needed to {purpose}; record more speech or less noise",
             source=source,
             found_s=round(found_s, 3),

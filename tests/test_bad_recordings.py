@@ -245,3 +245,9 @@ def test_an_array_that_cannot_be_used_raises_the_same_errors(
         gallery.enroll("zoe", source, rate_hz=rate_hz)  # type: ignore[arg-type]
     assert str(raised.value).isprintable()
     assert listing(enrolled) == before
+
+
+def test_a_little_less_speech_than_is_needed_is_not_shown_as_enough() -> None:
+    told = TooLittleSpeech("a.wav", 0.992, 1.0, 2.8, "enroll")
+    assert str(told).startswith("a.wav: 0.9 s of speech in 2.8 s, 1.0 s needed to enroll;")
+    assert told.fields["found_s"] == 0.992
