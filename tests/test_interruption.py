@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -76,3 +77,35 @@ def test_while_python_ends_a_signal_changes_nothing() -> None:
 def test_before_the_command_line_is_there_an_interruption_leaves_no_traceback() -> None:
     done = ended("interruption.until_expected()\nhit(signal.SIGINT)")
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_signal_that_comes_while_python_clears_something_away_is_not_lost() -> None:
+    clearing = """
+import weakref
+class Gone:
+    pass
+def command(**_):
+    gone = Gone()
+    kept = weakref.ref(gone, lambda _: hit(signal.SIGTERM))
+    del gone
+    time.sleep(30)
+"""
+    begun = time.monotonic()
+    done = ended(clearing + COMMAND)
+    assert time.monotonic() - begun < 20
+    assert (done.returncode, done.stdout) == (130, "")
+    assert json.loads(done.stderr)["error"] == "Interrupted"
+
+
+def test_what_else_python_drops_is_told_as_ever() -> None:
+    done = ended(
+        """
+class Gone:
+    def __del__(self):
+        raise ValueError("mine")
+def command(**_):
+    Gone()
+"""
+        + COMMAND
+    )
+    assert done.returncode == 0 and "ValueError: mine" in done.stderr

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+AGAIN_S = 0.01
+"""Until a signal whose exception was dropped is raised once more: by then Python is where it was."""
 
 _came = False
 
@@ -26,6 +32,7 @@ def expect() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # `nohup` has it ignored
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _dropped
 
 
 def came() -> bool:
@@ -48,3 +55,20 @@ def _interrupt(*_: Any) -> None:
     if "logging" in sys.modules:  # SQLAlchemy tells of each connection that is cut short, with a traceback
         sys.modules["logging"].getLogger("sqlalchemy.pool").setLevel("CRITICAL")
     raise KeyboardInterrupt
+
+
+def _dropped(lost: UnraisableHookArgs) -> None:
+    """Python drops what is raised while it clears something away, as after each import, and would go on."""
+    if not (_came and isinstance(lost.exc_value, KeyboardInterrupt)):
+        sys.__unraisablehook__(lost)
+        return
+    import threading
+
+    def again() -> None:
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGINT, _interrupt)
+    threading.Timer(AGAIN_S, again).start()
