@@ -47,6 +47,41 @@ def forbid() -> Iterator[Callable[[Path, int], None]]:
         path.chmod(mode)
 
 
+@pytest.mark.parametrize("order", [["enroll", "--manifest"], ["identify", "--manifest"]], ids=" ".join)
+def test_a_folder_of_recordings_that_may_not_be_read_is_not_passed_over(
+    order: list[str], enrolled: Path, tmp_path: Path, run: Run, forbid: Callable[[Path, int], None]
+) -> None:
+    for name in ("eva", "kal"):
+        (tmp_path / "calls" / name / "monday").mkdir(parents=True)
+        shutil.copy(EXAMPLES / f"{name}_1.wav", tmp_path / "calls" / name / "monday")
+    before = listing(enrolled)
+    forbid(tmp_path / "calls" / "kal" / "monday", 0o000)
+    done = run(*order, tmp_path / "calls", before=as_an_ordinary_user())
+    assert_refused(done, 3, f"{tmp_path}/calls/kal/monday: Permission denied")
+    assert listing(enrolled) == before
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ["enroll", "--manifest"],
+        ["identify", "--manifest"],
+        ["verify", "--trials"],
+        ["calibrate", "--trials"],
+        ["import"],
+    ],
+    ids=" ".join,
+)
+def test_a_list_or_an_archive_that_may_not_be_read_is_one_that_cannot_be_used(
+    order: list[str], enrolled: Path, tmp_path: Path, run: Run, forbid: Callable[[Path, int], None]
+) -> None:
+    (tmp_path / "list").write_text(f"1 ana {EXAMPLES / 'ana_4.wav'}")
+    forbid(tmp_path / "list", 0o000)
+    assert_refused(
+        run(*order, tmp_path / "list", before=as_an_ordinary_user()), 3, f"{tmp_path}/list: Permission denied"
+    )
+
+
 @pytest.mark.parametrize(
     ("what", "mode"), [(".", 0o500), (".", 0o000), ("gallery.sqlite", 0o400), ("gallery.sqlite", 0o000)]
 )

@@ -20,10 +20,13 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 class GivenPath(click.Path):
-    """A path; an empty one is a mistake (a variable that is not set), not the folder one stands in."""
+    """A path; an empty one is a mistake (a variable that is not set), not the folder one stands in.
+
+    Whether it can be read is told by who reads it: that is no mistake in the command line.
+    """
 
     def __init__(self, dir_okay: bool = True) -> None:
-        super().__init__(path_type=Path, dir_okay=dir_okay)
+        super().__init__(path_type=Path, dir_okay=dir_okay, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As click.Path does, but for an empty text."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EncoderDamaged, InputError, printable
-from speakerdb.gallery.manifest import HEADER, files_within
+from speakerdb.gallery.manifest import HEADER, files_within, unreadable
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.trials import read_model_trials
@@ -50,8 +50,7 @@ def listed_files(source: Path) -> list[str]:
                 fields = fields[1:]
             found = [str(source.parent / line[-1].strip()) for line in fields]
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
+        raise unreadable(source, error) from error
     if not found:
         raise InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
     return found
@@ -66,8 +65,7 @@ def listed_claims(source: Path) -> list[Claim]:
     try:
         text = source.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
+        raise unreadable(source, error) from error
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not any("\t" in line for _, line in lines[:1]):
         if lines and len(lines[0][1].split()) < 3:

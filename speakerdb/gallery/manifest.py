@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,7 @@ def read_manifest(source: Path) -> list[Listed]:
         else:
             found = list(_table(source))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(f"{printable(source, 200)}: {reason}", path=str(source)) from error
+        raise unreadable(source, error) from error
     if not found:
         listed_none = InputError(f"{printable(source, 200)}: no recording is listed", path=str(source))
         for line in passed_over(source):
@@ -44,6 +44,14 @@ def read_manifest(source: Path) -> list[Listed]:
         raise listed_none
     absolute = [Listed(one.speaker, str(Path(one.path).absolute())) for one in found]
     return sorted(dict.fromkeys(absolute), key=lambda one: one.speaker)
+
+
+def unreadable(source: Path, error: OSError | UnicodeDecodeError) -> InputError:
+    """What to say of a list, or of the folder in it, that cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return InputError(f"{printable(source, 200)}: not UTF-8 text", path=str(source))
+    named = str(error.filename or source)
+    return InputError(f"{printable(named, 200)}: {error.strerror}", path=named)
 
 
 def passed_over(source: Path) -> list[str]:
@@ -107,12 +115,19 @@ def _folders(source: Path) -> Iterator[Listed]:
 
 
 def files_within(folder: Path) -> list[Path]:
-    """Files of a folder and those in it, in order; nothing hidden, nor what is in a hidden folder."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(HIDDEN) for part in path.relative_to(folder).parts)
-    )
+    """Files of a folder and those in it, in order; nothing hidden, nor what is in a hidden folder.
+
+    Raises: OSError for a folder that cannot be read, whose recordings would be missed without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = list[Path]()
+    for within, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
+        found += [Path(within, name) for name in names if not name.startswith(HIDDEN)]
+    return sorted(path for path in found if path.is_file())
 
 
 def _name(file: Path, number: int, text: str) -> str:
