@@ -55,6 +55,21 @@ def test_a_file_in_the_place_of_a_name_is_refused(command, examples: Path) -> No
     assert code == 2 and "is a file; the speaker's name comes first" in err
 
 
+def test_a_recording_before_the_name_it_is_held_to_is_told_as_such(command, examples: Path, tmp_path: Path) -> None:
+    code, _, err = command("verify", examples / "ana_4.wav", "ana")
+    assert code == 2 and "ana_4.wav is a file; the speaker's name comes first: verify NAME FILE" in err
+    code, _, err = command("verify", tmp_path / "nobody", examples / "ana_4.wav")
+    assert code == 4 and "no speaker named" in err
+
+
+def test_a_name_that_begins_with_a_dash_is_told_where_to_stand(command) -> None:
+    code, _, err = command("remove", "-x")
+    told = "speakerdb: No such option '-x'; a name or file that begins with a dash stands behind --. See "
+    assert (code, err) == (2, f"{told}`speakerdb remove --help`\n")
+    told = "speakerdb: No such option '--jso'. Did you mean '--json'? See `speakerdb speakers --help`\n"
+    assert command("speakers", "--jso")[2] == told
+
+
 def test_what_is_refused_of_a_list_says_whose_it_was_said_to_be(command, tmp_path: Path) -> None:
     (tmp_path / "claims.tsv").write_text("ana\tnot there.wav\nben\tnot there.wav\n")
     _, out, _ = command("verify", "--trials", tmp_path / "claims.tsv", "--json")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from speakerdb import settings
-from speakerdb.cli.options import GivenPath, missing, shared_options, source_of
+from speakerdb.cli.options import GivenPath, missing, require_no_file, shared_options, source_of
 from speakerdb.cli.output import YES, counted, progress_bar, show, tell
 from speakerdb.errors import printable
 
@@ -64,8 +63,7 @@ def enroll(
         return _refusals(many.refused, as_json)
     if name is None or not files:
         raise missing("NAME" if name is None else "FILES", "--manifest")
-    if os.path.isfile(name):  # noqa: PTH113 (Path raises where a name is too long for one)
-        raise click.UsageError(f"{printable(name, 200)} is a file; the speaker's name comes first: enroll NAME FILES")
+    require_no_file(name, "enroll NAME FILES")
     with progress_bar(f"enroll {printable(name, 20)}") as progress:
         sources = map(source_of, files)
         done = gallery.enroll(

@@ -134,8 +134,11 @@ def _refused(error: click.ClickException) -> int:
         tell(error.format_message())
         return error.exit_code
     context = getattr(error, "ctx", None)
-    message = printable(" ".join(error.format_message().split()), 300)
-    message = message.rstrip(".") + f". See `{context.command_path if context else 'speakerdb'} --help`"
+    message = printable(" ".join(error.format_message().split()), 300).rstrip(".")
+    if isinstance(error, click.NoSuchOption) and not error.possibilities:
+        message += "; a name or file that begins with a dash stands behind --"
+    message += " " if message.endswith("?") else ". "
+    message += f"See `{context.command_path if context else 'speakerdb'} --help`"
     refuse({"error": "UsageError", "message": message, "exit_code": error.exit_code}, "--json" in sys.argv)
     return error.exit_code
 

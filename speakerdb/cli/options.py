@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,12 @@ def why_options(command: Callable[..., None]) -> Callable[..., None]:
 def missing(argument: str, instead: str) -> click.UsageError:
     """An argument that only a list could stand in for, said as click says it of one that nothing can."""
     return click.MissingParameter(f"{instead} takes its place.", param_hint=f"'{argument}'", param_type="argument")
+
+
+def require_no_file(name: str, order: str) -> None:
+    """Raise where a recording stands in the place of the speaker's name. Args: order: in which they belong."""
+    if os.path.isfile(name):  # noqa: PTH113 (Path raises where a name is too long for one)
+        raise click.UsageError(f"{printable(name, 200)} is a file; the speaker's name comes first: {order}")
 
 
 def source_of(file: str) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from speakerdb.cli.options import (
     GivenPath,
     fmr_option,
     missing,
+    require_no_file,
     shared_options,
     source_of,
     threshold_option,
@@ -161,6 +163,8 @@ def verify(
     if name is None:
         raise missing("NAME", "--trials")
     file = _only(files, "--trials takes a list with NAME<tab>PATH a line")
+    if file != "-" and not os.path.exists(file):  # noqa: PTH110 (Path raises where a name is too long for one)
+        require_no_file(name, "verify NAME FILE")
     require_drawing(plot)
     with progress_bar("verify") as progress:
         found = gallery.verify(name, source_of(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
