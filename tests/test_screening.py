@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +265,14 @@ def test_the_doctor_asks_for_more_speech_where_there_is_little(gallery, clips) -
     assert found.mend == f"speakerdb enroll 'Ana Sousa' FILE{here(gallery)}"
 
 
+def test_the_doctors_command_for_a_name_that_begins_with_a_dash_is_one_that_works(gallery, clips, run) -> None:
+    gallery.enroll("--help", clips("ana_1"))
+    [found] = complaints(gallery)["little_speech"]
+    assert found.mend == f"speakerdb enroll{here(gallery)} -- --help FILE"
+    words = shlex.split(found.mend.replace("FILE", str(clips("ana_2")[0])))[1:]
+    assert run(*words).stdout.startswith("Enrolled  --help  1 recording, 2 in all")
+
+
 def test_moving_recordings_is_all_or_none_and_keeps_the_gallery_sound(gallery, clips) -> None:
     from speakerdb.errors import InputError, NoSuchEnrollment, NoSuchSpeaker
 
@@ -276,6 +285,8 @@ def test_moving_recordings_is_all_or_none_and_keeps_the_gallery_sound(gallery, c
         gallery.merge("ana", "ana")
     with pytest.raises(InputError):
         gallery.move_enrollments([], "ben")
+    with pytest.raises(InputError, match="not a list of ids"):
+        gallery.move_enrollments(first, "ben")
     assert [(one.speaker, one.enrollments) for one in gallery.speakers()] == [("ana", 2)]
     assert gallery.move_enrollments([first, first], "ben").enrollments == 1
     assert gallery.move_enrollments([second], "ana").enrollments == 0

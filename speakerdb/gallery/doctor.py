@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -41,48 +40,48 @@ Near = Callable[[int, Vector], list[Found]]
 def examine(judge: Judge, held: Recordings, names: dict[int, str], near: Near, option: str) -> Iterator[Complaint]:
     """What is likely to be wrong, speaker by speaker.
 
-    Args: names: of all speakers, by id. option: that commands for this gallery end in.
+    Args: names: of all speakers, by id. option: that commands for this gallery need.
     """
-    for complaint in _complaints(judge, held, names, near):
-        yield replace(complaint, mend=complaint.mend + option)
-
-
-def _complaints(judge: Judge, held: Recordings, names: dict[int, str], near: Near) -> Iterator[Complaint]:
     for place, speaker in enumerate(held.people):
         rows, name = held.rows[place], names[int(speaker)]
         if held.enrolled_s[place] < settings.LITTLE_SPEECH_S:
-            yield _little(name, float(held.enrolled_s[place]))
+            yield _little(name, float(held.enrolled_s[place]), option)
         if judge.calibration is not None and len(rows) > 1:
-            yield from _recordings(judge, held, rows, name)
+            yield from _recordings(judge, held, rows, name, option)
     if judge.calibration is not None:
-        yield from _duplicates(judge, held, names, near)
+        yield from _duplicates(judge, held, names, near, option)
 
 
-def _little(name: str, seconds: float) -> Complaint:
+def _little(name: str, seconds: float, option: str) -> Complaint:
     return Complaint(
         "little_speech",
         [name],
         [],
         f"{seconds:.1f} s of speech in all: answers about this speaker are unsure",
-        f"speakerdb enroll {shlex.quote(name)} FILE",
+        _command("enroll", [name, "FILE"], option),
     )
 
 
-def _recordings(judge: Judge, held: Recordings, rows: Ids, name: str) -> Iterator[Complaint]:
+def _command(verb: str, words: list[str], option: str) -> str:
+    """What mends it, for a shell: a name that begins with a dash stands behind `--`, and the option before that."""
+    quoted = " ".join(map(shlex.quote, words))
+    dashed = any(word.startswith("-") for word in words)
+    return f"speakerdb {verb}{option} -- {quoted}" if dashed else f"speakerdb {verb} {quoted}{option}"
+
+
+def _recordings(judge: Judge, held: Recordings, rows: Ids, name: str, option: str) -> Iterator[Complaint]:
     """Two people under one name, a profile that nothing matches, or single recordings that do not belong."""
     vectors, seconds, ids = held.vectors[rows], held.speech_s[rows], [int(i) for i in held.ids[rows]]
     apart, ratios = beside_the_others(judge, vectors, seconds)
     out = [i for i, llr in enumerate(ratios) if llr < settings.OUTLIER_LLR]
-    quoted = shlex.quote(name)
     group = _second_voice(judge, vectors, seconds) if len(rows) >= LEAST_MERGED else []
     if len(group) > 1:
-        shown = " ".join(str(ids[i]) for i in group)
         yield Complaint(
             "two_people",
             [name],
             [ids[i] for i in group],
             f"{len(group)} of {len(rows)} recordings sound like somebody else than the other {len(rows) - len(group)}",
-            f"speakerdb move-enrollment --to OTHER_NAME {shown}",
+            _command("move-enrollment --to OTHER_NAME", [str(ids[i]) for i in group], option),
         )
     elif len(out) == len(rows):
         yield Complaint(
@@ -90,7 +89,7 @@ def _recordings(judge: Judge, held: Recordings, rows: Ids, name: str) -> Iterato
             [name],
             [ids[i] for i in out],
             "no two of its recordings sound like one person: nobody will be recognised by their average",
-            f"speakerdb remove {quoted}",
+            _command("remove", [name], option),
         )
     else:
         for i in out:
@@ -100,7 +99,7 @@ def _recordings(judge: Judge, held: Recordings, rows: Ids, name: str) -> Iterato
                 [ids[i]],
                 f"{held.sources[rows[i]]} does not sound like the others (distance {apart[i]:.2f}, LLR "
                 f"{ratios[i]:+.1f})",
-                f"speakerdb remove-enrollment {ids[i]}",
+                _command("remove-enrollment", [str(ids[i])], option),
             )
 
 
@@ -137,7 +136,7 @@ def _farthest(vectors: Vectors) -> tuple[int, int]:
     return found
 
 
-def _duplicates(judge: Judge, held: Recordings, names: dict[int, str], near: Near) -> Iterator[Complaint]:
+def _duplicates(judge: Judge, held: Recordings, names: dict[int, str], near: Near, option: str) -> Iterator[Complaint]:
     """Pairs of speakers of whom one would be taken for the other."""
     line = criterion(Asked(fpir=settings.DUPLICATE_FPIR), judge.calibration, None, "", len(held.people))
     seen = set()
@@ -156,5 +155,5 @@ def _duplicates(judge: Judge, held: Recordings, names: dict[int, str], near: Nea
                     [],
                     f"they sound like one person (distance {judged.distance:.2f} ≤ {judged.threshold.distance:.2f}, "
                     f"LLR {judged.llr or 0.0:+.1f})",
-                    f"speakerdb merge {shlex.quote(pair[1])} {shlex.quote(pair[0])}",
+                    _command("merge", [pair[1], pair[0]], option),
                 )

@@ -96,6 +96,8 @@ class Upkeep(OpenGallery):
 
         A speaker who has none left is gone. Raises: NoSuchEnrollment; InputError for an unusable name.
         """
+        if not isinstance(enrollments, Iterable):
+            raise InputError(f"{printable(repr(enrollments), 100)}: not a list of ids of recordings")
         name, moved = usable_name(to), sorted({_number(enrollment) for enrollment in enrollments})
         if not moved:
             raise InputError("no recording was named")
