@@ -140,6 +140,24 @@ def test_scores_are_not_written_over_the_list_that_is_read(enrolled: Path, examp
         assert claims.read_text() == f"ana\t{examples / 'ana_4.wav'}\n"
 
 
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="this system names no open files by path")
+@pytest.mark.parametrize(
+    ("order", "line"),
+    [
+        (["identify", "--manifest"], "ana_4.wav\n"),
+        (["verify", "--trials"], "ana\tana_4.wav\n"),
+        (["verify", "--trials"], "1 ana ana_4.wav\n"),
+        (["enroll", "--manifest"], "ana\tana_4.wav\n"),
+    ],
+)
+def test_the_paths_of_a_list_that_comes_through_a_pipe_lie_where_the_command_runs(
+    enrolled: Path, examples: Path, run, order: list[str], line: str
+) -> None:
+    done = run(*order, "/dev/stdin", stdin=None, input=line, cwd=examples)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ana" in done.stdout or "1 recording" in done.stdout
+
+
 @posix
 def test_a_picture_may_be_of_any_name(enrolled: Path, examples: Path, tmp_path: Path, run) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra plot)")

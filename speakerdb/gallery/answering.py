@@ -12,6 +12,7 @@ from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EncoderDamaged, InputError, printable
 from speakerdb.gallery.manifest import HEADER, files_within, unreadable
+from speakerdb.gallery.naming import beside
 from speakerdb.gallery.opened import Progress
 from speakerdb.gallery.results import RefusedRecording
 from speakerdb.trials import read_model_trials
@@ -48,7 +49,7 @@ def listed_files(source: Path) -> list[str]:
             fields = [line.split("\t") for line in source.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
             if fields and fields[0][-1] == "path":
                 fields = fields[1:]
-            found = [str(source.parent / line[-1].strip()) for line in fields]
+            found = [str(beside(source) / line[-1].strip()) for line in fields]
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(source, error) from error
     if not found:
@@ -73,10 +74,10 @@ def listed_claims(source: Path) -> list[Claim]:
             raise InputError(
                 f"{printable(source, 200)}, line {lines[0][0]}: {form}", path=str(source), line=lines[0][0]
             )
-        trials = read_model_trials(source)
+        trials = read_model_trials(source, text.split("\n"))
         numbers = [number for number, _ in lines]
         return [
-            Claim(one.model, one.clip, str(source.parent / one.clip), number, one.target)
+            Claim(one.model, one.clip, str(beside(source) / one.clip), number, one.target)
             for number, one in zip(numbers, trials, strict=True)
         ]
     claims = []
@@ -87,7 +88,7 @@ def listed_claims(source: Path) -> list[Claim]:
         if len(fields) != 2 or not all(fields):
             where = f"{printable(source, 200)}, line {number}"
             raise InputError(f"{where}: NAME<tab>PATH is wanted", path=str(source), line=number)
-        claims.append(Claim(fields[0], fields[1], str(source.parent / fields[1]), number))
+        claims.append(Claim(fields[0], fields[1], str(beside(source) / fields[1]), number))
     return claims
 
 

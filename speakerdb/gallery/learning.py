@@ -20,7 +20,7 @@ from speakerdb.errors import InputError, StateError, printable
 from speakerdb.gallery.answers import Calibrated, FeedbackKept
 from speakerdb.gallery.deciding import warnings_of
 from speakerdb.gallery.feedback import Answer, Decision, key, said
-from speakerdb.gallery.naming import usable_name, usable_path
+from speakerdb.gallery.naming import beside, usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, require_identity, require_speaker
 from speakerdb.store import decisions, records, voiceprints
 from speakerdb.store.fields import DamagedRow
@@ -134,7 +134,7 @@ class Learning(OpenGallery):
         heard: dict[str, Utterance] = {}
         names = list(dict.fromkeys(trial.clip for trial in listed))
         for number, name in enumerate(names):
-            heard[name] = encoder.probe(str(file.parent / name))
+            heard[name] = encoder.probe(str(beside(file) / name))
             if progress:
                 progress(number, len(names), 1.0, 1.0)
         with self._existing().reading() as connection:

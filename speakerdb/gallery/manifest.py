@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speakerdb.errors import InputError, printable
-from speakerdb.gallery.naming import usable_name
+from speakerdb.gallery.naming import beside, usable_name
 
 HEADER = ("speaker", "path")
 HIDDEN = "."
@@ -80,7 +80,7 @@ def _table(file: Path) -> Iterator[Listed]:
             continue
         if len(fields) < 2 or not fields[1].strip() or any(map(str.strip, fields[columns:])):
             raise _malformed(file, number, "SPEAKER<tab>PATH")
-        yield Listed(_name(file, number, fields[0]), str(file.parent / fields[1].strip()))
+        yield Listed(_name(file, number, fields[0]), str(beside(file) / fields[1].strip()))
 
 
 def _kaldi(folder: Path) -> Iterator[Listed]:

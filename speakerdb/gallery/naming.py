@@ -9,6 +9,9 @@ from pathlib import Path
 from speakerdb import settings
 from speakerdb.errors import InputError, printable
 
+DESCRIPTORS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+"""Where the names of what is open already lie: /dev/stdin, and what a shell makes of `<(…)`."""
+
 JOINERS = "\u200c\u200d"
 """Zero-width (non-)joiners belong to the spelling of names in Persian and in Indic scripts."""
 
@@ -30,6 +33,11 @@ def lasting_path(path: str | os.PathLike[str]) -> Path:
         return usable_path(path).absolute()
     except FileNotFoundError as error:
         raise InputError(f"{printable(path, 200)}: the folder that this process stands in is gone") from error
+
+
+def beside(listed_in: Path) -> Path:
+    """Where the paths of a list lie: in its folder; of one that comes through a pipe where this process stands."""
+    return Path() if listed_in.parent in DESCRIPTORS else listed_in.parent
 
 
 def real_path(path: Path) -> Path:

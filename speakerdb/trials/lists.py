@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -106,12 +107,13 @@ def read_models(path: str | Path) -> list[Model]:
     return list(models.values())
 
 
-def read_model_trials(path: str | Path) -> list[ModelTrial]:
+def read_model_trials(path: str | Path, lines: Iterable[str] | None = None) -> list[ModelTrial]:
     """Read `1|0 MODEL CLIP` lines, or Kaldi's `MODEL CLIP target|nontarget`.
 
+    Args: lines: the file's, where they were read already: a pipe is read once.
     Returns: the trials in the file's order, at least one. Raises: InputError as `read_pairs`.
     """
-    return [ModelTrial(target, model, clip) for target, model, clip in iter_trials(path, "MODEL")]
+    return [ModelTrial(target, model, clip) for target, model, clip in iter_trials(path, "MODEL", lines)]
 
 
 def read_probes(path: str | Path) -> list[Probe]:
@@ -123,13 +125,13 @@ def read_probes(path: str | Path) -> list[Probe]:
     return [Probe(None if speaker == "-" else speaker, clip) for _, (speaker, clip) in lines]
 
 
-def iter_trials(path: str | Path, enrolled: str) -> Iterator[tuple[bool, str, str]]:
+def iter_trials(path: str | Path, enrolled: str, given: Iterable[str] | None = None) -> Iterator[tuple[bool, str, str]]:
     """Label, enrolled name and clip of each line; `enrolled` is what messages call that name: CLIP or MODEL.
 
     The first line tells the form, and every other line has to follow it.
     """
     form, parse = f"1|0 {enrolled} CLIP", _voxceleb
-    lines = _lines(path, form)
+    lines = _lines(path, form, given)
     first = next(lines)
     if _voxceleb(first[1]) is None and _kaldi(first[1]) is not None:
         form, parse = f"{enrolled} CLIP target|nontarget", _kaldi
@@ -161,11 +163,11 @@ def fields_of(path: str | Path, form: str) -> Iterator[tuple[int, list[str]]]:
         yield number, fields
 
 
-def _lines(path: str | Path, form: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line that is not empty; at least one."""
+def _lines(path: str | Path, form: str, given: Iterable[str] | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line that is not empty; at least one. Args: given: the lines, in the file's place."""
     empty = True
     try:
-        with Path(path).open(encoding="utf-8-sig") as lines:
+        with Path(path).open(encoding="utf-8-sig") if given is None else contextlib.nullcontext(given) as lines:
             for number, line in enumerate(lines, start=1):
                 if fields := line.split():
                     empty = False
