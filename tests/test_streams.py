@@ -159,6 +159,18 @@ def test_the_paths_of_a_list_that_comes_through_a_pipe_lie_where_the_command_run
 
 
 @posix
+@pytest.mark.parametrize("order", ["backup", "export"])
+def test_a_copys_name_of_control_characters_is_told_in_one_line(
+    enrolled: Path, tmp_path: Path, run, order: str
+) -> None:
+    done = run(order, tmp_path / "a\n\x1b[1mb")
+    assert (done.returncode, done.stderr) == (0, "")
+    [line] = done.stdout.splitlines()
+    assert line.isprintable()
+    assert (tmp_path / "a\n\x1b[1mb").exists()
+
+
+@posix
 def test_a_picture_may_be_of_any_name(enrolled: Path, examples: Path, tmp_path: Path, run) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra plot)")
     for name in (b"a$\\foo$.wav", b"caf\xe9.wav"):

@@ -9,6 +9,7 @@ import click
 
 from speakerdb.cli.options import GivenPath, shared_options
 from speakerdb.cli.output import YES, counted, show, shown_size
+from speakerdb.errors import printable
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
@@ -26,7 +27,7 @@ def export(gallery: Gallery, as_json: bool, file: Path) -> int:
     """
     done = gallery.export(file)
     what = f"{counted(done.speakers, 'speaker')}, {counted(done.recordings, 'recording')}"
-    show(done, as_json, f"Exported  {what}, {shown_size(done.size_bytes)} to {done.file}")
+    show(done, as_json, f"Exported  {what}, {shown_size(done.size_bytes)} to {printable(done.file, 200)}")
     return YES
 
 

@@ -10,7 +10,7 @@ import click
 
 from speakerdb.cli.options import GivenPath, gallery_option, json_option, shared_options
 from speakerdb.cli.output import NO, YES, counted, errors_as_exit_codes, json_text, print_line, show, shown_size
-from speakerdb.errors import NoSuchGallery, StorageError
+from speakerdb.errors import NoSuchGallery, StorageError, printable
 
 if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
@@ -74,7 +74,7 @@ def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
     """
     done = gallery.backup(target)
     size = shown_size(done.size_bytes)
-    show(done, as_json, f"Backed up {_whole(done)}, {size} to {done.folder}")
+    show(done, as_json, f"Backed up {_whole(done)}, {size} to {printable(done.folder, 200)}")
     return YES
 
 
