@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_crash import child, lines_of
+from twelve_people import posix
 
 from speakerdb import Gallery
 from speakerdb.errors import InputError
+from speakerdb.gallery.answering import listed_files
 from speakerdb.gallery.manifest import Listed, read_manifest
 
 PEOPLE = ("ana", "ben", "eva")
@@ -140,6 +142,21 @@ def test_files_beside_the_speakers_folders_are_told_in_one_line(folders: Path, g
     assert (done.returncode, done.stderr) == (0, f"speakerdb: warning: {told}\n")
     assert json.loads(run("enroll", "--manifest", folders, "--json").stdout)["warnings"] == [told]
     assert enrolled(gallery_folder) == EVERYBODY
+
+
+@posix
+def test_links_to_folders_are_followed_and_no_folder_is_gone_through_twice(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "monday").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "monday" / "1.wav").write_bytes(b"")
+    (tmp_path / "people" / "ana").mkdir(parents=True)
+    (tmp_path / "people" / "ana" / "2.wav").write_bytes(b"")
+    for number in (1, 2):
+        (tmp_path / "people" / "ana" / f"linked {number}").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "monday" / "back").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "people" / "ana" / "nowhere").symlink_to(tmp_path / "nothing")
+    listed = [Path(one.path).relative_to(tmp_path / "people") for one in read_manifest(tmp_path / "people")]
+    assert listed == [Path("ana/2.wav"), Path("ana/linked 1/monday/1.wav")]
+    assert [Path(path) for path in listed_files(tmp_path / "people")] == [tmp_path / "people" / path for path in listed]
 
 
 def test_of_a_table_or_a_kaldi_folder_nothing_that_lies_beside_it_is_told(folders: Path, gallery_folder: Path) -> None:

@@ -117,14 +117,21 @@ def _folders(source: Path) -> Iterator[Listed]:
 def files_within(folder: Path) -> list[Path]:
     """Files of a folder and those in it, in order; nothing hidden, nor what is in a hidden folder.
 
+    A link to a folder is followed; a folder that several lead to, as a circle of them does, is gone through once.
     Raises: OSError for a folder that cannot be read, whose recordings would be missed without a word.
     """
 
     def refuse(error: OSError) -> None:
         raise error
 
-    found = list[Path]()
-    for within, folders, names in os.walk(folder, onerror=refuse):
+    found, seen = list[Path](), set[str]()
+    for within, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders.sort()
+        real = os.path.realpath(within)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         found += [Path(within, name) for name in names if not name.startswith(HIDDEN)]
     return sorted(path for path in found if path.is_file())
