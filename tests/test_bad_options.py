@@ -68,6 +68,19 @@ def test_a_file_in_a_gallerys_place_is_told(capfd: pytest.CaptureFixture[str]) -
         assert "ana_4.wav: a file, and a gallery is a folder" in only_line(err)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+@pytest.mark.parametrize("target", ["nothing", "people"], ids=["to nothing", "to itself"])
+def test_a_link_to_no_folder_in_a_gallerys_place_is_told(
+    tmp_path: Path, target: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "people").symlink_to(tmp_path / target)
+    for words in (("speakers",), ("enroll", "zoe", CLIP)):
+        code, out, err = run_here(capfd, *words, "--gallery", tmp_path / "people")
+        assert (code, out) == (5, "")
+        assert "people: a link that leads to no folder, and a gallery is a folder" in only_line(err)
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_what_is_no_archive_is_told_by_its_own_name(
     enrolled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,16 +47,17 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
             folder: where it lies; `SPEAKERDB_GALLERY` or the user's data folder where left out.
             encoder: a bundle's name or folder; left out, the one that the gallery is bound to.
             index: `auto`, `faiss-flat`, `faiss-ivf` or `numpy`.
-        Raises: StorageError where the folder is a file, or the database damaged or newer than the program;
+        Raises: StorageError where the folder is none, or the database damaged or newer than the program;
             EncoderDamaged where there is no such bundle; InputError for what is no path, another index, or one that
             needs FAISS where that is not installed.
         """
         path = lasting_path(settings.gallery_folder() if folder is None else folder)
         if encoder is not None and not isinstance(encoder, Encoder):
             encoder = Encoder.load(encoder)
-        if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where a name is too long)
+        if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112 (Path raises where a name is too long)
+            what = "a link that leads to no folder" if path.is_symlink() else "a file"
             raise StorageError(
-                f"{printable(path, 200)}: a file, and a gallery is a folder; choose another folder with --gallery",
+                f"{printable(path, 200)}: {what}, and a gallery is a folder; choose another folder with --gallery",
                 path=str(path),
             )
         return Gallery(path, encoder, index)
