@@ -66,7 +66,7 @@ class _Rewritten:
     def take(self, node: NodeProto) -> None:
         """The next node: what does the same with channels first, or itself."""
         given = next((name for name in node.input if name in self._first), "")
-        constants = [name for name in node.input if name in self._graph.constants]
+        constants = self._constants(node)
         match node.op_type:
             case "Add" if node.output[0] in self._first:
                 pass  # the product before has taken it
@@ -91,22 +91,27 @@ class _Rewritten:
 
     def _multiply(self, product: NodeProto) -> None:
         """A convolution of one frame, with the offset behind the product where there is one."""
-        [matrix] = [name for name in product.input if name in self._graph.constants]
+        [matrix] = self._constants(product)
         kernel = self._graph.constant(f"{matrix}_turned", self._graph.constants[matrix].T[:, :, None, None])
         added = self._graph.reader(product, "Add")
-        offset = [name for name in added.input if name in self._graph.constants] if added is not None else []
+        offset = self._constants(added) if added is not None else []
         output = added.output[0] if added is not None and offset else product.output[0]
         self._convolve(self._first[product.input[0]], [kernel, *offset], output)
 
     def _shift(self, added: NodeProto) -> None:
         """An offset for each channel is a convolution of each with one."""
-        [offset] = [name for name in added.input if name in self._graph.constants]
+        [offset] = self._constants(added)
         channels = len(self._graph.constants[offset])
         ones = f"{PREFIX}{channels}"
         if not any(ones in node.output for node in self.nodes):
             sizes = self._graph.constant(f"{ones}.sizes", np.array([channels, 1, 1, 1], np.int64))
             self._add("ConstantOfShape", [sizes], ones, value=numpy_helper.from_array(np.ones(1, np.float32)))
         self._convolve(self._first[added.input[0]], [ones, offset], added.output[0], group=channels)
+
+    def _constants(self, node: NodeProto) -> list[str]:
+        """A matrix, or an offset for each channel."""
+        found = self._graph.constants
+        return [name for name in node.input if name in found and found[name].ndim]
 
     def _convolve(self, given: str, weights: list[str], output: str, **options: int) -> None:
         self._add("Conv", [given, *weights], output, kernel_shape=[1, 1], **options)
