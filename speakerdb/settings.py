@@ -36,8 +36,12 @@ BATCH_CLIPS = 8
 MAX_KEPT_S = 300.0
 """Longest recording whose sound a gallery keeps."""
 
-BUSY_TIMEOUT_S = 10.0
-"""How long a write waits for another process's write before it gives up."""
+BUSY_TIMEOUT_S = 30.0
+"""How long a write waits for other processes' writes before it gives up. Sixteen that never rest, on a disk that others
+keep busy, made one wait for more than 10."""
+
+READERS_TIMEOUT_S = 10.0
+"""How long a removal waits for readers who still need what it would wipe out, which is no error."""
 
 MAX_NAME_BYTES = 256
 """Longest speaker name in UTF-8."""

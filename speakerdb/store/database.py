@@ -199,14 +199,19 @@ def _begin_writing(connection: sqlite3.Connection, wait_s: float) -> None:
                 if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= give_up:
                     raise
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {round(1000 * settings.BUSY_TIMEOUT_S)}")
+        connection.execute(f"PRAGMA busy_timeout = {round(1000 * _usual_wait_s())}")
+
+
+def _usual_wait_s() -> float:
+    """Of what is no write: copying the log into the file, writing that anew."""
+    return min(settings.BUSY_TIMEOUT_S, settings.READERS_TIMEOUT_S)
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{options}",
         uri=True,
-        timeout=settings.BUSY_TIMEOUT_S,
+        timeout=_usual_wait_s(),
         isolation_level=None,
         check_same_thread=False,
     )
