@@ -60,6 +60,23 @@ def beside(work: Callable[[], object]) -> Iterator[threading.Thread]:
     assert len(done) == 1
 
 
+@contextlib.contextmanager
+def child_made_while(work: Callable[[], object], go_on: Callable[[], object]) -> Iterator[None]:
+    """A fork of this process that was made while the work waited, and that lives until the block ends."""
+    with beside(work):
+        time.sleep(0.5)  # it waits by now
+        threading.Timer(0.5, go_on).start()
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def seconds(work: Callable[[], object]) -> float:
     begun = time.monotonic()
     work()
@@ -176,35 +193,15 @@ def test_who_is_not_there_to_be_removed_costs_no_snapshot(gallery, twelve, order
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_made_while_an_index_is_saved_holds_up_no_later_removal(gallery, twelve, writer, monkeypatch):
-    with beside(gallery.rebuild):
-        time.sleep(0.5)  # it waits for the writer by now
-        threading.Timer(0.5, writer.rollback).start()
-        child = os.fork()
-        if child == 0:
-            time.sleep(60)
-            os._exit(0)
-    try:
+    with child_made_while(gallery.rebuild, writer.rollback):
         monkeypatch.setattr(settings, "BUSY_TIMEOUT_S", 0.5)
         assert gallery.remove("person b").speaker_removed
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_made_during_a_removal_holds_up_no_later_one(gallery, twelve, monkeypatch):
     held = os.open(twelve / "index" / snapshot.LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
     assert take_lock(held)
-    with beside(lambda: gallery.remove("person a")):
-        time.sleep(0.3)  # it waits for the lock by now
-        threading.Timer(0.5, os.close, [held]).start()
-        child = os.fork()
-        if child == 0:
-            time.sleep(60)
-            os._exit(0)
-    try:
+    with child_made_while(lambda: gallery.remove("person a"), lambda: os.close(held)):
         monkeypatch.setattr(settings, "BUSY_TIMEOUT_S", 0.5)
         assert gallery.remove("person b").speaker_removed
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)

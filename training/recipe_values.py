@@ -67,7 +67,7 @@ def checked(kind: Any, value: Any, at: str) -> Any:
     if is_dataclass(kind):
         return filled(kind, value, at)  # type: ignore[arg-type]
     check = _CHECKS.get(get_origin(kind) or kind)
-    if check is None:
+    if check is None:  # no recipe's mistake: a field was given a kind that is not among the checks
         raise NotImplementedError(f"{at}: nothing reads values of the kind {kind}")
     return check(inner, value, at)
 
