@@ -33,7 +33,7 @@ def require_strangers(
 
 def people_of(sets: Iterable[str], shards: Path | None, corpora: Path | None) -> dict[str, set[str]]:
     """Everybody in those of these sets that are at hand."""
-    found = {name: named_set(name, shards, corpora) for name in sets}
+    found = {name: named_set(name, shards, corpora) for name in dict.fromkeys(sets)}
     return {name: source.speakers() for name, source in found.items() if source is not None}
 
 

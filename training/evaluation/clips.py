@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from speakerdb.errors import InputError, printable
 from training.corpora import Corpus, open_corpus
-from training.corpora.clip import AUDIO_ENDINGS
+from training.corpora.clip import AUDIO_ENDINGS, Row
 from training.corpora.fingerprints import fingerprint_of_all
 from training.corpora.folders import recordings
 from training.corpora.tar_members import TAR_ENDINGS
@@ -37,25 +37,32 @@ class Source(Protocol):
         """Name and encoded audio of the wanted clips, one at a time."""
 
 
-class OfCorpus:
-    """A corpus in any form that `training.corpora` opens."""
+class _OfRows:
+    """Clips that a table tells of."""
 
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
-        self._rows = {row.path: row for row in corpus.rows()}
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = {row.path: row for row in rows}
 
     def speakers(self) -> set[str]:
         """Everybody there, by names that are nobody else's."""
         return {row.speaker for row in self._rows.values()} - {""}
 
+    def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
+        """As the table says."""
+        rows = (self._rows[name] for name in wanted if name in self._rows)
+        return {row.path: Facts(row.speaker, row.language, row.sex) for row in rows}
+
+
+class OfCorpus(_OfRows):
+    """A corpus in any form that `training.corpora` opens."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        super().__init__(corpus.rows())
+        self._corpus = corpus
+
     def fingerprint(self) -> str:
         """The corpus's own."""
         return f"{self._corpus.name} {self._corpus.fingerprint()}"
-
-    def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
-        """As its tables say."""
-        rows = (self._rows[name] for name in wanted if name in self._rows)
-        return {row.path: Facts(row.speaker, row.language, row.sex) for row in rows}
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """In the order in which they are stored."""
@@ -64,29 +71,20 @@ class OfCorpus:
         return ((clip.path, clip.audio) for clip in self._corpus.clips(chosen))
 
 
-class OfShards:
+class OfShards(_OfRows):
     """A set that `prepare` has written."""
 
     def __init__(self, folder: Path, name: str) -> None:
         from training.records import read_index  # imports TensorFlow
 
+        super().__init__(read_index(folder, name))
         self._folder, self._name = folder, name
-        self._rows = {row.path: row for row in read_index(folder, name)}
-
-    def speakers(self) -> set[str]:
-        """As of a corpus."""
-        return {row.speaker for row in self._rows.values()} - {""}
 
     def fingerprint(self) -> str:
         """The set's clips and recordings, whatever archive they came from."""
         from training.records import set_hash
 
         return f"{self._name} {set_hash(self._folder, self._name)}"
-
-    def facts(self, wanted: Collection[str]) -> dict[str, Facts]:
-        """As the index says."""
-        rows = (self._rows[name] for name in wanted if name in self._rows)
-        return {row.path: Facts(row.speaker, row.language, row.sex) for row in rows}
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """In the order in which they are stored."""
