@@ -15,7 +15,7 @@ from onnx import ModelProto
 from rich.console import Console
 
 from training.evaluation.embed import watched
-from training.kept import kept, read_arrays
+from training.kept import kept, read_arrays, write_arrays
 from training.rooms.impulse_responses import RATE_HZ, Floats
 from training.rooms.sounds import TABLE, Sounds, make_sounds
 from training.rooms.workers import workers
@@ -62,9 +62,8 @@ def heard_worsened(
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = file.with_suffix(".onnx")
     beside.write_bytes(graph)  # spawned processes read it once each
-    found, partial = _heard_of_all(sounds, beside, console), file.with_suffix(".partial.npz")
-    np.savez(partial, **vars(found))
-    partial.replace(file)
+    found = _heard_of_all(sounds, beside, console)
+    write_arrays(file, **vars(found))
     beside.unlink()
     return found
 

@@ -1,4 +1,4 @@
-"""Reading files back that a power cut or a full disk may have left cut, which is told in a line.
+"""Files that can be made again, and reading back what a power cut or a full disk may have left cut.
 
 What can be made again is made anew (`kept`); what cannot stops the command, with a line that says what to do (`whole`).
 """
@@ -55,6 +55,14 @@ def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
     """All arrays of an .npz file, in the order in which they were written. Raises: one of `DAMAGE`."""
     with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:  # alone it leaves a cut file open
         return {name: stored[name] for name in stored.files}
+
+
+def write_arrays(file: Path, **arrays: npt.ArrayLike) -> None:
+    """What `read_arrays` reads, whole or not at all: a kill leaves what was there before, and a part beside it."""
+    partial = file.with_name(f"{file.name}.partial")
+    with partial.open("wb") as opened:
+        np.savez(opened, **arrays)  # type: ignore[arg-type]  # NumPy's stubs take them for its one option
+    partial.replace(file)
 
 
 def damaged(file: Path, error: Exception) -> str:

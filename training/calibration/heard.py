@@ -23,7 +23,7 @@ from training.corpora import Clip, open_corpus
 from training.evaluation.cut import middle
 from training.evaluation.embed import watched
 from training.evaluation.run import encoder_hash
-from training.kept import kept, read_arrays
+from training.kept import kept, read_arrays, write_arrays
 
 WHOLE = "whole"
 JOINED = "joined"
@@ -73,9 +73,7 @@ def heard(archive: Path, bundle: Bundle, kind: str, folder: Path, console: Conso
         _joined(clips, rate_hz) if kind == JOINED else _cut(clips, kind, rate_hz), Runtime(bundle, threads=1)
     )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_suffix(".part.npz")
-    np.savez(part, **vars(found))
-    part.replace(file)
+    write_arrays(file, **vars(found))
     return found
 
 

@@ -16,7 +16,7 @@ from speakerdb.audio import read
 from speakerdb.speech_detector import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples
 from training.corpora import open_corpus
 from training.evaluation.embed import watched
-from training.kept import kept, read_arrays
+from training.kept import kept, read_arrays, write_arrays
 
 HELD_OUT = 5
 """One recording of noise in so many is kept for measuring."""
@@ -66,10 +66,8 @@ def labelled(archive: Path, silero: Silero, folder: Path, console: Console) -> l
         clips.append((np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16))
         speech.append(silero.probabilities(samples))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_suffix(".part.npz")
     ends = np.cumsum([len(found) for found in speech])
-    np.savez(part, samples=np.concatenate(clips), speech=np.concatenate(speech), ends=ends)
-    part.replace(file)
+    write_arrays(file, samples=np.concatenate(clips), speech=np.concatenate(speech), ends=ends)
     return _read(file)
 
 

@@ -21,7 +21,7 @@ from training import checkpoints
 from training.batches import ANY
 from training.corpora.fingerprints import file_hash
 from training.features_cache import JoinedFeatures
-from training.kept import kept, read_arrays
+from training.kept import kept, read_arrays, write_arrays
 from training.loop import train
 from training.losses import Losses
 from training.material import Material
@@ -166,13 +166,10 @@ def _statistics(weights: Weights, frames: JoinedFeatures, size: NarrowCampplus) 
 def _write(path: Path, weights: Weights, settings: str) -> None:
     """Write them with what they were fitted by, beside and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     arrays: dict[str, npt.NDArray[np.float32]] = {
         f"{name}/{number}": array for name, part in weights.items() for number, array in enumerate(part)
     }
-    with partial.open("wb") as file:
-        np.savez(file, settings=np.array(settings), **arrays)
-    partial.replace(path)
+    write_arrays(path, settings=np.array(settings), **arrays)
 
 
 def _read(path: Path, settings: str) -> Weights:
