@@ -16,16 +16,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from speakerdb.audio import Channel
     from speakerdb.encoder.encoder import Encoder
     from speakerdb.errors import InputError, SpeakerdbError, StateError, StorageError
     from speakerdb.gallery.gallery import Gallery
 
-__all__ = ["Encoder", "Gallery", "InputError", "SpeakerdbError", "StateError", "StorageError"]
+__all__ = ["Channel", "Encoder", "Gallery", "InputError", "SpeakerdbError", "StateError", "StorageError"]
 __version__ = "0.1.0"
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported: it would report runs to its maker
 
 _HOMES = {
+    "Channel": "speakerdb.audio",
     "Encoder": "speakerdb.encoder.encoder",
     "Gallery": "speakerdb.gallery.gallery",
 }

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import click
 import numpy as np
 import pytest
+import soundfile
 
 from speakerdb import Encoder, Gallery
 from speakerdb.cli.main import main, speakerdb
@@ -130,6 +131,9 @@ def test_every_example_in_a_help_text_runs(
         (here / path.name).symlink_to(path)
     for name, clip in PROVIDED.items():
         (here / name).symlink_to(examples / f"{clip}.wav")
+    if "call.wav" in example:
+        sides = [soundfile.read(examples / f"{clip}.wav")[0][:40_000] for clip in ("stranger_1", "ana_4")]
+        soundfile.write(here / "call.wav", np.stack(sides, axis=1), 16_000)
     (here / "people.tsv").write_text("rms\trms_1.wav\nslt\tslt_1.wav\n")
     (here / "calls.txt").write_text("clip.wav\nana_4.wav\n")
     if "last_month" in example:

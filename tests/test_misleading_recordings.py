@@ -102,42 +102,6 @@ def test_for_a_vector_alone_nobody_listens_for_other_voices(enrolled: Path, monk
         assert len(list(gallery.encoder.embed_many([TWO], RATE_HZ))) == 1
 
 
-def opposite(name: str, share: float) -> np.ndarray:
-    """Two channels of which the second is the first upside down, at this share of its height."""
-    return np.stack([voice(name), -share * voice(name)], axis=1)
-
-
-def test_channels_that_nearly_cancel_one_another_are_told_and_answered_about(
-    enrolled: Path, tmp_path: Path, run: Run
-) -> None:
-    soundfile.write(tmp_path / "crossed.wav", opposite("ana_4", 0.9), RATE_HZ, subtype="FLOAT")
-    told = f"{tmp_path}/crossed.wav: its channels cancel one another, and their average is what is heard; "
-    for words in (["identify"], ["verify", "ana"], ["enroll", "--force", "zoe"]):
-        done = run(*words, tmp_path / "crossed.wav")
-        assert (done.returncode, done.stderr) == (0, f"speakerdb: warning: {told}give one of them alone\n"), words
-
-
-def test_channels_that_cancel_one_another_are_why_nobody_is_heard(enrolled: Path, tmp_path: Path, run: Run) -> None:
-    soundfile.write(tmp_path / "crossed.wav", opposite("ana_4", 1.0), RATE_HZ)
-    done = run("identify", tmp_path / "crossed.wav")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert "0.0 s of speech" in done.stderr and "its channels cancel one another" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("share", [0.5, 0.0, -1.0])
-def test_channels_that_leave_enough_of_a_voice_are_heard_without_a_word(enrolled: Path, share: float) -> None:
-    with Gallery.open(enrolled) as gallery:
-        assert gallery.identify(opposite("ana_4", share), rate_hz=RATE_HZ).warnings == []
-
-
-def test_channels_that_have_nothing_to_do_with_one_another_are_heard_without_a_word(enrolled: Path) -> None:
-    hiss = np.random.default_rng(0).normal(0.0, 0.001, (len(voice("ana_4")), 5)).astype(np.float32)
-    with Gallery.open(enrolled) as gallery:
-        many = np.concatenate([voice("ana_4")[:, None], hiss], axis=1)
-        assert gallery.identify(many, rate_hz=RATE_HZ).warnings == []
-
-
 @pytest.mark.parametrize("before", [b"", b"ID3\x04\x00\x00\x00\x00\x01\x16" + bytes(150)], ids=["bare", "tagged"])
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "MP3"])
 def test_a_recording_that_is_cut_short_is_told_and_answered_about(

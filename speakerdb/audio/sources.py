@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any, TypeAlias
 
 import numpy as np
@@ -15,7 +16,11 @@ import numpy.typing as npt
 from speakerdb.audio.decoders import ArrayDecoder, AvDecoder, Decoder, SoundfileDecoder
 from speakerdb.errors import AudioUnreadable, InputError, printable
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any]"
+Sound: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any]"
+"""A path, the bytes of a file, a binary file object, or an array with its rate."""
+
+Source: TypeAlias = "Sound | Channel"
+"""All channels of a recording, or one."""
 
 Sources: TypeAlias = "Source | Iterable[Source]"
 """One recording or several."""
@@ -27,25 +32,53 @@ SILENT_DECODERS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b"caff"
 """Beginnings of files whose decoder never writes to stderr by itself. libmpg123 (MP3) does."""
 
 
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """One channel of a recording, such as one side of a call. Raises: InputError for a number below 1.
+
+    Attributes: number: from 1.
+    """
+
+    sound: Sound
+    number: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.number, int | np.integer) or self.number < 1:
+            raise InputError(f"channel {self.number!r}; channels are counted from 1")
+
+
+def channel_of(sound: Sound, number: int | None) -> Source:
+    """All of a recording where no channel is asked for, else that one."""
+    return sound if number is None else Channel(sound, number)
+
+
 def each(sources: Sources) -> Iterator[Source]:
     """The recordings one by one, as they are taken; one that is given alone is one, be it text, bytes or an array.
 
     An array is copied, as are bytes that can change: who fills the same ones again for the next recording changes
     nothing.
     """
-    if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray) or hasattr(sources, "read"):
+    if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray | Channel) or hasattr(
+        sources, "read"
+    ):
         sources = [sources]  # type: ignore[list-item]
     if not isinstance(sources, Iterable):
         raise InputError(f"{printable(repr(sources), 100)}: neither a recording nor several")
     for source in sources:
-        if isinstance(source, np.ndarray):
-            yield source.copy()
-        else:
-            yield bytes(source) if isinstance(source, bytearray | memoryview) else source
+        yield Channel(_own(source.sound), source.number) if isinstance(source, Channel) else _own(source)
+
+
+def _own(sound: Sound) -> Sound:
+    """The same sound, which nobody else can change."""
+    if isinstance(sound, np.ndarray):
+        return sound.copy()
+    return bytes(sound) if isinstance(sound, bytearray | memoryview) else sound
 
 
 def name_of(source: Source) -> str:
-    """The path, a file object's own name, or `<bytes>`, `<array>`."""
+    """The path, a file object's own name, or `<bytes>`, `<array>`; of a channel `call.wav#2`."""
+    if isinstance(source, Channel):
+        return f"{name_of(source.sound)}#{source.number}"
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -56,8 +89,9 @@ def name_of(source: Source) -> str:
     return named if isinstance(named, str) and named else f"<{type(source).__name__}>"
 
 
-def open_decoder(source: Source, name: str, rate_hz: int | None) -> Decoder:
+def open_decoder(source: Sound, rate_hz: int | None) -> Decoder:
     """A source opened for reading once. Args: rate_hz: of an array. Raises: AudioUnreadable."""
+    name = name_of(source)
     if isinstance(source, np.ndarray):
         return ArrayDecoder(source, name, rate_hz)
     file: str | IO[bytes]

@@ -1,8 +1,9 @@
 """Any source of sound → float32 mono samples at the encoder's rate, in blocks of bounded size.
 
-A source is a path, bytes, a binary file object, or an array with its rate. libsndfile reads WAV, FLAC, MP3, Ogg
-(Vorbis and Opus) and AIFF; PyAV, where installed, M4A, AAC, AMR, WebM and WMA. Channels are averaged. A two-hour file
-is never in memory at once: `AudioStream.blocks` hands it out a minute at a time.
+A source is a path, bytes, a binary file object, or an array with its rate, or one channel of these. libsndfile reads
+WAV, FLAC, MP3, Ogg (Vorbis and Opus) and AIFF; PyAV, where installed, M4A, AAC, AMR, WebM and WMA. Channels are
+averaged where none is chosen. A two-hour file is never in memory at once: `AudioStream.blocks` hands it out a minute at
+a time.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speakerdb.audio.channels import Channels
 from speakerdb.audio.decoders import Samples
-from speakerdb.audio.sources import Source, name_of, open_decoder
+from speakerdb.audio.sources import Channel, Source, name_of, open_decoder
 from speakerdb.errors import AudioUnreadable
 
 RATE_RANGE_HZ = (4_000, 384_000)
@@ -26,10 +28,6 @@ LOUDEST = float(1 << 31)
 
 LEAST_MISSING_S = 0.1
 """Less is a slip of who wrote the header."""
-
-CANCELLED = 0.1
-"""Of the power that channels would have together if they had nothing to do with one another. Below, they are opposite,
-as where a cable's poles are exchanged: hardly anything is left in their average."""
 
 BLOCK_S = 60
 
@@ -67,7 +65,7 @@ class AudioStream:
 
     Args:
         source: path, bytes, binary file object, or array [samples] or [samples, channels] (floats −1 to 1, or
-            integers of full scale).
+            integers of full scale); or a `Channel` of one of these.
         source_rate_hz: the rate of an array; must be left out for all else, which know theirs.
     Attributes: listener: is handed every piece as it was decoded: mono, at the source's own rate.
     Raises: AudioUnreadable with one line that names the source and says what is wrong.
@@ -79,9 +77,10 @@ class AudioStream:
         self.name = name_of(source)
         self._hash = hashlib.sha256()
         self._frames_read = 0
-        self._together = self._apart = 0.0  # energy of the channels' sum, and the sum of their energies
-        self._decoder = open_decoder(source, self.name, source_rate_hz)
+        self._channel = source.number if isinstance(source, Channel) else None
+        self._decoder = open_decoder(source.sound if isinstance(source, Channel) else source, source_rate_hz)
         self.source_rate_hz = self._decoder.rate_hz
+        self._channels = Channels(self.source_rate_hz)
         low, high = RATE_RANGE_HZ
         if not low <= self.source_rate_hz <= high:
             self._decoder.close()
@@ -124,9 +123,7 @@ class AudioStream:
                 else f"its header announces {missing_s:.1f} s more"
             )
             lines.append(f"cut short: {what}; copy or record it again")
-        if self._together < CANCELLED * self._apart:
-            lines.append("its channels cancel one another, and their average is what is heard; give one of them alone")
-        return lines
+        return [*lines, *self._channels.warnings]
 
     def blocks(self, rate_hz: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
         """The recording as float32 blocks at `rate_hz`, each `block_s` long but the last.
@@ -162,23 +159,27 @@ class AudioStream:
 
     def _mono(self) -> Iterator[Samples]:
         for frames in self._decoder.read():
-            with np.errstate(over="ignore", invalid="ignore"):  # what they make is refused below
-                mono = frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
+            mono = self._heard_of(frames)
             if len(mono) and not max(mono.max(), -mono.min()) <= LOUDEST:  # NaN is no number's maximum
                 raise self._no_sound(mono)
-            if frames.ndim == 2 and frames.shape[1] > 1:
-                self._weigh(frames, mono)
+            if self._channel is None and frames.ndim == 2 and frames.shape[1] > 1:
+                self._channels.listen(frames, mono)
             self._frames_read += len(mono)
             self._hash.update(np.ascontiguousarray(mono, "<f4").data)
             if self.listener:
                 self.listener(mono)
             yield mono
 
-    def _weigh(self, frames: Samples, mono: Samples) -> None:
-        """How much of the channels' energy is left in their average."""
-        with np.errstate(over="ignore"):  # channels beyond all sound may cancel one another, too
-            self._together += frames.shape[1] ** 2 * float(np.einsum("i,i->", mono, mono))
-            self._apart += float(np.einsum("ij,ij->", frames, frames))
+    def _heard_of(self, frames: Samples) -> Samples:
+        """The channel that is asked for, or the average of all. Raises: AudioUnreadable where there is no such one."""
+        if self._channel is not None:
+            channels = frames[:, None] if frames.ndim == 1 else frames
+            if self._channel > channels.shape[1]:
+                many = "1 channel" if channels.shape[1] == 1 else f"{channels.shape[1]} channels"
+                raise AudioUnreadable(self.name, f"the recording has {many}, and none of number {self._channel}")
+            return np.ascontiguousarray(channels[:, self._channel - 1])
+        with np.errstate(over="ignore", invalid="ignore"):  # what they make is refused by the caller
+            return frames if frames.ndim == 1 else frames.mean(axis=1, dtype=np.float32)
 
     def _no_sound(self, mono: Samples) -> AudioUnreadable:
         """What to say of samples of which one is no number, or beyond all."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from speakerdb import settings
-from speakerdb.cli.options import GivenPath, missing, require_no_file, shared_options, source_of
+from speakerdb.cli.options import GivenPath, channel_option, missing, require_no_file, shared_options, source_of
 from speakerdb.cli.output import YES, counted, progress_bar, show, tell
 from speakerdb.errors import printable
 
@@ -30,6 +30,7 @@ GRADES = ("high", "fair", "low")
 @click.option("--keep-going", is_flag=True, help="Enroll what can be enrolled; report the rest.")
 @click.option("--force", is_flag=True, help="Enroll several voices, outliers and possible duplicates all the same.")
 @click.option("--keep-audio", is_flag=True, help="Keep the sounds in the gallery, so that it can change its encoder.")
+@channel_option
 @shared_options
 def enroll(
     gallery: Gallery,
@@ -40,6 +41,7 @@ def enroll(
     keep_going: bool,
     force: bool,
     keep_audio: bool,
+    channel: int | None,
 ) -> int:
     """Remember recordings (FILES, - for stdin) as the speaker NAME's: all of them, or none.
 
@@ -52,20 +54,23 @@ def enroll(
     \b
     Example:
       speakerdb enroll ana ana_1.wav ana_2.wav ana_3.wav
+      speakerdb enroll agent call.wav --channel 1
       speakerdb enroll --manifest people.tsv
     """
     if manifest is not None:
         if name is not None:
             raise click.UsageError("a manifest names its speakers and files; give no others")
         with progress_bar("enroll") as progress:
-            many = gallery.enroll_manifest(manifest, keep_audio=keep_audio, force=force, progress=progress)
+            many = gallery.enroll_manifest(
+                manifest, keep_audio=keep_audio, force=force, channel=channel, progress=progress
+            )
         show(many, as_json, _enrolled_many_line(many))
         return _refusals(many.refused, as_json)
     if name is None or not files:
         raise missing("NAME" if name is None else "FILES", "--manifest")
     require_no_file(name, "enroll NAME FILES")
     with progress_bar(f"enroll {printable(name, 20)}") as progress:
-        sources = map(source_of, files)
+        sources = (source_of(file, channel) for file in files)
         done = gallery.enroll(
             name, sources, keep_going=keep_going, keep_audio=keep_audio, force=force, progress=progress
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from speakerdb import settings
-from speakerdb.cli.options import GivenPath, shared_options
+from speakerdb.cli.options import GivenPath, channel_option, shared_options
 from speakerdb.cli.output import YES, counted, json_text, percent, print_line, progress_bar, show
 
 if TYPE_CHECKING:
@@ -56,8 +56,17 @@ def feedback(
 @click.option("--fmr", type=float, default=settings.VERIFY_FMR, show_default=True, help="The rate to find out about.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and for whom; change nothing.")
 @click.option("--reset", is_flag=True, help="Decide by the encoder's own calibration again.")
+@channel_option
 @shared_options
-def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, dry_run: bool, reset: bool) -> int:
+def calibrate(
+    gallery: Gallery,
+    as_json: bool,
+    trials: Path | None,
+    fmr: float,
+    dry_run: bool,
+    reset: bool,
+    channel: int | None,
+) -> int:
     """Find out what distances mean among the people of this gallery, and decide by that from now on.
 
     Each enrolled recording is held to its speaker's others and to everybody else. An FMR of 1 % needs 3,000 comparisons
@@ -68,6 +77,8 @@ def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, 
       speakerdb calibrate --dry-run
       speakerdb calibrate --trials last_month.txt
     """
+    if channel and not trials:
+        raise click.UsageError("--channel belongs to --trials")
     if reset:
         if dry_run or trials:
             raise click.UsageError("--reset goes alone; it calibrates nothing.")
@@ -77,7 +88,7 @@ def calibrate(gallery: Gallery, as_json: bool, trials: Path | None, fmr: float, 
         print_line(json_text({"reset": True}) if as_json else text)
         return YES
     with progress_bar("calibrate") as progress:
-        done = gallery.calibrate(trials=trials, fmr=fmr, dry_run=dry_run, progress=progress)
+        done = gallery.calibrate(trials=trials, fmr=fmr, dry_run=dry_run, channel=channel, progress=progress)
     show(done, as_json, "\n".join(_calibrated_lines(done)))
     return YES
 

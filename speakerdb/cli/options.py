@@ -139,12 +139,20 @@ def require_no_file(name: str, order: str) -> None:
         raise click.UsageError(f"{printable(name, 200)} is a file; the speaker's name comes first: {order}")
 
 
-def source_of(file: str) -> Source:
-    """A recording that an argument names, `-` for stdin. Raises: InputError for none."""
+def channel_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --channel."""
+    text = "Hear this channel of each recording alone, such as one side of a call.  [default: the average of all]"
+    return click.option("--channel", type=click.IntRange(1), help=text)(command)
+
+
+def source_of(file: str, channel: int | None) -> Source:
+    """A recording that an argument names, `-` for stdin, or one channel of it. Raises: InputError for none."""
+    from speakerdb.audio import channel_of
+
     if not file:
         raise InputError("the path of a recording is empty")
     if file != "-":
-        return file
+        return channel_of(file, channel)
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("-: stdin is closed or a terminal; pipe a recording into it")
-    return sys.stdin.buffer
+    return channel_of(sys.stdin.buffer, channel)

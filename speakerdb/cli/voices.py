@@ -21,6 +21,7 @@ from speakerdb.cli.explaining import (
 )
 from speakerdb.cli.options import (
     GivenPath,
+    channel_option,
     fmr_option,
     missing,
     require_no_file,
@@ -69,6 +70,7 @@ EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": IN
 )
 @threshold_option
 @why_options
+@channel_option
 @shared_options
 def identify(
     gallery: Gallery,
@@ -82,6 +84,7 @@ def identify(
     margin: float,
     explain: bool,
     plot: Path | None,
+    channel: int | None,
 ) -> int:
     """Say who speaks in FILE (- for stdin), or that it is nobody known (exit code 1).
 
@@ -93,6 +96,7 @@ def identify(
       speakerdb identify clip.wav --fpir 0.001 --explain
       speakerdb identify clip.wav --top 3
       speakerdb identify clip.wav --json | jq .speaker
+      speakerdb identify call.wav --channel 2
       speakerdb identify --manifest calls.txt --scores calls.scores
     """
     if manifest is not None:
@@ -101,7 +105,13 @@ def identify(
         _require_other(scores, manifest, gallery)
         with progress_bar("identify", lines=True) as progress:
             answered = gallery.identify_many(
-                manifest, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
+                manifest,
+                top=top,
+                threshold=threshold,
+                fpir=fpir,
+                margin=margin,
+                channel=channel,
+                progress=progress,
             )
             return print_identifications(answered, scores, as_json, _is_given("top"))
     if scores is not None:
@@ -109,9 +119,8 @@ def identify(
     file = _only(files, "--manifest takes a folder, or a list with a path a line")
     require_drawing(plot)
     with progress_bar("identify") as progress:
-        found = gallery.identify(
-            source_of(file), top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress
-        )
+        source = source_of(file, channel)
+        found = gallery.identify(source, top=top, threshold=threshold, fpir=fpir, margin=margin, progress=progress)
     if plot:
         draw_decision(plot, found, gallery.calibration)
     lines = [identification_line(found), *(candidate_lines(found) if _is_given("top") else [])]
@@ -127,6 +136,7 @@ def identify(
 @fmr_option
 @threshold_option
 @why_options
+@channel_option
 @shared_options
 def verify(
     gallery: Gallery,
@@ -140,6 +150,7 @@ def verify(
     margin: float,
     explain: bool,
     plot: Path | None,
+    channel: int | None,
 ) -> int:
     """Say whether FILE (- for stdin) is the speaker NAME: accepted (exit code 0) or rejected (1).
 
@@ -156,7 +167,9 @@ def verify(
             raise click.UsageError("a list names its speakers and files; give no others, nor --explain or --plot")
         _require_other(scores, trials, gallery)
         with progress_bar("verify", lines=True) as progress:
-            claimed = gallery.verify_many(trials, threshold=threshold, fmr=fmr, margin=margin, progress=progress)
+            claimed = gallery.verify_many(
+                trials, threshold=threshold, fmr=fmr, margin=margin, channel=channel, progress=progress
+            )
             return print_verifications(claimed, scores, as_json)
     if scores is not None:
         raise click.UsageError("--scores belongs to --trials")
@@ -167,7 +180,8 @@ def verify(
         require_no_file(name, "verify NAME FILE")
     require_drawing(plot)
     with progress_bar("verify") as progress:
-        found = gallery.verify(name, source_of(file), threshold=threshold, fmr=fmr, margin=margin, progress=progress)
+        source = source_of(file, channel)
+        found = gallery.verify(name, source, threshold=threshold, fmr=fmr, margin=margin, progress=progress)
     if plot:
         draw_decision(plot, found, gallery.calibration)
     text = verification_line(found)
@@ -179,8 +193,16 @@ def verify(
 @FILES
 @fmr_option
 @threshold_option
+@channel_option
 @shared_options
-def compare(gallery: Gallery, as_json: bool, files: tuple[str, ...], fmr: float | None, threshold: float | None) -> int:
+def compare(
+    gallery: Gallery,
+    as_json: bool,
+    files: tuple[str, ...],
+    fmr: float | None,
+    threshold: float | None,
+    channel: int | None,
+) -> int:
     """Print the distance of every pair of FILES; nobody needs to be enrolled.
 
     Exit code 1 where any pair is of two speakers.
@@ -189,7 +211,7 @@ def compare(gallery: Gallery, as_json: bool, files: tuple[str, ...], fmr: float 
     Example:
       speakerdb compare call_1.wav call_2.wav
     """
-    found = gallery.compare(map(source_of, files), threshold=threshold, fmr=fmr)
+    found = gallery.compare((source_of(file, channel) for file in files), threshold=threshold, fmr=fmr)
     show(found, as_json, "\n".join(map(comparison_line, found.pairs)))
     return YES if all(pair.same_speaker for pair in found.pairs) else NO
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from speakerdb.audio import Source, name_of
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import EncoderDamaged, InputError, printable
@@ -93,15 +94,15 @@ def listed_claims(source: Path) -> list[Claim]:
 
 
 def answers(
-    encoder: Encoder, paths: Sequence[str], ask: Callable[[str, Utterance], Answer], progress: Progress | None
+    encoder: Encoder, sources: Sequence[Source], ask: Callable[[Utterance], Answer], progress: Progress | None
 ) -> Iterator[Answer | RefusedRecording]:
     """What is answered of each recording, in order, or why nothing could be."""
-    futures: Iterator[Future[Utterance]] = encoder.probes(paths)
-    for number, (path, future) in enumerate(zip(paths, futures, strict=True)):
+    futures: Iterator[Future[Utterance]] = encoder.probes(sources)
+    for number, (source, future) in enumerate(zip(sources, futures, strict=True)):
         try:
-            found: Answer | RefusedRecording = ask(path, future.result())
+            found: Answer | RefusedRecording = ask(future.result())
         except (InputError, EncoderDamaged) as error:  # a graph may fail at one recording
-            found = RefusedRecording.of(error, path)
+            found = RefusedRecording.of(error, name_of(source))
         if progress:
-            progress(number, len(paths), 1.0, 1.0)
+            progress(number, len(sources), 1.0, 1.0)
         yield found

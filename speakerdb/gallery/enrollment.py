@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from speakerdb.audio import Source, Sources, each
+from speakerdb.audio import Source, Sources, channel_of, each, name_of
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, StorageError
@@ -81,13 +81,14 @@ class Enrollment(OpenGallery):
         *,
         keep_audio: bool = False,
         force: bool = False,
+        channel: int | None = None,
         progress: Progress | None = None,
     ) -> EnrolledMany:
         """Enroll many speakers: all cores, some speakers to a transaction; another call goes on where one was stopped.
 
         Args:
             manifest: a file of `SPEAKER<tab>PATH` lines, a Kaldi folder, or a folder a speaker (`read_manifest`).
-            keep_audio, force: as `enroll`.
+            keep_audio, force: as `enroll`. channel: of each recording, from 1, instead of all averaged.
         Returns: what is on disk then, and each recording that is not, with its error.
         Raises: InputError for the manifest itself; StorageError, with the `recordings` of this call that are on disk.
         """
@@ -100,10 +101,11 @@ class Enrollment(OpenGallery):
         if self._found() is not None:
             with self._existing().reading() as connection:
                 known = records.enrolled_sources(connection)
-            listed = [one for one in listed if (one.speaker, one.path) not in known]
+            listed = [one for one in listed if (one.speaker, name_of(channel_of(one.path, channel))) not in known]
         speakers, warnings = set[str](), passed_over(source)
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
-        futures = encoder.enrollments((one.path for one in listed), keep_audio=keep_audio, other_voices=not force)
+        sources = (channel_of(one.path, channel) for one in listed)
+        futures = encoder.enrollments(sources, keep_audio=keep_audio, other_voices=not force)
         told = _counted(futures, heard_before, total, progress)
         try:
             for batch in batches(listed, told, refused):

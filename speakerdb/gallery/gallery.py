@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from speakerdb import settings
+from speakerdb.audio import channel_of
 from speakerdb.decision.criterion import Asked
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
@@ -70,23 +71,26 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
         threshold: float | None = None,
         fpir: float | None = None,
         margin: float = 0.0,
+        channel: int | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Identification | RefusedRecording]:
         """`identify` of each recording of a list or folder, in order, on all cores; one at a time is in memory.
 
-        Args: files: a file with a path a line, or a folder. The others: as `identify`.
+        Args: files: a file with a path a line, or a folder; channel: of each, from 1, instead of all averaged. The
+            others: as `identify`.
         Raises: as `identify` but for a recording that cannot be used, which is given back as refused.
         """
         from speakerdb.gallery.answering import answers, listed_files
 
         top = require_some(top)
-        paths, encoder = listed_files(usable_path(files)), self.encoder
+        sources = [channel_of(path, channel) for path in listed_files(usable_path(files))]
+        encoder = self.encoder
         self._answerable(Asked(threshold, fpir=fpir, margin=margin), encoder)
 
-        def ask(_: str, heard: Utterance) -> Identification:
+        def ask(heard: Utterance) -> Identification:
             return self.identify(heard, top=top, threshold=threshold, fpir=fpir, margin=margin)
 
-        return answers(encoder, paths, ask, progress)
+        return answers(encoder, sources, ask, progress)
 
     def verify_many(
         self,
@@ -95,11 +99,13 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
         threshold: float | None = None,
         fmr: float | None = None,
         margin: float = 0.0,
+        channel: int | None = None,
         progress: Progress | None = None,
     ) -> Iterator[tuple[Claim, Verification | RefusedRecording]]:
         """`verify` of each claim of a list, its recordings heard once each on all cores; ordered by recording.
 
-        Args: claims: a file of `NAME<tab>PATH` lines, or of trials. The others: as `verify`.
+        Args: claims: a file of `NAME<tab>PATH` lines, or of trials; channel: as `identify_many`. The others: as
+            `verify`.
         Raises: as `verify` but for a recording that cannot be used or a name that is not enrolled, which are given
             back as refused.
         """
@@ -109,7 +115,8 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
         for claim in listed_claims(usable_path(claims)):
             by_path.setdefault(claim.path, []).append(claim)
         Asked(threshold, fmr, margin=margin)  # refused before anything is heard
-        heard = answers(self.encoder, list(by_path), lambda _, utterance: utterance, progress)
+        sources = [channel_of(path, channel) for path in by_path]
+        heard = answers(self.encoder, sources, lambda utterance: utterance, progress)
         return (
             (claim, self._claimed(claim, found, threshold, fmr, margin))
             for path, found in zip(by_path, heard, strict=True)

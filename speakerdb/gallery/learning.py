@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speakerdb import settings
+from speakerdb.audio import channel_of
 from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked
 from speakerdb.decision.judging import Judge
@@ -65,6 +66,7 @@ class Learning(OpenGallery):
         trials: str | os.PathLike[str] | None = None,
         fmr: float = settings.VERIFY_FMR,
         dry_run: bool = False,
+        channel: int | None = None,
         progress: Progress | None = None,
     ) -> Calibrated:
         """Find out what distances mean among this gallery's people, and decide by that from now on.
@@ -74,6 +76,7 @@ class Learning(OpenGallery):
                 not enrolled for NAME; left out, each enrolled recording is held to its speaker's others and to
                 everybody else.
             fmr: the false match rate that shall be known. dry_run: change nothing.
+            channel: of each of the list's files, from 1, instead of all averaged.
         Raises: TooFewTrials by the rule of 30; EmptyGallery; EncoderMismatch; InputError for a list or a recording.
         """
         from speakerdb.gallery import calibrating
@@ -91,7 +94,7 @@ class Learning(OpenGallery):
             source = f"{len(held.ids):,} recordings of {len(held.people):,} speakers of this gallery, each left out"
         else:
             file = usable_path(trials)
-            own, source = self._listed(judge, encoder, file, progress), f"the list {printable(file.name, 200)}"
+            own, source = self._listed(judge, encoder, file, channel, progress), f"the list {printable(file.name, 200)}"
         used = encoder.card.calibration is not None and calibrating.enough(told)
         answers = f" and {len(told.target):,} answers" if used else ""
         today = datetime.datetime.now(datetime.UTC).date()
@@ -122,7 +125,9 @@ class Learning(OpenGallery):
         with self._existing().writing() as connection:
             return decisions.forget_calibration(connection)
 
-    def _listed(self, judge: Judge, encoder: Encoder, file: Path, progress: Progress | None) -> OwnTrials:
+    def _listed(
+        self, judge: Judge, encoder: Encoder, file: Path, channel: int | None, progress: Progress | None
+    ) -> OwnTrials:
         """The list's trials, each of its files heard once."""
         from speakerdb.calibration.fit import Trials
         from speakerdb.gallery.calibrating import OwnTrials
@@ -133,8 +138,9 @@ class Learning(OpenGallery):
             rows = {name: require_speaker(connection, usable_name(name)) for name in {trial.model for trial in listed}}
         heard: dict[str, Utterance] = {}
         names = list(dict.fromkeys(trial.clip for trial in listed))
-        for number, name in enumerate(names):
-            heard[name] = encoder.probe(str(beside(file) / name))
+        sources = (channel_of(str(beside(file) / name), channel) for name in names)
+        for number, (name, future) in enumerate(zip(names, encoder.probes(sources), strict=True)):
+            heard[name] = future.result()
             if progress:
                 progress(number, len(names), 1.0, 1.0)
         with self._existing().reading() as connection:
