@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -212,54 +209,6 @@ def test_a_draft_that_is_left_while_a_gallery_is_open_goes_with_a_removal(tmp_pa
         assert "left from a gallery's making" in finding
         assert gallery.remove("ana").log_erased
     assert left_in(tmp_path / "people") == []
-
-
-READER = """
-import sys
-from speakerdb import Gallery
-from speakerdb.errors import StorageError
-
-def listed():
-    try:
-        return ",".join(one.speaker for one in gallery.speakers())
-    except StorageError as error:
-        return str(error).split(" was ", 1)[1]
-
-gallery = Gallery.open(sys.argv[1], index="numpy")
-print(listed(), flush=True)
-sys.stdin.readline()
-print(listed(), flush=True)
-gallery = Gallery.open(sys.argv[1], index="numpy")
-print(listed(), flush=True)
-"""
-
-
-@posix
-@pytest.mark.parametrize("writing", [True, False], ids=["while another writes", "before another writes"])
-def test_a_gallery_that_is_read_only_here_and_written_elsewhere_is_seen_as_it_is(
-    tmp_path, known_voices, writing: bool
-) -> None:
-    people, here = tmp_path / "people", tmp_path / "here"
-    here.mkdir()
-    mounted = f"mount --bind {people} {here} && mount -o remount,bind,ro {here}"
-    reader = ["unshare", "-rm", "sh", "-c", f'{mounted} && exec {sys.executable} -c "$0" {here}', READER]
-    gallery = Gallery.open(people, encoder=known_voices, index="numpy")
-    gallery.enroll("ana", ["ana 0"])
-    gallery.enroll("ben", ["ben 0"])
-    gallery.check()  # cuts the log to nothing
-    if not writing:
-        gallery.close()
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mounted], check=False).returncode:
-        pytest.skip("no mounts of one's own here")
-    with subprocess.Popen(reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ana,ben\n"
-        with Gallery.open(people, encoder=known_voices, index="numpy") as writer:
-            writer.remove("ana")
-            writer.enroll("eva", ["eva 0"])
-            told, _ = process.communicate("go\n", timeout=60)
-    gallery.close()
-    seen = "ben,eva" if writing else "changed while it was open; open the gallery again"
-    assert told.splitlines() == [seen, "ben,eva"]
 
 
 @posix

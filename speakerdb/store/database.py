@@ -28,7 +28,7 @@ from speakerdb.store.forking import GATE
 FILE = "gallery.sqlite"
 WRITE = "BEGIN IMMEDIATE"
 FIXED = "mode=ro&immutable=1"
-"""SQLite looks at the file once and never again: a medium that nobody writes."""
+"""SQLite looks at the file once and never again: it lies where this process cannot write, and nobody else does."""
 
 SETTINGS = (
     "synchronous = FULL",
@@ -63,7 +63,11 @@ class Database:
         """A transaction that sees one state of the database throughout."""
         with self._session() as connection:
             driver(connection).execute("BEGIN")  # closing ends it: the pool rolls back what it is given back
-            yield connection
+            try:
+                yield connection
+            finally:
+                if self.fixed:
+                    self._require_the_same()
 
     @contextlib.contextmanager
     def writing(self, wait_s: float | None = None) -> Iterator[Connection]:

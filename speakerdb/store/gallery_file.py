@@ -108,15 +108,24 @@ def is_there(path: Path) -> bool:
 
 
 def _cannot_change(path: Path) -> bool:
-    """Whether a gallery lies on a medium that this machine cannot write, and no log tells that another one does: then
-    SQLite needs neither lock nor log to read it, and would have no place for them. An empty log without the memory that
-    those who use it share is one that was copied.
+    """Whether a gallery lies on a medium that this machine cannot write, or in a folder that this user may not, and no
+    log tells that others do: then SQLite needs neither lock nor log to read it, and would have no place for them. An
+    empty log without the memory that those who use it share is one that was copied.
 
-    In a folder that only this user may not write others can, and SQLite would not see that they do.
+    Who may write there can begin at any time, and SQLite would not see it: `Database` looks after each reading.
     """
-    if not hasattr(os, "statvfs") or not os.statvfs(path).f_flag & getattr(os, "ST_RDONLY", 1):
+    if not (_on_a_medium_to_read(path) or _in_a_folder_to_read(path.parent)):
         return False
     return not log_of(path).exists() or (not size_of(log_of(path)) and not path.with_name(f"{path.name}-shm").exists())
+
+
+def _on_a_medium_to_read(path: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & getattr(os, "ST_RDONLY", 1))
+
+
+def _in_a_folder_to_read(folder: Path) -> bool:
+    mine = os.access in os.supports_effective_ids
+    return not os.access(folder, os.W_OK, effective_ids=mine)
 
 
 def read_revision(database: Database) -> str | None:
