@@ -38,12 +38,14 @@ def encoded(samples: npt.NDArray, container: str, subtype: str | None = None, ra
     return file.getvalue()
 
 
-def encoded_by_av(name: str, container: str, codec: str, rate_hz: int) -> bytes:
+def by_av(samples: Samples, container: str, codec: str, rate_hz: int) -> bytes:
     av = pytest.importorskip("av", reason="PyAV (the extra `media`) is not installed")
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV ({av.__version__}) was built without {codec}")
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate_hz, layout="mono")
-        frame = av.AudioFrame.from_ndarray((voice(name) * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
         frame.sample_rate = RATE_HZ
         for piece in av.AudioResampler(stream.format.name, "mono", rate_hz).resample(frame):
             output.mux(stream.encode(piece))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -72,7 +73,7 @@ def test_a_recording_without_a_name_is_exported_under_one_and_comes_in(examples:
 def test_a_gallerys_own_calibration_goes_with_it_to_a_new_gallery_alone(twelve, known_voices, tmp_path):
     found = json.loads((Path(known_voices._bundle.folder) / "card.json").read_text())["calibration"]
     content = json.dumps(found)
-    with sqlite3.connect(twelve / FILE) as connection:
+    with contextlib.closing(sqlite3.connect(twelve / FILE)) as connection, connection:
         connection.execute(
             "INSERT INTO calibration VALUES (1, ?, ?, '2026-01-01')",
             (content, zlib.crc32(content.encode())),

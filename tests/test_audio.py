@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 import soxr
+from handed_in import by_av
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -264,19 +265,6 @@ def test_a_file_of_many_channels_is_read_in_small_pieces() -> None:
     with AudioStream(encoded(noise, "WAV", "FLOAT")) as stream:
         next(iter(stream.blocks(RATE_HZ, 0.01)))
         assert stream.duration_s == READ_SAMPLES // 256 / RATE_HZ
-
-
-def by_av(samples: Samples, container: str, codec: str, rate_hz: int) -> bytes:
-    av = pytest.importorskip("av", reason="PyAV (the extra `media`) is not installed")
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate_hz, layout="mono")
-        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], "s16", "mono")
-        frame.sample_rate = RATE_HZ
-        for piece in av.AudioResampler(stream.format.name, "mono", rate_hz).resample(frame):
-            output.mux(stream.encode(piece))
-        output.mux(stream.encode(None))
-    return file.getvalue()
 
 
 def test_formats_of_pyav_give_the_sound_back_at_their_own_rate() -> None:

@@ -19,8 +19,8 @@ from handed_in import (
     Run,
     Samples,
     assert_refused,
+    by_av,
     encoded,
-    encoded_by_av,
     listing,
     noise,
     only_line,
@@ -80,7 +80,7 @@ BAD_RECORDINGS: dict[str, tuple[str, Callable[[], bytes] | None, str]] = {
     "random bytes after flac's": ("r.flac", lambda: b"fLaC" + noise(20_000), ""),
     "random bytes after m4a's": ("r.m4a", lambda: b"\0\0\0\x20ftypM4A " + noise(20_000), ""),
     "random bytes after webm's": ("r.webm", lambda: b"\x1aE\xdf\xa3" + noise(20_000), ""),
-    "cut m4a": ("cut.m4a", lambda: encoded_by_av("eva_1", "mp4", "aac", 44_100)[:12_000], "no sound in it"),
+    "cut m4a": ("cut.m4a", lambda: by_av(voice("eva_1"), "mp4", "aac", 44_100)[:12_000], "no sound in it"),
 }
 
 

@@ -163,6 +163,16 @@ def test_what_is_known_of_a_recording_and_is_not_what_was_written_is_damage_to_a
         assert gallery.check().findings == []
 
 
+def test_an_error_that_somebody_keeps_holds_nothing_of_the_gallery(twelve, known_voices, tmp_path):
+    change(twelve / FILE, "UPDATE enrollment SET quality = '[]' WHERE id = 1")
+    with Gallery.open(twelve, encoder=known_voices) as gallery:
+        with pytest.raises(GalleryDamaged) as kept:
+            gallery.export(tmp_path / "archive")
+        assert gallery.remove_enrollment(1).log_erased
+        assert gallery.check().findings == []
+    assert kept.value.__traceback__ is not None
+
+
 def test_a_speaker_whose_seconds_are_damaged_can_be_removed(twelve, known_voices):
     change(twelve / FILE, "UPDATE enrollment SET net_speech_s = -1.0 WHERE id = 1")
     with Gallery.open(twelve, encoder=known_voices) as gallery:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import soundfile
+from handed_in import by_av
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_audio import RATE_HZ, by_av, clip, encoded
+from test_audio import RATE_HZ, clip, encoded
 
 from speakerdb import audio
 from speakerdb.audio import read
@@ -96,14 +97,13 @@ def test_damaged_headers_raise_one_kind_of_error_and_print_nothing(capfd: pytest
     assert_heard_or_refused_in_silence(CONTENTS, capfd)
 
 
-def test_damaged_headers_of_pyavs_formats_do_so_too(capfd: pytest.CaptureFixture) -> None:
-    formats = (
-        ("mp4", "aac", 44_100),
-        ("webm", "libopus", 48_000),
-        ("adts", "aac", 44_100),
-        ("amr", "libopencore_amrnb", 8_000),
-    )
-    assert_heard_or_refused_in_silence([by_av(clip()[:16_000], *one) for one in formats], capfd)
+@pytest.mark.parametrize(
+    "form",
+    [("mp4", "aac", 44_100), ("webm", "libopus", 48_000), ("adts", "aac", 44_100), ("amr", "libopencore_amrnb", 8_000)],
+    ids=lambda form: form[0],
+)
+def test_damaged_headers_of_pyavs_formats_do_so_too(form: tuple[str, str, int], capfd: pytest.CaptureFixture) -> None:
+    assert_heard_or_refused_in_silence([by_av(clip()[:16_000], *form)], capfd)
 
 
 def test_a_title_of_bytes_that_are_no_text_does_not_matter() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_what_is_longer_than_is_kept_is_refused_as_soon_as_that_is_known(monkeyp
 
 
 def kept_in(folder: Path) -> list[tuple[int, bytes]]:
-    with sqlite3.connect(folder / FILE) as connection:
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as connection, connection:
         return connection.execute("SELECT enrollment_id, file FROM kept_audio").fetchall()
 
 

@@ -200,6 +200,11 @@ class _Sought:
             return self._file.seek(0)
 
 
+def _any_title(version: str) -> dict[str, Any]:
+    """What lets PyAV open a file whose title is no UTF-8: since 19 it does so by itself, and knows no such word."""
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
+
+
 class AvDecoder:
     """PyAV. Raises: AudioUnreadable, where PyAV is missing, too."""
 
@@ -215,7 +220,7 @@ class AvDecoder:
         self._name = name
         try:
             opened = f"file:{file}" if isinstance(file, str) else file
-            self._container = av.open(opened, mode="r", metadata_errors="replace")
+            self._container = av.open(opened, mode="r", **_any_title(av.__version__))
             self._stream = self._container.streams.audio[0]
             self.rate_hz = int(self._stream.rate)
         except (av.FFmpegError, IndexError, AttributeError, TypeError) as error:  # no stream, codec or rate

@@ -21,7 +21,7 @@ from speakerdb.errors import (
     StorageError,
     printable,
 )
-from speakerdb.store.driver import driver
+from speakerdb.store.driver import Driver, driver
 from speakerdb.store.failures import meaning, of_writing, translated
 from speakerdb.store.forking import GATE
 
@@ -56,7 +56,11 @@ class Database:
         """A connection to the file that was opened, and to none that has come into its place."""
         with translated(self.path), GATE.passed(), self._engine.connect() as connection:
             self._require_the_same()
-            yield connection
+            beneath = driver(connection)
+            try:
+                yield connection
+            finally:
+                beneath.end_session()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -218,6 +222,7 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
         timeout=_usual_wait_s(),
         isolation_level=None,
         check_same_thread=False,
+        factory=Driver,
     )
     try:
         for pragma in SETTINGS:
