@@ -6,9 +6,10 @@ PACKAGE := pyproject.toml $(shell find speakerdb -type f -not -path '*__pycache_
 
 TFIO_ENV := .venv-tfio
 BACKENDS_ENV := .venv-backends
+OLDEST_ENV := .venv-oldest
 BACKENDS ?= train-jax,train-torch,rooms
 
-.PHONY: demo test test-slow lint format encoder tfio test-tfio test-backends clean
+.PHONY: demo test test-slow test-oldest lint format encoder tfio test-tfio test-backends clean
 
 demo: $(USER_ENV)/made  ## the main job on examples/, in an environment of its own
 	@$(USER_ENV)/bin/python examples/demo.py
@@ -18,6 +19,16 @@ test: $(DEV_ENV)/made  ## all tests but the slow ones
 
 test-slow: $(DEV_ENV)/made  ## the slow ones: whole trainings, kills at every step, two hours of audio
 	$(DEV_ENV)/bin/python -m pytest -m slow
+
+test-oldest: $(OLDEST_ENV)/made  ## the package with the oldest versions that it allows
+	$(OLDEST_ENV)/bin/python -m pytest -m "not slow" --ignore=tests/training
+
+$(OLDEST_ENV)/made: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST_ENV)
+	grep -oE '"[a-z-]+>=[0-9.]+' pyproject.toml | sed 's/"//; s/>=/==/; s/$$/.*/' > $(OLDEST_ENV)/oldest.txt
+	$(OLDEST_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(OLDEST_ENV)/oldest.txt \
+		--editable '.[cpu,media,kaldi,plot,test]'
+	@touch $@
 
 lint: $(DEV_ENV)/made  ## ruff, mypy, import-linter
 	$(DEV_ENV)/bin/ruff check .
@@ -64,4 +75,4 @@ $(BACKENDS_ENV)/made: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(USER_ENV) $(DEV_ENV) $(TFIO_ENV) $(BACKENDS_ENV) build dist *.egg-info
+	rm -rf $(USER_ENV) $(DEV_ENV) $(TFIO_ENV) $(BACKENDS_ENV) $(OLDEST_ENV) build dist *.egg-info
