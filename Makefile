@@ -21,7 +21,7 @@ test-slow: $(DEV_ENV)/made  ## the slow ones: whole trainings, kills at every st
 	$(DEV_ENV)/bin/python -m pytest -m slow
 
 test-oldest: $(OLDEST_ENV)/made  ## the package with the oldest versions that it allows
-	$(OLDEST_ENV)/bin/python -m pytest -m "not slow" --ignore=tests/training
+	$(OLDEST_ENV)/bin/python -m pytest -m "not slow" --ignore=tests/training -W ignore::DeprecationWarning
 
 $(OLDEST_ENV)/made: pyproject.toml
 	$(PYTHON) -m venv $(OLDEST_ENV)
