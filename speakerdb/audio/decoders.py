@@ -218,13 +218,18 @@ class AvDecoder:
             raise AudioUnreadable(name, needed) from error
         self._av = av
         self._name = name
+        opened = f"file:{file}" if isinstance(file, str) else file
+        nothing = AudioUnreadable(name, "no sound in it that can be read")
         try:
-            opened = f"file:{file}" if isinstance(file, str) else file
             self._container = av.open(opened, mode="r", **_any_title(av.__version__))
+        except av.FFmpegError as error:
+            raise nothing from error
+        try:
             self._stream = self._container.streams.audio[0]
             self.rate_hz = int(self._stream.rate)
-        except (av.FFmpegError, IndexError, AttributeError, TypeError) as error:  # no stream, codec or rate
-            raise AudioUnreadable(name, "no sound in it that can be read") from error
+        except (IndexError, AttributeError, TypeError) as error:  # no stream, codec or rate
+            self._container.close()
+            raise nothing from error
         ticks, unit = self._stream.duration, self._stream.time_base
         self.frames: int | None = int(ticks * unit * self.rate_hz) if ticks and unit else None
 
