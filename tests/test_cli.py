@@ -175,6 +175,13 @@ def test_help_is_on_stdout_and_no_line_is_wider_than_a_terminal(name: str, comma
     assert (code, out, err) == command(*name.split()[1:], "-h")
 
 
+@pytest.mark.parametrize("name", [name for name in ALL if isinstance(ALL[name], click.Group)])
+def test_what_a_command_does_is_said_in_the_list_of_commands_without_being_cut(name: str, command: Command) -> None:
+    _, out, _ = command(*name.split()[1:], "--help")
+    listed = out[out.index("\nCommands:") : out.index("\n  Example:")].splitlines()[2:]
+    assert listed and not any(line.endswith("...") for line in listed)
+
+
 def test_a_yes_is_0_and_a_clear_no_is_1_with_the_answer_on_stdout(
     enrolled: Path, examples: Path, command: Command
 ) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.gallery import Gallery
 
 
-@click.command()
+@click.command(short_help="Write everybody to one file.")
 @click.argument("file", type=GivenPath())
 @shared_options
 def export(gallery: Gallery, as_json: bool, file: Path) -> int:
@@ -31,7 +31,7 @@ def export(gallery: Gallery, as_json: bool, file: Path) -> int:
     return YES
 
 
-@click.command(name="import")
+@click.command(name="import", short_help="Take in everybody of an exported file.")
 @click.argument("file", type=GivenPath())
 @click.option(
     "--on-conflict",

@@ -20,7 +20,7 @@ FEATURES = click.Choice(["kaldi-fbank", "ge2e-windows", "waveform"])
 WINDOWS = click.Choice(["povey", "hamming", "hanning", "rectangular", "blackman"])
 
 
-@click.group()
+@click.group(short_help="Encoders: list, add, remove, change to another.")
 def encoder() -> None:
     """The encoders that turn a voice into a vector: the shipped one, and those you add.
 
@@ -31,7 +31,7 @@ def encoder() -> None:
     """
 
 
-@encoder.command("list")
+@encoder.command("list", short_help="List the encoders that there are.")
 @json_option
 def list_(as_json: bool) -> None:
     """List the encoders that there are; the one of new galleries has a star.
@@ -55,7 +55,7 @@ def list_(as_json: bool) -> None:
     sys.exit(YES)
 
 
-@encoder.command()
+@encoder.command(short_help="Show what is known of an encoder.")
 @click.argument("name", required=False)
 @json_option
 def info(name: str | None, as_json: bool) -> None:
@@ -78,7 +78,7 @@ def info(name: str | None, as_json: bool) -> None:
     sys.exit(YES)
 
 
-@encoder.command()
+@encoder.command(short_help="Add an ONNX model as an encoder.")
 @click.argument("name")
 @click.argument("model", type=GivenPath())
 @click.option("--features", type=FEATURES, help="What the graph takes.  [default: what its metadata say]")
@@ -138,7 +138,7 @@ def add(
     sys.exit(YES)
 
 
-@encoder.command()
+@encoder.command(short_help="Forget an encoder that was added.")
 @click.argument("name")
 @json_option
 def remove(name: str, as_json: bool) -> None:
@@ -156,7 +156,7 @@ def remove(name: str, as_json: bool) -> None:
     sys.exit(YES)
 
 
-@encoder.command()
+@encoder.command(short_help="Move the gallery to another encoder.")
 @click.argument("name")
 @gallery_option
 @json_option

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GRADES = ("high", "fair", "low")
 
 
-@click.command()
+@click.command(short_help="Remember recordings as a speaker's.")
 @click.argument("name", required=False)
 @click.argument("files", nargs=-1)
 @click.option(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 
 
-@click.command()
+@click.command(short_help="Say whether an answer was right.")
 @click.argument("decision")
 @click.argument("answer", type=click.Choice(["correct", "wrong"]))
 @click.option("--speaker", help="With `wrong`: who it really was.")
@@ -47,7 +47,7 @@ def feedback(
     return YES
 
 
-@click.command()
+@click.command(short_help="Find out what distances mean among these people.")
 @click.option(
     "--trials",
     type=GivenPath(),

@@ -142,7 +142,7 @@ def require_no_file(name: str, order: str) -> None:
 def channel_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add --channel."""
     text = "Hear this channel of each recording alone, such as one side of a call.  [default: the average of all]"
-    return click.option("--channel", type=click.IntRange(1), help=text)(command)
+    return click.option("--channel", type=click.IntRange(1), metavar="N", help=text)(command)
 
 
 def source_of(file: str, channel: int | None) -> Source:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LARGEST_ID = (1 << 63) - 1  # that SQLite holds
 
 
-@click.command()
+@click.command(short_help="List who is enrolled.")
 @click.option("--enrollments", is_flag=True, help="List each recording with its id, too.")
 @shared_options
 def speakers(gallery: Gallery, as_json: bool, enrollments: bool) -> int:
@@ -40,7 +40,7 @@ def speakers(gallery: Gallery, as_json: bool, enrollments: bool) -> int:
     return YES
 
 
-@click.command()
+@click.command(short_help="Give a speaker another name.")
 @click.argument("before")
 @click.argument("after")
 @shared_options
@@ -56,7 +56,7 @@ def rename(gallery: Gallery, as_json: bool, before: str, after: str) -> int:
     return YES
 
 
-@click.command()
+@click.command(short_help="Forget a speaker and erase every vector.")
 @click.argument("name")
 @shared_options
 def remove(gallery: Gallery, as_json: bool, name: str) -> int:
@@ -71,7 +71,7 @@ def remove(gallery: Gallery, as_json: bool, name: str) -> int:
     return YES
 
 
-@click.command()
+@click.command(short_help="Forget one recording.")
 @click.argument("enrollment", type=click.IntRange(1, LARGEST_ID))
 @shared_options
 def remove_enrollment(gallery: Gallery, as_json: bool, enrollment: int) -> int:
@@ -86,7 +86,7 @@ def remove_enrollment(gallery: Gallery, as_json: bool, enrollment: int) -> int:
     return YES
 
 
-@click.command()
+@click.command(short_help="Make one speaker of two.")
 @click.argument("name")
 @click.argument("into")
 @shared_options
@@ -102,7 +102,7 @@ def merge(gallery: Gallery, as_json: bool, name: str, into: str) -> int:
     return YES
 
 
-@click.command()
+@click.command(short_help="Give recordings to another speaker.")
 @click.argument("enrollments", nargs=-1, required=True, type=click.IntRange(1, LARGEST_ID))
 @click.option("--to", "name", required=True, help="Whose they are; a new name makes a new speaker.")
 @shared_options

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from speakerdb.gallery.reports import BackedUp, CheckReport, Diagnosis
 
 
-@click.command()
+@click.command(short_help="Look for damage in the files.")
 @shared_options
 def check(gallery: Gallery, as_json: bool) -> int:
     """Go through database, voiceprints, index and files; exit code 5 where anything is wrong.
@@ -33,7 +33,7 @@ def check(gallery: Gallery, as_json: bool) -> int:
     return StorageError.exit_code if report.findings else YES
 
 
-@click.command()
+@click.command(short_help="Look for profiles that are likely to answer wrongly.")
 @shared_options
 def doctor(gallery: Gallery, as_json: bool) -> int:
     """Look for profiles that are likely to give wrong answers; exit code 1 where there is any.
@@ -58,7 +58,7 @@ def doctor(gallery: Gallery, as_json: bool) -> int:
     return NO if found.complaints else YES
 
 
-@click.command()
+@click.command(short_help="Copy the gallery, in use or not, into a new folder.")
 @click.argument("target", type=GivenPath())
 @shared_options
 def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
@@ -78,7 +78,7 @@ def backup(gallery: Gallery, as_json: bool, target: Path) -> int:
     return YES
 
 
-@click.command()
+@click.command(short_help="Make the search index anew from the database.")
 @shared_options
 def rebuild(gallery: Gallery, as_json: bool) -> int:
     """Make the search index anew from the database.
@@ -96,7 +96,7 @@ def _whole(found: CheckReport | Diagnosis | BackedUp) -> str:
     return f"{counted(found.speakers, 'speaker')}, {counted(found.enrollments, 'recording')}"
 
 
-@click.group()
+@click.group(short_help="The database's schema: upgrade it.")
 def db() -> None:
     """The database's schema.
 

@@ -52,12 +52,13 @@ COUNT = click.IntRange(1, 10_000)
 EXIT_CODES = {"accepted": YES, "rejected": NO, "unknown": NO, "inconclusive": INCONCLUSIVE}
 
 
-@click.command()
+@click.command(short_help="Say who speaks in a recording.")
 @ONE_FILE
 @MANY_FILES
 @SCORES
 @click.option(
     "--top",
+    metavar="N",
     type=COUNT,
     default=settings.TOP,
     help=f"List so many candidates, a line each.  [default: {settings.TOP}, in --json and --scores alone]",
@@ -128,7 +129,7 @@ def identify(
     return EXIT_CODES[found.outcome]
 
 
-@click.command()
+@click.command(short_help="Say whether a recording is of the named speaker.")
 @click.argument("name", required=False)
 @ONE_FILE
 @MANY_CLAIMS
@@ -189,7 +190,7 @@ def verify(
     return EXIT_CODES[found.outcome]
 
 
-@click.command()
+@click.command(short_help="Say whether recordings are of one speaker.")
 @FILES
 @fmr_option
 @threshold_option

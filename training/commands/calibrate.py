@@ -11,7 +11,7 @@ from training.commands.outcome import errors_as_exit_codes
 from training.commands.places import FOLDER
 
 
-@click.command()
+@click.command(short_help="Fit what distances mean to an encoder.")
 @click.argument("bundle", type=FOLDER)
 @click.option("--corpora", type=FOLDER, default="../shared/corpora", show_default=True, help="Where NAME.tar lies.")
 @click.option("--dev", multiple=True, default=("common_voice-dev", "speech_commands-dev"), show_default=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from training.commands.outcome import errors_as_exit_codes
 
 
-@click.command()
+@click.command(short_help="Say what is in corpora before any work.")
 @click.argument("corpora", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a set on stdout, instead of a table.")
 @click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw histograms into it.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TEST_SETS = ("common_voice-test", "speech_commands-test")
 
 
-@click.command()
+@click.command(short_help="Print the figures of an encoder on trial lists.")
 @click.argument("bundle", type=FOLDER, required=False)
 @click.option("--list", "names", multiple=True, help="A set with lists of its name; repeat.  [default: both test sets]")
 @click.option("--corpora", type=FOLDER, default="../shared/corpora", show_default=True, help="Where NAME.tar lies.")

@@ -11,7 +11,7 @@ from training.commands.outcome import errors_as_exit_codes, import_tensorflow
 from training.commands.places import FOLDER
 
 
-@click.command("import-seed")
+@click.command("import-seed", short_help="Make a bundle of the seed's pretrained model.")
 @click.argument("variables", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="The bundle's folder.")
 def import_seed(variables: Path, out: Path) -> None:

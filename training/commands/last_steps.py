@@ -12,7 +12,7 @@ from training.commands.outcome import errors_as_exit_codes
 from training.commands.places import FOLDER, Places, places, read_recipe
 
 
-@click.command("last-steps")
+@click.command("last-steps", short_help="Give a bundle the steps that nothing is trained for.")
 @click.argument("bundle", type=FOLDER)
 @places
 @click.option("--out", type=FOLDER, required=True, help="The new bundle's folder; BUNDLE's own is replaced.")

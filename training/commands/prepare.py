@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 
-@click.command()
+@click.command(short_help="Write corpora as shards that training reads.")
 @click.argument("corpora", nargs=-1)
 @click.option("--work", type=FOLDER, required=True, help="Shards go to its folder `shards`.")
 @click.option("--split-by-speaker", "shares", metavar="TRAIN/DEV/TEST", help="Per cent, instead of its own splits.")

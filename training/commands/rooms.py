@@ -15,7 +15,7 @@ from training.commands.places import FOLDER, Places, places, read_recipe
 SHARE = click.FloatRange(0.0, 1.0)
 
 
-@click.command()
+@click.command(short_help="Teach a bundle rooms, telephones and noise.")
 @click.argument("bundle", type=FOLDER)
 @places
 @click.option("--out", type=FOLDER, required=True, help="The new bundle's folder; BUNDLE's own is replaced.")

@@ -10,7 +10,7 @@ from training.commands.outcome import errors_as_exit_codes
 from training.commands.places import FOLDER
 
 
-@click.command()
+@click.command(short_help="Teach the speech detector by Silero's.")
 @click.option("--corpora", type=FOLDER, default="../shared/corpora", show_default=True, help="Where NAME.tar lies.")
 @click.option(
     "--train",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from speakerdb.trials import Pair
 
 
-@click.command()
+@click.command(short_help="Write a list of pairs.")
 @click.argument("source")
 @click.option("--work", type=FOLDER, help="SOURCE is the name of a set prepared there: draw pairs of its clips.")
 @click.option("--form", type=click.Choice(["voxceleb", "kaldi"]), default="voxceleb", show_default=True)
