@@ -20,7 +20,7 @@ test: $(DEV_ENV)/made  ## all tests but the slow ones
 test-slow: $(DEV_ENV)/made  ## the slow ones: whole trainings, kills at every step, two hours of audio
 	$(DEV_ENV)/bin/python -m pytest -m slow
 
-test-oldest: $(OLDEST_ENV)/made  ## the package with the oldest versions that it allows
+test-oldest: $(OLDEST_ENV)/made  ## the package with the oldest minor versions that it allows
 	$(OLDEST_ENV)/bin/python -m pytest -m "not slow" --ignore=tests/training -W ignore::DeprecationWarning
 
 $(OLDEST_ENV)/made: pyproject.toml

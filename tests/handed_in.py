@@ -39,15 +39,18 @@ def encoded(samples: npt.NDArray, container: str, subtype: str | None = None, ra
 
 
 def by_av(samples: Samples, container: str, codec: str, rate_hz: int) -> bytes:
+    """[samples] or [samples, 2]."""
     av = pytest.importorskip("av", reason="PyAV (the extra `media`) is not installed")
     if codec not in av.codecs_available:
         pytest.skip(f"this PyAV ({av.__version__}) was built without {codec}")
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate_hz, layout="mono")
-        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        layout = "mono" if samples.ndim == 1 else "stereo"
+        stream = output.add_stream(codec, rate=rate_hz, layout=layout)
+        packed = (samples * 32767).astype(np.int16).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
         frame.sample_rate = RATE_HZ
-        for piece in av.AudioResampler(stream.format.name, "mono", rate_hz).resample(frame):
+        for piece in av.AudioResampler(stream.format.name, layout, rate_hz).resample(frame):
             output.mux(stream.encode(piece))
         output.mux(stream.encode(None))
     return file.getvalue()

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from handed_in import RATE_HZ, Run, assert_refused, listing, voice
+from handed_in import RATE_HZ, Run, assert_refused, by_av, listing, voice
 from numpy.testing import assert_array_equal
 
 from speakerdb import Channel, Gallery, InputError
-from speakerdb.audio import AudioStream, each, name_of, read
+from speakerdb.audio import AudioStream, channel_of, each, name_of, read
 from speakerdb.errors import AudioUnreadable
 
 DIFFERENT = (
@@ -115,10 +115,44 @@ def test_a_channel_that_a_recording_has_not_is_refused_in_a_line(enrolled: Path,
     assert_refused(run("calibrate", "--channel", "1"), 2, "--channel belongs to --trials")
 
 
-@pytest.mark.parametrize("number", [0, -1, 1.0, "1", None])
+@pytest.mark.parametrize("number", [0, -1, 1.0, "1", None, True])
 def test_what_is_no_number_of_a_channel_is_refused(number: object) -> None:
     with pytest.raises(InputError, match="channels are counted from 1"):
         Channel("call.wav", number)  # type: ignore[arg-type]
+
+
+def test_a_number_that_is_none_is_told_before_anything_is_heard(gallery_folder: Path, call: Path, tmp_path: Path):
+    (tmp_path / "people.tsv").write_text("ana\tcall.wav\nben\tcall.wav\n")
+    with Gallery.open(gallery_folder) as gallery:
+        with pytest.raises(InputError, match="channels are counted from 1"):
+            gallery.enroll_manifest(tmp_path / "people.tsv", channel=0)
+        with pytest.raises(InputError, match="a channel belongs to a list of trials"):
+            gallery.calibrate(channel=1)
+
+
+def test_what_is_refused_is_named_with_its_channel(enrolled: Path, tmp_path: Path) -> None:
+    for name, samples in (("mono", voice("ana_4")), ("silent", np.zeros((32_000, 2)))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE_HZ)
+    (tmp_path / "list").write_text("ana\tmono.wav\nana\tsilent.wav\nana\tgone.wav\nzoe\tmono.wav\n")
+    refused = [f"{tmp_path}/{name}.wav#2" for name in ("mono", "silent", "gone", "mono")]
+    with Gallery.open(enrolled) as gallery:
+        done = gallery.enroll_manifest(tmp_path / "list", channel=2).refused
+        assert [one.source for one in done] == refused
+        assert all(one.error["message"].startswith(f"{one.source}: ") for one in done)
+        found = [one.source for one in gallery.identify_many(tmp_path / "list", channel=2)]
+        assert found == refused
+        claimed = [one.source for _, one in gallery.verify_many(tmp_path / "list", channel=2)]
+        assert sorted(claimed) == sorted(refused)
+        given = Channel(tmp_path / "gone.wav", 2)
+        assert [one.source for one in gallery.enroll("ana", given, keep_going=True).refused] == refused[2:3]
+
+
+def test_a_file_object_of_which_two_channels_are_wanted_is_refused(enrolled: Path, call: Path) -> None:
+    with Gallery.open(enrolled) as gallery:
+        for numbers in ((None, None), (1, 2)):
+            with call.open("rb") as file, pytest.raises(InputError, match="is given twice; give its path or its bytes"):
+                gallery.compare([channel_of(file, number) for number in numbers])
+        assert len(gallery.compare([Channel(call.read_bytes(), 1), Channel(call.read_bytes(), 2)]).pairs) == 1
 
 
 def test_of_a_recording_of_one_channel_the_first_is_all_of_it() -> None:
@@ -148,6 +182,12 @@ def test_two_people_on_two_channels_are_told_and_answered_about(enrolled: Path, 
     assert f"<array>: {DIFFERENT}" in warnings
 
 
+def warnings_of(samples: np.ndarray) -> list[str]:
+    with AudioStream(samples, RATE_HZ) as stream:
+        list(stream.blocks(RATE_HZ))
+        return stream.warnings
+
+
 def before_two_microphones(name: str) -> np.ndarray:
     """One voice, near one microphone, far from the other, which hears it later and an echo of it."""
     far = 0.3 * np.roll(voice(name), 100) + 0.2 * np.roll(voice(name), 900)
@@ -158,17 +198,13 @@ def before_two_microphones(name: str) -> np.ndarray:
 @pytest.mark.parametrize("name", ["ana_4", "ben_1", "eva_1", "slt_2", "stranger_1"])
 def test_one_voice_before_two_microphones_is_heard_without_a_word(name: str, level: float) -> None:
     hiss = np.random.default_rng(0).normal(0.0, 0.003, (len(voice(name)), 2)).astype(np.float32)
-    with AudioStream(level * (before_two_microphones(name) + hiss), RATE_HZ) as stream:
-        list(stream.blocks(RATE_HZ))
-        assert stream.warnings == []
+    assert warnings_of(level * (before_two_microphones(name) + hiss)) == []
 
 
 def test_a_voice_beside_silence_or_hiss_is_heard_without_a_word() -> None:
     hiss = np.random.default_rng(0).normal(0.0, 0.03, len(voice("ana_4"))).astype(np.float32)
     for other in (hiss, 0.0 * hiss):
-        with AudioStream(beside(voice("ana_4"), other), RATE_HZ) as stream:
-            list(stream.blocks(RATE_HZ))
-            assert stream.warnings == []
+        assert warnings_of(beside(voice("ana_4"), other)) == []
 
 
 def test_what_is_said_of_channels_does_not_hang_on_how_they_are_read(call: Path) -> None:
@@ -177,6 +213,41 @@ def test_what_is_said_of_channels_does_not_hang_on_how_they_are_read(call: Path)
         with AudioStream(file) as stream:
             list(stream.blocks(RATE_HZ))
             assert stream.warnings == [DIFFERENT]
+
+
+@pytest.mark.parametrize(("codec", "rate_hz"), [("aac", 44_100), ("alac", 16_000)])
+def test_nor_on_who_reads_them(codec: str, rate_hz: int) -> None:
+    with AudioStream(by_av(CALL, "mp4", codec, rate_hz)) as stream:
+        list(stream.blocks(RATE_HZ))
+        assert stream.warnings == [DIFFERENT]
+
+
+def test_one_voice_in_much_noise_of_its_own_on_either_channel_is_heard_without_a_word() -> None:
+    said, rng = voice("ana_4"), np.random.default_rng(0)
+    steps = np.repeat(rng.choice([0.1, 1.0, 3.0], (len(said) // 1600 + 1, 2)), 1600, axis=0)[: len(said)]
+    loud = np.sqrt(np.mean(said**2)) * steps * rng.normal(size=(len(said), 2)) / 2
+    samples = (said[:, None] + loud).astype(np.float32)
+    pieces = samples[: len(said) // 320 * 320].reshape(-1, 320, 2)
+    levels = 10 * np.log10(np.square(pieces).mean(axis=1)).T
+    assert np.corrcoef(*levels)[0, 1] < 0.55 and levels.std(axis=1).min() > 6.0  # by levels alone they would be two
+    assert warnings_of(samples) == []
+
+
+def test_a_side_that_is_hardly_heard_in_the_average_is_no_reason_for_a_warning() -> None:
+    assert warnings_of(beside(voice("ana_4"), 0.3 * voice("ben_4"))) == [DIFFERENT]
+    assert warnings_of(beside(voice("ana_4"), 0.03 * voice("ben_4"))) == []
+
+
+def test_half_a_second_of_two_voices_says_nothing() -> None:
+    assert warnings_of(CALL[12_000:20_000]) == []
+
+
+def test_a_piece_without_samples_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AudioStream(CALL, RATE_HZ) as stream:
+        pieces = [CALL[:20_000], CALL[:0], CALL[20_000:]]
+        monkeypatch.setattr(stream._decoder, "read", lambda: iter(pieces))
+        assert sum(map(len, stream.blocks(RATE_HZ))) == len(CALL)
+        assert stream.warnings == [DIFFERENT]
 
 
 def test_a_channel_alone_is_no_reason_for_a_warning(call: Path) -> None:

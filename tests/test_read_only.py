@@ -79,6 +79,28 @@ def test_a_gallery_that_is_read_only_here_and_written_elsewhere_is_seen_as_it_is
     assert told.splitlines() == [seen, "ben,eva"]
 
 
+@posix
+def test_a_link_to_a_file_whose_log_lies_elsewhere_is_no_reason_to_pass_over_the_log(enrolled: Path, tmp_path: Path):
+    view = tmp_path / "view"
+    view.mkdir()
+    (view / FILE).symlink_to(enrolled / FILE)
+    listed = "import sys, speakerdb as s; print([one.speaker for one in s.Gallery.open(sys.argv[1]).speakers()])"
+    with Gallery.open(enrolled) as gallery:
+        gallery.rename("ana", "zoe")
+        view.chmod(0o500)
+        command = [*as_an_ordinary_user(), sys.executable, "-c", listed, str(view)]
+        assert subprocess.run(command, capture_output=True, text=True).stdout == "['ben', 'zoe']\n"
+
+
+def test_a_log_that_is_there_by_the_first_reading_is_not_passed_over(enrolled: Path) -> None:
+    with Gallery.open(enrolled) as gallery:
+        gallery.rename("ana", "zoe")
+        late = Database(enrolled / FILE, FIXED)  # the log came after it was decided that there is none
+        with pytest.raises(StorageError, match="was changed while it was open"), late.reading():
+            pass
+        late.close()
+
+
 def test_who_writes_while_it_is_read_is_noticed_before_anything_is_made_of_it(enrolled: Path) -> None:
     read = Database(enrolled / FILE, FIXED)
     with read.reading():

@@ -79,6 +79,28 @@ def test_a_session_that_raises_leaves_nothing_behind(twelve):
     store.close()
 
 
+@posix
+def test_an_interruption_within_a_statement_is_an_interruption(twelve):
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store, before = gallery_file.open_existing(twelve / FILE), signal.signal(signal.SIGALRM, interrupt)
+    count = text("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 200000) SELECT x FROM c")
+    try:
+        with pytest.raises(KeyboardInterrupt), store.reading() as connection:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            while True:
+                connection.execute(count).all()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    with store.reading() as connection:
+        assert records.anybody(connection)
+    store.close()
+
+
 def test_more_ids_than_sqlite_takes_in_one_statement_are_looked_up(twelve):
     store = gallery_file.open_existing(twelve / FILE)
     ids = list(range(1, 20_001))

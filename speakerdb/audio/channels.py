@@ -35,6 +35,8 @@ class Channels:
 
     def listen(self, frames: Samples, mono: Samples) -> None:
         """To float32 [frames, channels] and their average [frames]."""
+        if not len(frames):
+            return
         with np.errstate(over="ignore"):  # channels beyond all sound may cancel one another, too
             self._together += frames.shape[1] ** 2 * float(np.einsum("i,i->", mono, mono))
             self._apart += float(np.einsum("ij,ij->", frames, frames))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, TypeAlias
@@ -43,7 +45,7 @@ class Channel:
     number: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.number, int | np.integer) or self.number < 1:
+        if isinstance(self.number, bool) or not isinstance(self.number, int | np.integer) or self.number < 1:
             raise InputError(f"channel {self.number!r}; channels are counted from 1")
 
 
@@ -57,6 +59,7 @@ def each(sources: Sources) -> Iterator[Source]:
 
     An array is copied, as are bytes that can change: who fills the same ones again for the next recording changes
     nothing.
+    Raises: InputError for a file object that was given before: several recordings are read at a time.
     """
     if isinstance(sources, str | bytes | bytearray | memoryview | os.PathLike | np.ndarray | Channel) or hasattr(
         sources, "read"
@@ -64,14 +67,20 @@ def each(sources: Sources) -> Iterator[Source]:
         sources = [sources]  # type: ignore[list-item]
     if not isinstance(sources, Iterable):
         raise InputError(f"{printable(repr(sources), 100)}: neither a recording nor several")
+    files: weakref.WeakSet[Any] = weakref.WeakSet()
     for source in sources:
-        yield Channel(_own(source.sound), source.number) if isinstance(source, Channel) else _own(source)
+        yield Channel(_own(source.sound, files), source.number) if isinstance(source, Channel) else _own(source, files)
 
 
-def _own(sound: Sound) -> Sound:
-    """The same sound, which nobody else can change."""
+def _own(sound: Sound, files: weakref.WeakSet[Any]) -> Sound:
+    """The same sound, which nobody else can change or read. Args: files: those that were given before."""
     if isinstance(sound, np.ndarray):
         return sound.copy()
+    if hasattr(sound, "read"):
+        with contextlib.suppress(TypeError):  # an object that no set takes
+            if sound in files:
+                raise InputError(f"{printable(name_of(sound), 200)} is given twice; give its path or its bytes")
+            files.add(sound)
     return bytes(sound) if isinstance(sound, bytearray | memoryview) else sound
 
 
@@ -89,14 +98,13 @@ def name_of(source: Source) -> str:
     return named if isinstance(named, str) and named else f"<{type(source).__name__}>"
 
 
-def open_decoder(source: Sound, rate_hz: int | None) -> Decoder:
-    """A source opened for reading once. Args: rate_hz: of an array. Raises: AudioUnreadable."""
-    name = name_of(source)
+def open_decoder(source: Sound, name: str, rate_hz: int | None) -> Decoder:
+    """A source opened for reading once. Args: name: in errors; rate_hz: of an array. Raises: AudioUnreadable."""
     if isinstance(source, np.ndarray):
         return ArrayDecoder(source, name, rate_hz)
     file: str | IO[bytes]
     if isinstance(source, str | os.PathLike):
-        file, magic = _from_path(name)
+        file, magic = _from_path(os.fspath(source), name)
     elif isinstance(source, bytes | bytearray | memoryview):
         file = io.BytesIO(source)
         magic = bytes(source[:MAGIC_BYTES])
@@ -119,23 +127,23 @@ def _is_for_av(magic: bytes) -> bool:
     return magic[4:8] == b"ftyp" or magic.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR")) or raw_aac
 
 
-def _from_path(path: str) -> tuple[str | IO[bytes], bytes]:
+def _from_path(path: str, name: str) -> tuple[str | IO[bytes], bytes]:
     """What a decoder opens, the path itself or what a pipe held, and the first bytes."""
     try:
         with open(path, "rb", opener=_opened) as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISCHR(mode):
-                raise AudioUnreadable(path, "is a device, not a recording")
+                raise AudioUnreadable(name, "is a device, not a recording")
             if stat.S_ISFIFO(mode):  # `<(…)` in a shell: it can be read once
-                return _seekable(io.BytesIO(_of_pipe(file, path)), path)
+                return _seekable(io.BytesIO(_of_pipe(file, name)), name)
             return path, file.read(MAGIC_BYTES)
     except FileNotFoundError as error:
-        raise AudioUnreadable(path, "no such file") from error
+        raise AudioUnreadable(name, "no such file") from error
     except IsADirectoryError as error:
-        raise AudioUnreadable(path, "is a folder, not a recording") from error
+        raise AudioUnreadable(name, "is a folder, not a recording") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise AudioUnreadable(path, f"cannot be opened ({reason})") from error
+        raise AudioUnreadable(name, f"cannot be opened ({reason})") from error
 
 
 def _opened(path: str, how: int) -> int:

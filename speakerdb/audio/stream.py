@@ -77,8 +77,10 @@ class AudioStream:
         self.name = name_of(source)
         self._hash = hashlib.sha256()
         self._frames_read = 0
-        self._channel = source.number if isinstance(source, Channel) else None
-        self._decoder = open_decoder(source.sound if isinstance(source, Channel) else source, source_rate_hz)
+        self._channel: int | None = None
+        if isinstance(source, Channel):
+            self._channel, source = source.number, source.sound
+        self._decoder = open_decoder(source, self.name, source_rate_hz)
         self.source_rate_hz = self._decoder.rate_hz
         self._channels = Channels(self.source_rate_hz)
         low, high = RATE_RANGE_HZ

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 
+from speakerdb.audio import Source, name_of
 from speakerdb.encoder.utterance import Utterance
 from speakerdb.errors import SpeakerdbError
-from speakerdb.gallery.manifest import Listed
 from speakerdb.gallery.results import RefusedRecording
 
 BATCH_RECORDINGS = 32
@@ -29,20 +30,20 @@ class Batch:
 
 
 def batches(
-    listed: list[Listed], futures: Iterator[Future[Utterance]], refused: list[RefusedRecording]
+    listed: list[tuple[str, Source]], futures: Iterator[Future[Utterance]], refused: list[RefusedRecording]
 ) -> Iterator[Batch]:
     """What was heard of the recordings, in order, whole speakers together; what could not be is added to `refused`.
 
-    Args: futures: one a recording, in the list's order.
+    Args: listed: speakers and their recordings; futures: one a recording, in the list's order.
     """
     batch = Batch()
-    for speaker, own in groupby(listed, key=lambda one: one.speaker):
+    for speaker, own in groupby(listed, key=itemgetter(0)):
         heard = []
-        for one in own:
+        for _, source in own:
             try:
                 heard.append(next(futures).result())
             except SpeakerdbError as error:
-                refused.append(RefusedRecording.of(error, one.path, speaker))
+                refused.append(RefusedRecording.of(error, name_of(source), speaker))
         if heard:
             batch.heard.append((speaker, heard))
         if batch.full:

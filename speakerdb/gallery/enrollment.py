@@ -96,16 +96,17 @@ class Enrollment(OpenGallery):
         from speakerdb.gallery.manifest import passed_over, read_manifest
 
         source = usable_path(manifest)
-        listed, refused = read_manifest(source), list[RefusedRecording]()
+        listed = [(one.speaker, channel_of(one.path, channel)) for one in read_manifest(source)]
+        refused = list[RefusedRecording]()
         total, encoder = len(listed), self.encoder
         if self._found() is not None:
             with self._existing().reading() as connection:
                 known = records.enrolled_sources(connection)
-            listed = [one for one in listed if (one.speaker, name_of(channel_of(one.path, channel))) not in known]
+            listed = [(speaker, sound) for speaker, sound in listed if (speaker, name_of(sound)) not in known]
         speakers, warnings = set[str](), passed_over(source)
         recordings, seconds, heard_before = 0, 0.0, total - len(listed)
-        sources = (channel_of(one.path, channel) for one in listed)
-        futures = encoder.enrollments(sources, keep_audio=keep_audio, other_voices=not force)
+        sounds = (sound for _, sound in listed)
+        futures = encoder.enrollments(sounds, keep_audio=keep_audio, other_voices=not force)
         told = _counted(futures, heard_before, total, progress)
         try:
             for batch in batches(listed, told, refused):

@@ -136,8 +136,8 @@ class Gallery(Enrollment, Asking, Learning, Archives, Upkeep, Examining):
         try:
             usable_name(claim.speaker)
         except InputError as error:
-            return RefusedRecording.of(error, claim.path, claim.speaker).in_line(claim.line)
+            return RefusedRecording.of(error, heard.name, claim.speaker).in_line(claim.line)
         try:
             return self.verify(claim.speaker, heard, threshold=threshold, fmr=fmr, margin=margin)
         except NoSuchSpeaker as error:
-            return RefusedRecording.of(error, claim.path, claim.speaker).in_line(claim.line)
+            return RefusedRecording.of(error, heard.name, claim.speaker).in_line(claim.line)

@@ -82,6 +82,8 @@ class Learning(OpenGallery):
         from speakerdb.gallery import calibrating
 
         Asked(fmr=fmr)  # refused where it is no rate
+        if channel is not None and trials is None:
+            raise InputError("a channel belongs to a list of trials; what is enrolled was heard before")
         encoder = self.encoder
         with self._existing().reading() as connection:
             held = self._recordings(connection, encoder)

@@ -7,6 +7,7 @@ The file is in WAL mode; `SETTINGS` are those of every connection. A write is
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ class Database:
         self.path = path
         self._engine = _engine(path, options)
         self.fixed = options == FIXED
+        self._log = log_of(path)
         self._file: tuple[int, ...] | None = None
         GATE.watch(self)
 
@@ -108,10 +110,10 @@ class Database:
         found = self.path.stat()
         file: tuple[int, ...] = found.st_dev, found.st_ino
         if self.fixed:
-            file += found.st_size, found.st_mtime_ns, size_of(log_of(self.path))
+            file += found.st_size, found.st_mtime_ns
         if self._file is None:
             self._file = file
-        elif self._file != file:
+        if self._file != file or (self.fixed and size_of(self._log)):
             name = printable(self.path, 200)
             what = "changed" if self.fixed else "replaced"
             raise StorageError(f"{name} was {what} while it was open; open the gallery again", path=str(self.path))
@@ -167,8 +169,18 @@ class Database:
 
 
 def log_of(path: Path) -> Path:
-    """Where SQLite keeps what is committed and not in the file yet."""
-    return path.with_name(f"{path.name}-wal")
+    """Where SQLite keeps what is committed and not in the file yet: beside the file itself, where this is a link."""
+    return _beside(path, "-wal")
+
+
+def memory_of(path: Path) -> Path:
+    """What those who use the log share; as long as it is there, somebody does."""
+    return _beside(path, "-shm")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.name}{suffix}")
 
 
 def size_of(file: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import weakref
 from typing import Any
@@ -27,9 +28,10 @@ class Driver(sqlite3.Connection):
         return made
 
     def end_session(self) -> None:
-        """Close the cursors that are left."""
-        for left in list(self._cursors):
-            left.close()
+        """Close the cursors that are left; SQLAlchemy may have closed the connection, at an interruption."""
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            for left in list(self._cursors):
+                left.close()
 
 
 def driver(connection: Connection) -> Driver:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from speakerdb.durable import fsync_folder, give_name, make_folder, making
 from speakerdb.errors import GalleryDamaged, GalleryTooNew, StateError, StorageError, printable
-from speakerdb.store.database import FIXED, Database, log_of, size_of
+from speakerdb.store.database import FIXED, Database, log_of, memory_of, size_of
 from speakerdb.store.failures import translated
 from speakerdb.store.fields import DamagedRow
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
@@ -114,9 +114,10 @@ def _cannot_change(path: Path) -> bool:
 
     Who may write there can begin at any time, and SQLite would not see it: `Database` looks after each reading.
     """
-    if not (_on_a_medium_to_read(path) or _in_a_folder_to_read(path.parent)):
+    log = log_of(path)
+    if not (_on_a_medium_to_read(path) or _in_a_folder_to_read(log.parent)):
         return False
-    return not log_of(path).exists() or (not size_of(log_of(path)) and not path.with_name(f"{path.name}-shm").exists())
+    return not log.exists() or (not size_of(log) and not memory_of(path).exists())
 
 
 def _on_a_medium_to_read(path: Path) -> bool:
