@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterator
 
@@ -53,11 +54,12 @@ def examine(judge: Judge, held: Recordings, names: dict[int, str], near: Near, o
 
 
 def _little(name: str, seconds: float, option: str) -> Complaint:
+    found, least = math.floor(10 * seconds) / 10, settings.LITTLE_SPEECH_S  # not 3.0 of 2.97
     return Complaint(
         "little_speech",
         [name],
         [],
-        f"{seconds:.1f} s of speech in all: answers about this speaker are unsure",
+        f"{found:.1f} s of speech in all, less than {least:g}: answers about this speaker are unsure",
         _command("enroll", [name, "FILE"], option),
     )
 
