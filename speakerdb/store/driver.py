@@ -9,6 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+MANY = 1000
+"""Cursors after which those that are gone are forgotten."""
+
 
 class Driver(sqlite3.Connection):
     """A connection that knows its cursors, to close them with the session that they belong to.
@@ -19,19 +22,24 @@ class Driver(sqlite3.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+        self._cursors: list[weakref.ref[sqlite3.Cursor]] = []  # no set, whose callbacks would swallow a Ctrl-C
 
     def cursor(self, *args: Any, **options: Any) -> Any:
         """As sqlite3's; `execute` comes here, too."""
         made = super().cursor(*args, **options)
-        self._cursors.add(made)
+        if len(self._cursors) >= MANY:
+            self._cursors = [one for one in self._cursors if one() is not None]
+        self._cursors.append(weakref.ref(made))
         return made
 
     def end_session(self) -> None:
         """Close the cursors that are left; SQLAlchemy may have closed the connection, at an interruption."""
         with contextlib.suppress(sqlite3.ProgrammingError):
-            for left in list(self._cursors):
-                left.close()
+            for one in self._cursors:
+                left = one()
+                if left is not None:
+                    left.close()
+        self._cursors.clear()
 
 
 def driver(connection: Connection) -> Driver:
