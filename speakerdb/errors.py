@@ -32,6 +32,11 @@ def printable(text: object, limit: int = 80) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def seconds_found(seconds: float) -> str:
+    """Of less than is needed, in tenths, rounded down: 0.96 s would be shown as the 1.0 s that are needed."""
+    return f"{math.floor(10 * seconds) / 10:.1f} s"
+
+
 def no_number(text: str) -> float:
     """For `json.loads`, as `parse_constant`: it would take NaN and Infinity. Raises: ValueError."""
     raise ValueError(f"{text} is no number")
@@ -91,9 +96,8 @@ class TooLittleSpeech(InputError):
     """A recording with less net speech than the encoder's card asks for."""
 
     def __init__(self, source: str, found_s: float, needed_s: float, duration_s: float, purpose: str) -> None:
-        shown_s = math.floor(10 * found_s) / 10  # 0.96 s would be shown as the 1.0 s that are needed
         super().__init__(
-            f"{printable(source)}: {shown_s:.1f} s of speech in {duration_s:.1f} s, "
+            f"{printable(source)}: {seconds_found(found_s)} of speech in {duration_s:.1f} s, "
             f"{needed_s:.1f} s needed to {purpose}; record more speech or less noise",
             source=source,
             found_s=round(found_s, 3),

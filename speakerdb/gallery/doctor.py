@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Iterator
 
@@ -16,6 +15,7 @@ from speakerdb.calibration import Basis
 from speakerdb.decision.criterion import Asked, criterion
 from speakerdb.decision.judging import Judge
 from speakerdb.embedding import Vector, Vectors, average
+from speakerdb.errors import seconds_found
 from speakerdb.gallery.deciding import ranked
 from speakerdb.gallery.reports import Complaint
 from speakerdb.gallery.screening import Floats, beside_the_others, same_person
@@ -54,12 +54,12 @@ def examine(judge: Judge, held: Recordings, names: dict[int, str], near: Near, o
 
 
 def _little(name: str, seconds: float, option: str) -> Complaint:
-    found, least = math.floor(10 * seconds) / 10, settings.LITTLE_SPEECH_S  # not 3.0 of 2.97
+    said = f"{seconds_found(seconds)} of speech in all, less than {settings.LITTLE_SPEECH_S:g}"
     return Complaint(
         "little_speech",
         [name],
         [],
-        f"{found:.1f} s of speech in all, less than {least:g}: answers about this speaker are unsure",
+        f"{said}: answers about this speaker are unsure",
         _command("enroll", [name, "FILE"], option),
     )
 

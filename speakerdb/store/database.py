@@ -173,6 +173,11 @@ def log_of(path: Path) -> Path:
     return _beside(path, "-wal")
 
 
+def journal_of(path: Path) -> Path:
+    """As `log_of`, of a file that is not in WAL mode."""
+    return _beside(path, "-journal")
+
+
 def memory_of(path: Path) -> Path:
     """What those who use the log share; as long as it is there, somebody does."""
     return _beside(path, "-shm")

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from speakerdb.durable import fsync_folder, give_name, make_folder, making
 from speakerdb.errors import GalleryDamaged, GalleryTooNew, StateError, StorageError, printable
-from speakerdb.store.database import FIXED, Database, log_of, memory_of, size_of
+from speakerdb.store.database import FIXED, Database, journal_of, log_of, memory_of, size_of
 from speakerdb.store.failures import translated
 from speakerdb.store.fields import DamagedRow
 from speakerdb.store.schema import METADATA, OLDER_REVISIONS, REVISION
@@ -45,7 +45,7 @@ def give_gallerys_name(draft: Path, path: Path) -> None:
 
     Raises: StorageError where there is such a log; what `give_name` raises.
     """
-    for log in (log_of(path), path.with_name(f"{path.name}-journal")):
+    for log in (log_of(path), journal_of(path)):
         # Whether the file is there is asked last: one that somebody makes at this moment has its log by then.
         if size_of(log) and not path.exists():
             what = f"{printable(log, 200)} is the log of a gallery whose {path.name} is gone"
