@@ -1,13 +1,13 @@
-"""Speakers whom nobody recorded: every clip played faster or slower, which moves pitch and formants together.
+"""Speakers whom nobody recorded: every clip played faster or slower, or in another voice (`training.other_voices`).
 
-A virtual set is named SET@SPEED. Its clips are made from the set's shards when they are needed; their people are others
-than the set's (SPEAKER@SPEED), so that the network learns to tell them apart.
+A virtual set is named SET@SPEED, or SET@voiceN. Its clips are made from the set's shards when they are needed; its
+people are others than the set's (SPEAKER@SPEED), so that the network learns to tell them apart.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +15,10 @@ from typing import Annotated
 import soundfile
 import soxr
 
-from speakerdb.audio import read
+from speakerdb.audio import Samples, read
 from speakerdb.errors import AudioUnreadable
 from training.corpora import Clip
+from training.other_voices import OtherVoice
 from training.recipe_values import Bounds, Count
 from training.records import read_index, read_shards
 
@@ -25,6 +26,7 @@ Speed = Annotated[float, Bounds(0.25, 4.0, "a speed from 0.25 to 4")]
 
 LEAST_S = 0.5
 """Shorter ones are left out: sped up, a word is over before it is known whose it is."""
+VOICE = "voice"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Virtual:
         return [*recorded * self.originals, *(f"{name}@{speed:g}" for name in recorded for speed in self.speeds)]
 
 
+def in_other_voices(train: Iterable[str], voices: int) -> list[str]:
+    """Names of the sets of so many other voices of each speaker."""
+    return [f"{name}@{VOICE}{number}" for name in train for number in range(voices)]
+
+
 def recorded_set(name: str) -> str:
     """The set that a virtual set is made of; a recorded set itself."""
     return name.partition("@")[0]
@@ -51,9 +58,11 @@ def recorded_set(name: str) -> str:
 
 def clips_of(shards: Path, name: str, rate_hz: int) -> Iterator[Clip]:
     """The clips of a set, recorded or virtual; these as WAV of floats at `rate_hz`."""
-    recorded, _, speed = name.partition("@")
+    recorded, _, how = name.partition("@")
     clips = read_shards(shards, recorded)
-    return at_speed(clips, float(speed), rate_hz) if speed else clips
+    if how.startswith(VOICE):
+        return in_another_voice(clips, int(how.removeprefix(VOICE)), rate_hz)
+    return at_speed(clips, float(how), rate_hz) if how else clips
 
 
 def clip_count(shards: Path, name: str) -> int:
@@ -63,20 +72,36 @@ def clip_count(shards: Path, name: str) -> int:
 
 def at_speed(clips: Iterable[Clip], speed: float, rate_hz: int) -> Iterator[Clip]:
     """Clips played at another speed; those that cannot be read or become too short are left out."""
+    return _changed(clips, f"{speed:g}", rate_hz, lambda _, samples: soxr.resample(samples, rate_hz * speed, rate_hz))
+
+
+def in_another_voice(clips: Iterable[Clip], number: int, rate_hz: int) -> Iterator[Clip]:
+    """Clips in the n-th other voice of their speakers; likewise."""
+    return _changed(
+        clips,
+        f"{VOICE}{number}",
+        rate_hz,
+        lambda clip, samples: OtherVoice.drawn(clip.speaker, number).of(samples, rate_hz),
+    )
+
+
+def _changed(
+    clips: Iterable[Clip], how: str, rate_hz: int, change: Callable[[Clip, Samples], Samples]
+) -> Iterator[Clip]:
     for clip in clips:
         try:
             samples = read(clip.audio, rate_hz).samples
         except AudioUnreadable:
             continue
-        played = soxr.resample(samples, rate_hz * speed, rate_hz)
-        if len(played) < LEAST_S * rate_hz:
+        changed = change(clip, samples)
+        if len(changed) < LEAST_S * rate_hz:
             continue
         file = io.BytesIO()
-        soundfile.write(file, played, rate_hz, format="WAV", subtype="FLOAT")
+        soundfile.write(file, changed, rate_hz, format="WAV", subtype="FLOAT")
         yield replace(
             clip,
-            path=f"{clip.name}@{speed:g}.wav",
-            speaker=f"{clip.speaker}@{speed:g}",
-            seconds=len(played) / rate_hz,
+            path=f"{clip.name}@{how}.wav",
+            speaker=f"{clip.speaker}@{how}",
+            seconds=len(changed) / rate_hz,
             audio=file.getvalue(),
         )
