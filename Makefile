@@ -7,7 +7,7 @@ PACKAGE := pyproject.toml $(shell find speakerdb -type f -not -path '*__pycache_
 TFIO_ENV := .venv-tfio
 BACKENDS_ENV := .venv-backends
 OLDEST_ENV := .venv-oldest
-BACKENDS ?= train-jax,train-torch,rooms
+BACKENDS ?= train-jax,train-torch,further
 
 .PHONY: demo test test-slow test-oldest lint format encoder tfio test-tfio test-backends clean
 
@@ -66,8 +66,8 @@ $(TFIO_ENV)/made: pyproject.toml
 	$(TFIO_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tfio,test]'
 	@touch $@
 
-test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same network; a graph learns rooms
-	$(BACKENDS_ENV)/bin/python -m pytest tests/training/test_training_backends.py tests/training/rooms
+test-backends: $(BACKENDS_ENV)/made  ## TensorFlow, JAX and torch train the same network; a graph learns further
+	$(BACKENDS_ENV)/bin/python -m pytest tests/training/test_training_backends.py tests/training/further
 
 $(BACKENDS_ENV)/made: pyproject.toml
 	$(PYTHON) -m venv $(BACKENDS_ENV)

@@ -32,7 +32,7 @@ from training.student import Student
 LOOKS = ("report_steps", "evaluate_steps", "patience")
 FREE_SETTINGS = (
     # Training does not depend on these.
-    *("name", "bundle", "limits", "licences", "levelled", "warped", "channels", "known"),
+    *("name", "bundle", "limits", "licences", "levelled", "warped", "channels", "known", "further"),
     "optimization.steps",
     *(f"{part}.{name}" for part in ("optimization", "transplant.front") for name in LOOKS),
 )

@@ -12,6 +12,7 @@ from training.augment import Augmentation
 from training.batches import CropLength
 from training.cutting import Cutting
 from training.front_ends import FRONT_ENDS, FrontEnd, KaldiBank
+from training.further.course import Further
 from training.losses import Losses
 from training.networks import NETWORKS, NetworkSize
 from training.networks.narrow_campplus import NarrowCampplus
@@ -33,6 +34,7 @@ class Recipe:
         warped: a train set, by whose clips `training.warped_views` turns what it hears of short ones; or none.
         channels: train sets, by whose clips `training.channel_offsets` takes off what channels add; or none.
         known: a train set, from whose voices `training.known_voices` moves all others away; or none.
+        further: how `training.further` goes on with what was exported; or not at all.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Recipe:
     cutting: Cutting = field(default_factory=Cutting)
     speaker_means: SpeakerMeans = field(default_factory=SpeakerMeans)
     transplant: Transplant | None = None
+    further: Further | None = None
     licences: dict[str, str] = field(default_factory=dict)
     levelled: list[str] = field(default_factory=list)
     warped: str | None = None
@@ -147,6 +150,7 @@ class _File:
     cutting: Cutting = field(default_factory=Cutting)
     speaker_means: SpeakerMeans = field(default_factory=SpeakerMeans)
     transplant: Transplant | None = None
+    further: Further | None = None
 
 
 def _parse(name: str, values: dict[str, Any]) -> Recipe:
@@ -209,6 +213,8 @@ def _check_together(recipe: Recipe) -> None:
         raise ValueError("known is one of the train sets, and wants two of them levelled")
     if recipe.transplant and not isinstance(recipe.network, NarrowCampplus):
         raise ValueError("a transplant wants a narrow-campplus")
+    if recipe.further and not (recipe.transplant and recipe.noise and recipe.teachers.graphs):
+        raise ValueError("further wants a transplant, the corpora's noise and the teachers' graphs")
     if recipe.losses.frame and not recipe.transplant:
         raise ValueError("the loss frame wants a transplant")
 

@@ -6,8 +6,9 @@ to the voice; a clip that is far from its speaker's others keeps its own, since 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,19 +47,45 @@ def draw_to_means(
     return _drawn(targets[first], np.array([speakers[row] for row in first]), shares, how.least_alike)[again]
 
 
+def draw_parts_to_means(
+    parts: tuple[Array, Array],
+    targets: Array,
+    speakers: npt.NDArray[Any],
+    shares: npt.NDArray[np.float64],
+    least: float,
+) -> tuple[Array, Array]:
+    """Two parts of targets, drawn likewise, each to its own mean: float32 [clips, dimension] each.
+
+    Args: targets: which say who sounds alike, unit length. shares: of the means, for each clip. least: `least_alike`.
+    """
+    drawn = parts[0].copy(), parts[1].copy()
+    for _, alike in _alike(targets, speakers, least):
+        share = shares[alike][:, None]
+        for part, of in zip(drawn, parts, strict=True):
+            part[alike] = (1 - share) * of[alike] + share * of[alike].mean(axis=0)
+    return drawn
+
+
 def _drawn(
     targets: Array, speakers: npt.NDArray[np.str_], shares: npt.NDArray[np.float64], least_alike: float
 ) -> Array:
     drawn = targets.copy()
+    for clips, alike in _alike(targets, speakers, least_alike):
+        if share := shares[clips[0]]:
+            own = targets[alike].astype(np.float64)
+            mean = normalize(own.sum(axis=0, keepdims=True))
+            drawn[alike] = normalize((1 - share) * own + share * mean)
+    return drawn
+
+
+def _alike(
+    targets: Array, speakers: npt.NDArray[Any], least_alike: float
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """A speaker's clips, and those of them that sound like its others; of those who have such."""
     order = np.argsort(speakers, kind="stable")
     for clips in np.split(order, np.flatnonzero(speakers[order][1:] != speakers[order][:-1]) + 1):
-        share = shares[clips[0]]
-        if len(clips) == 1 or not share:
-            continue
         own = targets[clips].astype(np.float64)
         others = own.sum(axis=0) - own
         alike = (own * others).sum(axis=1) >= least_alike * np.linalg.norm(others, axis=1)
-        if alike.any():
-            mean = normalize(own[alike].sum(axis=0, keepdims=True))
-            drawn[clips[alike]] = normalize((1 - share) * own[alike] + share * mean)
-    return drawn
+        if len(clips) > 1 and alike.any():
+            yield clips, clips[alike]

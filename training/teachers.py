@@ -97,7 +97,7 @@ class VirtualClips:
     name: str
 
     def fingerprint(self) -> str:
-        """The recorded set's clips and recordings, and the speed.
+        """The recorded set's clips and recordings, and what is done to them.
 
         Not the archive they came from: one that was only copied, or mounted anew, has the same clips.
         """
@@ -131,8 +131,18 @@ def load_targets(
 ) -> npt.NDArray[np.float32]:
     """What the student learns to say of each clip of these sets, in their order: float32 [clips, dimension].
 
+    Args, raises: as `both_of`.
+    """
+    return fuse(*both_of(how, sets, folder, work, console), how.second_weight, dimension)
+
+
+def both_of(
+    how: Teachers, sets: Sequence[tuple[str, Rows]], folder: Path, work: Path, console: Console
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """What either teacher says of each clip of these sets, in their order: float32 [clips, its dimension] each.
+
     Of recorded clips what was published, of virtual ones what the teachers say of the shards' recordings: two kinds of
-    targets, where what was published is of better recordings.
+    vectors, where what was published is of better recordings.
 
     Args: sets: names with the rows (`path`, `name`) of their clips. folder: the teachers' graphs, and in
         `teacher-vectors` what they say of recorded clips. work: with the shards, of which virtual clips are made.
@@ -147,5 +157,5 @@ def load_targets(
             else:
                 clips = VirtualClips(work / "shards", name)
                 parts.append(taught(folder / graph, clips, [row["path"] for row in rows], work, console))
-        both.append(np.concatenate([np.asarray(part) for part in parts]))
-    return fuse(both[0], both[1], how.second_weight, dimension)
+        both.append(np.concatenate([np.asarray(part, np.float32) for part in parts]))
+    return both[0], both[1]

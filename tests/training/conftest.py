@@ -1,4 +1,4 @@
-"""What tests of training share: a tiny training, done once."""
+"""What tests of training share: a tiny training, done once, and sounds that recordings are worsened by."""
 
 from __future__ import annotations
 
@@ -44,3 +44,22 @@ def trained(tiny, tmp_path_factory):
     work = tmp_path_factory.mktemp("trained")
     train(RECIPE, tiny.material(), tiny.trials, work, Console(file=io.StringIO()))
     return work
+
+
+@pytest.fixture(scope="session")
+def folder(examples, tmp_path_factory):
+    """Sounds to draw from: words and sentences of the examples' people, noises, and three rooms."""
+    pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is an extra (speakerdb[train])")
+    from training.rooms.impulse_responses import impulse_response
+    from training.rooms.sounds import TABLE, write_sounds
+
+    made, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
+    voices = [read(str(file), 16_000).samples for file in sorted(examples.glob("*_[12].wav"))]
+    words = [("speech_commands-train", voice[:16_000]) for voice in voices]
+    sentences = [
+        (f"{name}-train", np.tile(voice, 4)[:80_000]) for voice in voices for name in ("common_voice", "other")
+    ]
+    noises = [0.1 * rng.standard_normal(size).astype(np.float32) for size in (8_000, 30_000)]
+    write_sounds(made, words + sentences, noises, [impulse_response(rng) for _ in range(3)])
+    (made / TABLE).write_text("{}")
+    return made

@@ -9,10 +9,11 @@ from training.commands.calibrate import calibrate
 from training.commands.describe import describe
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.further import further
 from training.commands.import_seed import import_seed
 from training.commands.last_steps import last_steps
+from training.commands.originals import originals
 from training.commands.prepare import prepare
-from training.commands.rooms import rooms
 from training.commands.speech import speech
 from training.commands.train import train
 from training.commands.trials import trials
@@ -23,7 +24,7 @@ def training() -> None:
     """Train a speaker encoder: archives → shards → features → network → ONNX bundle."""
 
 
-OF_A_TRAINING = (describe, prepare, train, export, build)
-OF_A_BUNDLE = (last_steps, rooms, calibrate, import_seed, evaluate)
+OF_A_TRAINING = (originals, describe, prepare, train, export, build)
+OF_A_BUNDLE = (further, last_steps, calibrate, import_seed, evaluate)
 for command in (*OF_A_TRAINING, *OF_A_BUNDLE, trials, speech):
     training.add_command(command)

@@ -28,7 +28,7 @@ def errors_as_exit_codes() -> Iterator[None]:
     except SpeakerdbError as error:
         raise Refused(str(error), error.exit_code) from error
     except ModuleNotFoundError as error:
-        extras = "train,rooms" if error.name == "torch" else "cpu,train"
+        extras = "train,further" if error.name == "torch" else "cpu,train"
         raise Refused(f"{error.name} is not installed; run: pip install '.[{extras}]'", 1) from error
     except BrokenProcessPool as error:
         raise Refused("a process beside this one was ended, perhaps for want of memory; run it again", 1) from error

@@ -53,20 +53,19 @@ class GraphNetwork(torch.nn.Module):
         found: torch.Tensor = values[self._output]
         return found
 
-    def mean_with(self, share_of_front: float, share_of_blocks: float) -> ModelProto:
-        """The graph with these shares of these weights, and the rest of those that it came with.
-
-        Args: share_of_front: before the blocks that are inherited, `share_of_blocks`: in these and what follows them.
-        """
-        changed, front = copied(self._model), self.front
+    def mean_with(self, share: float) -> ModelProto:
+        """The graph with this share of these weights, and the rest of those that it came with."""
+        changed = copied(self._model)
         for constant in changed.graph.initializer:
-            learnt = self.weights.get(PREFIX + constant.name)
-            if learnt is not None:
+            if (learnt := self.weights.get(PREFIX + constant.name)) is not None:
                 before = numpy_helper.to_array(constant)
-                share = share_of_front if constant.name in front else share_of_blocks
-                mean = before + share * (learnt.detach().numpy() - before)
-                constant.CopyFrom(numpy_helper.from_array(mean.astype(np.float32), constant.name))
+                mean = before + np.float32(share) * (learnt.detach().numpy() - before)
+                constant.CopyFrom(numpy_helper.from_array(mean, constant.name))
         return changed
+
+    def of_front(self, name: str) -> bool:
+        """Whether a weight lies before the first block that is inherited."""
+        return name.removeprefix(PREFIX) in self.front
 
     @property
     def front(self) -> set[str]:
@@ -154,6 +153,14 @@ def _reduced(change: Callable[..., torch.Tensor]) -> Callable[[list[Any], dict[s
     return changed
 
 
+def _product(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """With all digits where no weight is: means over frames would lose what they are taken for."""
+    if isinstance(second, torch.nn.Parameter):
+        return first @ second
+    with torch.autocast("cpu", enabled=False):
+        return first.float() @ second.float()
+
+
 OPERATIONS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "Add": lambda inputs, _: inputs[0] + inputs[1],
     "Cast": lambda inputs, _: inputs[0].float() if torch.is_tensor(inputs[0]) else inputs[0],
@@ -165,7 +172,7 @@ OPERATIONS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "Expand": lambda inputs, _: torch.tensor(np.broadcast_to(inputs[0], inputs[1]), dtype=torch.float32),
     "Gather": lambda inputs, _: inputs[0][inputs[1]],
     "GlobalAveragePool": lambda inputs, _: inputs[0].mean(dim=(2, 3), keepdim=True),
-    "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
+    "MatMul": lambda inputs, _: _product(*inputs),
     "Max": lambda inputs, _: torch.maximum(inputs[0], inputs[1]),
     "Min": lambda inputs, _: torch.minimum(inputs[0], inputs[1]),
     "Mul": lambda inputs, _: inputs[0] * inputs[1],

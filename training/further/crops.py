@@ -1,0 +1,138 @@
+"""Batches of crops, worsened, with what is to be said of each; a batch is a function of seed, step and process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from training.batches import CropLength
+from training.cutting import Cutting
+from training.further.course import Further
+from training.further.lessons import Lessons
+from training.further.targets import Array, Targets
+from training.rooms.impulse_responses import RATE_HZ, Floats
+from training.rooms.sounds import Sounds
+from training.rooms.worsening import LEVEL_ALONE_DB, Shares, Worsening, gain
+from training.sessions import on_one_core
+
+SHARES = Shares(filtered=0.15, room=0.45, noise=0.45, telephone=0.08, codec=0.04, clipping=0.03, level=0.3)
+"""How many of the crops befalls what, of those that anything befalls."""
+WORDS_ALONE_SHARE, SENTENCES_ALONE_SHARE = 0.7, 0.4
+"""Crops that nothing befalls but another level."""
+BEFORE_S = 0.6
+"""What was said before a crop still echoes."""
+LEAST_FILLED = 0.9
+"""Of a crop of a sentence: shorter ones are drawn where there are no others."""
+REPEATED_BELOW = 0.85
+"""Of a crop: what fills less of it is repeated, what fills more is followed by silence."""
+HEARD_AT_ONCE = 16
+"""Crops in the front end: more are no quicker."""
+
+Batch = tuple[npt.NDArray[np.float32], Array]
+"""Features [crops, frames, bins], and what is to be said of them [crops, dimension]."""
+
+
+class Crops:
+    """Draws batches.
+
+    Args: front_end: the graph from waveforms to features, as a file's content. lengths: of the recipe's crops.
+    """
+
+    def __init__(
+        self,
+        lessons: Lessons,
+        targets: Targets,
+        sounds: Sounds,
+        front_end: bytes,
+        lengths: Sequence[CropLength],
+        cutting: Cutting,
+        how: Further,
+    ) -> None:
+        self._lessons, self._targets, self._how, self._cutting = lessons, targets, how, cutting
+        self._lengths, self._shares = lengths, np.array([length.share for length in lengths])
+        self._worsening, self._front_end = Worsening(sounds, SHARES), on_one_core(front_end)
+        order = np.argsort(lessons.speakers, kind="stable")
+        borders = np.flatnonzero(np.diff(lessons.speakers[order])) + 1
+        self._clips_of = {int(lessons.speakers[own[0]]): own for own in np.split(order, borders)}
+        self._pools = {
+            (str(corpus), virtual): np.flatnonzero((lessons.corpora == corpus) & (lessons.recorded != virtual))
+            for corpus in np.unique(lessons.corpora)
+            for virtual in (True, False)
+        }
+
+    def batch(self, step: int, process: int) -> Batch:
+        """The step's; all processes draw crops of one length."""
+        chosen = np.random.default_rng([self._how.seed, step]).choice(
+            len(self._lengths), p=self._shares / self._shares.sum()
+        )
+        length, rng = self._lengths[chosen], np.random.default_rng([self._how.seed, step, process])
+        size = samples_of(length)
+        drawn = [self.crop(int(clip), size, rng) for clip in self._drawn(length, size, rng)]
+        heard = [crop.astype(np.float32) for crop, _ in drawn]
+        parts = [np.stack(heard[first : first + HEARD_AT_ONCE]) for first in range(0, len(heard), HEARD_AT_ONCE)]
+        features = [self._front_end.run(None, {"waveform": part})[0] for part in parts]
+        return np.concatenate(features), np.stack([target for _, target in drawn])
+
+    def crop(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, Array]:
+        """A crop of a clip as it is heard: float64 [size]; and its target."""
+        samples, before, target = self._cut(clip, size, rng)
+        alone = WORDS_ALONE_SHARE if self._targets.words[clip] else SENTENCES_ALONE_SHARE
+        if rng.random() < alone:
+            return samples[before:] * gain(LEVEL_ALONE_DB, rng), target
+        return self._worsening.worsened(samples, rng)[before:], target
+
+    def _cut(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
+        """A crop behind what was said before it, and how much that is."""
+        length, how = int(self._lessons.lengths[clip]), self._how
+        if length >= size:
+            start = int(rng.integers(0, length - size + 1))
+            first = max(0, start - round(BEFORE_S * RATE_HZ))
+            return self._lessons.part(clip, first, start + size), start - first, self._targets.of(clip, size, how)
+        if self._targets.words[clip] and length < REPEATED_BELOW * size:
+            return self._joined(clip, size, rng)
+        samples = self._lessons.part(clip, 0, length)
+        if length < REPEATED_BELOW * size:
+            samples = np.resize(samples, size)
+        samples = np.pad(samples, (0, size - len(samples)))
+        if rng.random() < self._cutting.shift_share:
+            most = round(0.01 * self._cutting.shift_frames * RATE_HZ)
+            samples = np.roll(samples, int(rng.integers(-most, most + 1)))
+        return samples, 0, self._targets.of(clip, size, how)
+
+    def _joined(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
+        """A word, followed by others of its speaker that sound like it."""
+        own = self._clips_of[int(self._lessons.speakers[clip])]
+        mine = self._targets.of(clip, size, self._how)
+        alike = [
+            int(other)
+            for other in own
+            if other != clip and self._targets.of(int(other), size, self._how) @ mine >= self._cutting.least_alike
+        ]
+        order, parts, target, filled = [clip, *rng.permutation(alike).astype(int)], list[Floats](), 0.0 * mine, 0
+        while filled < size:
+            following = order[len(parts) % len(order)]
+            part = self._lessons.part(following, 0, size - filled)
+            parts.append(part)
+            target, filled = target + len(part) * self._targets.of(following, size, self._how), filled + len(part)
+        return np.concatenate(parts), 0, np.asarray(target / max(float(np.linalg.norm(target)), 1e-6), np.float32)
+
+    def _drawn(self, length: CropLength, size: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+        """Numbers of clips: of each corpus its part, of virtual clips theirs."""
+        weights = length.corpora or dict.fromkeys((corpus for corpus, _ in self._pools), 1.0)
+        chosen = list[npt.NDArray[np.intp]]()
+        for corpus, weight in weights.items():
+            wanted = round(length.crops * weight / sum(weights.values()))
+            of_virtual = round(wanted * self._how.virtual_share)
+            for virtual, count in ((True, of_virtual), (False, wanted - of_virtual)):
+                own = self._pools.get((corpus, virtual), np.zeros(0, np.intp))
+                long = own[(self._lessons.lengths[own] >= LEAST_FILLED * size) | self._targets.words[own]]
+                pool = long if len(long) >= count else own
+                chosen.append(rng.choice(pool, min(count, len(pool)), replace=False))
+        return np.concatenate(chosen)
+
+
+def samples_of(length: CropLength) -> int:
+    """Of a crop of so many frames, 25 ms each, every 10 ms."""
+    return round((0.01 * (length.frames - 1) + 0.025) * RATE_HZ)
