@@ -3,7 +3,7 @@
     SpeakerdbError
     ├── InputError 3      audio or an argument that cannot be used
     │   ├── AudioUnreadable     missing, not audio, damaged, wrong rate
-    │   ├── SeveralVoices       not one person's recording
+    │   ├── SeveralVoices       ├── DifferentChannels: not one person's recording
     │   └── TooLittleSpeech     silence, noise, or less net speech than needed
     ├── StateError 4      what was asked does not fit what is stored
     │   ├── NoSuchSpeaker       ├── DuplicateEnrollment
@@ -121,6 +121,17 @@ class SeveralVoices(InputError):
         """The finding itself, which an answer's warning begins with, too."""
         shown = ", ".join(f"{second:.1f}" for second in changes_s[:5]) + (", …" if len(changes_s) > 5 else "")
         return f"{printable(source)}: several voices; another one begins at {shown} s"
+
+
+class DifferentChannels(InputError):
+    """A recording to enroll whose two channels carry different sounds."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{printable(source)}: its two channels carry different sounds, as a call's two sides do. Enroll one of "
+            "them (--channel 1 or --channel 2), or their average all the same with --force",
+            source=source,
+        )
 
 
 class StateError(SpeakerdbError):

@@ -182,6 +182,22 @@ def test_two_people_on_two_channels_are_told_and_answered_about(enrolled: Path, 
     assert f"<array>: {DIFFERENT}" in warnings
 
 
+def test_a_call_is_enrolled_as_one_voice_only_where_that_is_asked_for(gallery_folder: Path, call: Path, run: Run):
+    says = f"{call}: its two channels carry different sounds, as a call's two sides do. Enroll one of them (--channel 1"
+    assert_refused(run("enroll", "ana", call), 3, says)
+    assert not gallery_folder.exists()
+    done = run("enroll", "ana", call, "--force")
+    assert (done.returncode, DIFFERENT in done.stderr) == (0, True)
+
+
+def test_a_list_goes_on_without_the_calls_in_it(gallery_folder: Path, call: Path, tmp_path: Path, examples: Path):
+    (tmp_path / "people.tsv").write_text(f"ana\tcall.wav\nana\t{examples / 'ana_1.wav'}\n")
+    with Gallery.open(gallery_folder) as gallery:
+        done = gallery.enroll_manifest(tmp_path / "people.tsv")
+    assert (done.recordings, [one.error["error"] for one in done.refused]) == (1, ["DifferentChannels"])
+    assert done.refused[0].source == str(call)
+
+
 def warnings_of(samples: np.ndarray) -> list[str]:
     with AudioStream(samples, RATE_HZ) as stream:
         list(stream.blocks(RATE_HZ))

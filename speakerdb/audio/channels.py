@@ -59,14 +59,16 @@ class Channels:
         """Why their average may not stand for them, a line each."""
         if self._together < CANCELLED * self._apart:
             return ["its channels cancel one another, and their average is what is heard; take one (--channel 1)"]
-        if self._different():
+        if self.different:
             return [
                 "its two channels carry different sounds, as a call's two sides do, and their average is what is "
                 "heard; take one at a time (--channel 1, --channel 2)"
             ]
         return []
 
-    def _different(self) -> bool:
+    @property
+    def different(self) -> bool:
+        """Whether two channels carry different sounds."""
         if self._levels < LEVELS or self._energies.min() < BALANCED * self._energies.max():
             return False
         means = self._sums / self._levels

@@ -127,6 +127,11 @@ class AudioStream:
             lines.append(f"cut short: {what}; copy or record it again")
         return [*lines, *self._channels.warnings]
 
+    @property
+    def two_sounds(self) -> bool:
+        """Whether two channels were averaged that carry different sounds, once all blocks were taken."""
+        return self._channels.different
+
     def blocks(self, rate_hz: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
         """The recording as float32 blocks at `rate_hz`, each `block_s` long but the last.
 

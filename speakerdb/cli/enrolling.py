@@ -45,8 +45,9 @@ def enroll(
 ) -> int:
     """Remember recordings (FILES, - for stdin) as the speaker NAME's: all of them, or none.
 
-    A recording of several voices, one that does not sound like the speaker's others, and a new speaker who sounds like
-    an enrolled one are refused, before anything is written. With --keep-going the exit code is 3 or 4 where any was.
+    A recording of several voices or of two channels that carry different sounds, one that does not sound like the
+    speaker's others, and a new speaker who sounds like an enrolled one are refused, before anything is written. With
+    --keep-going the exit code is 3 or 4 where any was.
 
     With --manifest recordings that are enrolled under that name, path and channel already are passed over: the same
     command goes on where it was stopped. What cannot be enrolled is reported, as with --keep-going.

@@ -47,6 +47,7 @@ class Utterance:
         quality: net speech, SNR, clipping, bandwidth.
         warnings: a line each; empty where the file is whole and the encoder was made for such recordings.
         changes_s: seconds at which another voice begins, where that was looked for.
+        two_sounds: whether its two channels carry different sounds, of which the average was heard.
         audio: the sound itself as `KeptAudio` packs it, where that was asked for.
         heard_by: whose vector it is, as `Card.vectors_of` says; empty where a caller made it.
     """
@@ -57,6 +58,7 @@ class Utterance:
     quality: Quality
     warnings: list[str] = field(default_factory=list)
     changes_s: tuple[float, ...] = ()
+    two_sounds: bool = False
     audio: bytes | None = field(default=None, repr=False)
     heard_by: str = ""
 
@@ -104,7 +106,8 @@ def hear(
         audio = kept.packed() if kept else None
         changes_s = watch.changes_s() if watch else ()
         vector, encoder = average(vectors, weights) if len(vectors) > 1 else vectors[0], runtime.card.vectors_of
-        return Utterance(stream.name, stream.sha256, vector, quality, warnings, changes_s, audio, encoder)
+        both = stream.two_sounds
+        return Utterance(stream.name, stream.sha256, vector, quality, warnings, changes_s, both, audio, encoder)
 
 
 def _vectors(runtime: Runtime, windows: list[Window], watch: VoiceWatch | None) -> Iterable[Vector]:

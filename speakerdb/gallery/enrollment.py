@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from speakerdb.audio import Source, Sources, channel_of, each, name_of
 from speakerdb.encoder.encoder import Encoder
 from speakerdb.encoder.utterance import Utterance
-from speakerdb.errors import InputError, PossibleDuplicate, SeveralVoices, StorageError
+from speakerdb.errors import DifferentChannels, InputError, PossibleDuplicate, SeveralVoices, StorageError
 from speakerdb.gallery.enrolling import write_enrollment
 from speakerdb.gallery.naming import usable_name, usable_path
 from speakerdb.gallery.opened import OpenGallery, Progress, identity_of, require_same
@@ -47,7 +47,7 @@ class Enrollment(OpenGallery):
             sources: one recording or several (path, bytes, binary file, or array with `rate_hz`).
             keep_going: enroll what can be enrolled and report the rest in `refused`.
             keep_audio: keep the sounds themselves in the gallery, too, so that it can move to another encoder.
-            force: enroll several voices, outliers and possible duplicates all the same.
+            force: enroll several voices, channels with different sounds, outliers and possible duplicates all the same.
         Returns: once it returns, the recordings are on disk.
         Raises: InputError for a recording or name that cannot be used, such as SeveralVoices; DuplicateEnrollment,
             ConflictingEnrollment for audio that is enrolled already; OutlierRecording; PossibleDuplicate, with
@@ -62,7 +62,7 @@ class Enrollment(OpenGallery):
         encoder = self.encoder
         for get in _heard(encoder, recordings, rate_hz, keep_audio, not force, progress):
             try:
-                heard.append(_one_voice(get()))
+                heard.append(get() if force else _one_voice(get()))
             except InputError as error:
                 if not keep_going:
                     raise
@@ -134,9 +134,9 @@ class Enrollment(OpenGallery):
             return batch.heard
         fit, waiting = list[tuple[str, list[Utterance]]](), list[Found]()
         for speaker, heard in batch.heard:
-            several = [utterance for utterance in heard if utterance.changes_s]
-            refused += [RefusedRecording.of(SeveralVoices(u.name, u.changes_s), u.name, speaker) for u in several]
-            single = [utterance for utterance in heard if not utterance.changes_s]
+            wrong = [(utterance, error) for utterance in heard if (error := _not_one_voice(utterance))]
+            refused += [RefusedRecording.of(error, utterance.name, speaker) for utterance, error in wrong]
+            single = [utterance for utterance in heard if not _not_one_voice(utterance)]
             try:
                 kept = self._screened(speaker, single, refused, encoder, True, waiting) if single else []
             except PossibleDuplicate as error:
@@ -221,6 +221,13 @@ def _bind(connection: Connection, encoder: Encoder) -> None:
 
 
 def _one_voice(utterance: Utterance) -> Utterance:
-    if utterance.changes_s:
-        raise SeveralVoices(utterance.name, utterance.changes_s)
+    if error := _not_one_voice(utterance):
+        raise error
     return utterance
+
+
+def _not_one_voice(utterance: Utterance) -> InputError | None:
+    """Why a recording is not one person's, as far as it can be told from the recording alone."""
+    if utterance.two_sounds:
+        return DifferentChannels(utterance.name)
+    return SeveralVoices(utterance.name, utterance.changes_s) if utterance.changes_s else None
