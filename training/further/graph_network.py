@@ -79,7 +79,7 @@ class GraphNetwork(torch.nn.Module):
             if node.op_type == "Conv" and node.input[1] in ones:
                 return found
             found |= {name for name in node.input if PREFIX + name in self.weights}
-        raise ValueError("a graph without inherited blocks")
+        raise ValueError("a graph without inherited blocks, or exported by an earlier version; export it anew")
 
     def _take(self, node: NodeProto, name: str, value: np.ndarray[Any, Any]) -> None:
         if value.dtype == np.float32 and value.size > 1 and node.op_type in LEARNT:
