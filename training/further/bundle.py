@@ -97,7 +97,7 @@ def taught(
     make_sounds(corpora, recipe.train, recipe.noise, work / "rooms", console)
     names = [*dict.fromkeys(recipe.virtual.sets(recipe.train)), *in_other_voices(recipe.train, how.voices)]
     lessons = make_lessons(work / "shards", names, work / KEPT, console)
-    made_of = _made_of(recipe, names, work, teachers)
+    made_of = _made_of(recipe, how, names, work, teachers)
     key = hashlib.sha256(graph.SerializeToString() + made_of.encode()).hexdigest()[:12]
     targets = work / KEPT / f"targets-{key}.npz"
     if kept(targets, lambda file: Targets(**read_arrays(file)), console) is None:
@@ -125,12 +125,13 @@ def front_end_of(graph: ModelProto) -> bytes:
     return found
 
 
-def _made_of(recipe: Recipe, names: Sequence[str], work: Path, teachers: Path) -> str:
+def _made_of(recipe: Recipe, how: Further, names: Sequence[str], work: Path, teachers: Path) -> str:
     """What targets depend on beside the graph: recordings, what is done to them, and what the teachers say."""
     shards = {name: set_hash(work / "shards", recorded_set(name)) for name in names}
     files = [*(f"teacher-vectors/{file}" for file in recipe.teachers.files), *recipe.teachers.graphs]
     said = {file: file_hash(teachers / file) for file in files}
-    return f"{shards} {said} {recipe.teachers} {recipe.speaker_means} {recipe.cutting} {recipe.further}"
+    weights = how.second_weight, how.weight_of_words
+    return f"{shards} {said} {recipe.teachers} {recipe.speaker_means} {recipe.cutting} {weights}"
 
 
 def _targets(

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ class Learner:
 
 def checkpoint_of(graph: ModelProto, how: Further, made_of: str, folder: Path) -> Path:
     """Where a run is kept: bound to the graph, the course, and what its clips and targets were made of."""
-    key = hashlib.sha256(graph.SerializeToString() + f"{how} {made_of}".encode()).hexdigest()[:12]
+    learnt_by = replace(how, share=1.0)  # which is asked for afterwards
+    key = hashlib.sha256(graph.SerializeToString() + f"{learnt_by} {made_of}".encode()).hexdigest()[:12]
     return folder / f"learnt-{key}.pt"
 
 

@@ -33,7 +33,7 @@ from training.further.bundle import Material
 from training.further.course import Further
 from training.further.crops import Crops
 from training.further.graph_network import GraphNetwork
-from training.further.learn import Learner, learnt
+from training.further.learn import Learner, checkpoint_of, learnt
 from training.further.targets import Targets
 from training.kept import write_arrays
 from training.last_steps import without_last_steps
@@ -121,6 +121,18 @@ def test_the_command_writes_what_was_learnt_and_says_how_it_came_about(tmp_path,
     after = GraphNetwork(onnx.load(out / "encoder.onnx")).weights
     for name, weight in network.weights.items():
         assert torch.allclose(after[name], 1.35 * weight, atol=1e-5)  # 0.7 of a half more
+
+
+def test_a_course_is_kept_by_all_that_it_depends_on(graph, tmp_path) -> None:
+    how = Further(steps=4, rate=1e-3)
+    file = checkpoint_of(graph, how, "these", tmp_path)
+    assert checkpoint_of(graph, replace(how, share=0.5), "these", tmp_path) == file  # asked for afterwards
+    others = [
+        checkpoint_of(graph, replace(how, steps=5), "these", tmp_path),
+        checkpoint_of(graph, how, "those", tmp_path),
+        checkpoint_of(onnx.ModelProto(), how, "these", tmp_path),
+    ]
+    assert len({file, *others}) == 4
 
 
 @pytest.fixture
