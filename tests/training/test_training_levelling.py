@@ -8,11 +8,16 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs TensorFlow (the extra train)")
 
 import keras
+import onnx
 from random_networks import randomized
 
+from speakerdb.encoder.registry import find_bundle
+from training import known_voices
 from training.evaluate import embed_cached
 from training.features_cache import CachedFeatures
-from training.levelling import level
+from training.graph_vectors import clips_of
+from training.last_steps import without_last_steps
+from training.levelling import level, levelled
 from training.networks.next_tdnn import NextTdnn, build
 
 
@@ -42,3 +47,27 @@ def test_the_direction_between_two_sets_is_left_out_and_all_others_stay():
         projected = old - np.outer(old @ direction, direction)
         expected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
         assert np.abs(vectors(network, cached) - expected).max() <= 1e-4
+
+
+def test_a_graph_is_levelled_as_a_network_is(tiny, tmp_path, quiet):
+    graph = without_last_steps(onnx.load(find_bundle() / "encoder.onnx"))
+    archives = [tiny.corpora / f"common_voice-{split}.tar" for split in ("train", "dev")]
+    said = [clips_of(graph, 16_000, archive, tmp_path, quiet) for archive in archives]
+    before = [np.concatenate([np.stack(own) for own in one.values()]).astype(np.float64) for one in said]
+    changed, apart = levelled(graph, 16_000, archives, tmp_path, quiet)
+    between = before[0].mean(axis=0) - before[1].mean(axis=0)
+    assert apart == pytest.approx(np.linalg.norm(between), abs=1e-6) and apart > 0.01
+    direction = between / np.linalg.norm(between)
+    for old, archive in zip(before, archives, strict=True):
+        now = clips_of(changed, 16_000, archive, tmp_path, quiet)
+        projected = old - np.outer(old @ direction, direction)
+        expected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
+        assert np.abs(np.concatenate([np.stack(own) for own in now.values()]) - expected).max() <= 1e-4
+    assert changed.SerializeToString() != graph.SerializeToString()
+
+
+def test_a_graph_that_ends_otherwise_is_refused(tiny, tmp_path, quiet):
+    graph = onnx.load(find_bundle() / "encoder.onnx")
+    archives = [tiny.corpora / f"common_voice-{split}.tar" for split in ("train", "dev")]
+    with pytest.raises(ValueError, match="does not end in a product and an offset"):
+        levelled(known_voices.without_step(graph), 16_000, archives, tmp_path, quiet)  # ends in what channels add

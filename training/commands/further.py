@@ -22,7 +22,7 @@ def further(bundle: Path, recipe: str, out: Path, version: str, **where: Any) ->
     """Teach a BUNDLE of the RECIPE further, as its table `further` says, and write what comes of it; then calibrate it.
 
     Its teachers are asked about voices that nobody has, and crops are worsened as recordings are. Wants PyTorch:
-    pip install '.[train,further]'.
+    pip install '.[cpu,kaldi,train,further]'.
 
     Example: python -m training further bundle --work work --out bundle-further --version 1.0
     """

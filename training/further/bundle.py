@@ -35,6 +35,7 @@ from training.records import set_hash
 from training.rooms.sounds import Sounds, make_sounds
 from training.rooms.workers import workers
 from training.sessions import on_one_core
+from training.teacher_encoders import RATE_HZ, open_teacher
 from training.teachers import both_of
 from training.virtual_speakers import in_other_voices, recorded_set
 
@@ -93,7 +94,7 @@ def taught(
     if how is None or recipe.noise is None or len(recipe.teachers.graphs) != 2:
         raise ValueError(f"recipe {recipe.name}: to learn further it has to name `further`, noise, and two teachers")
     graph = as_exported(onnx.load_from_string(opened.model), recipe)
-    _ = GraphNetwork(graph).front  # refuses what cannot be learnt further before minutes are spent
+    _refuse_what_will_fail(graph, [teachers / name for name in recipe.teachers.graphs])
     make_sounds(corpora, recipe.train, recipe.noise, work / "rooms", console)
     names = [*dict.fromkeys(recipe.virtual.sets(recipe.train)), *in_other_voices(recipe.train, how.voices)]
     lessons = make_lessons(work / "shards", names, work / KEPT, console)
@@ -123,6 +124,13 @@ def front_end_of(graph: ModelProto) -> bytes:
     named = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(graph))
     found: bytes = named.extract_model(["waveform"], [GraphNetwork(graph).features]).SerializeToString()
     return found
+
+
+def _refuse_what_will_fail(graph: ModelProto, teachers: Sequence[Path]) -> None:
+    """Before minutes are spent: a graph that cannot be learnt further, teachers that are not there or do not run."""
+    _ = GraphNetwork(graph).front
+    for teacher in teachers:
+        open_teacher(teacher)(np.full(RATE_HZ, 0.1, np.float32))
 
 
 def _made_of(recipe: Recipe, how: Further, names: Sequence[str], work: Path, teachers: Path) -> str:

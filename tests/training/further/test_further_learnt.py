@@ -101,6 +101,7 @@ def test_the_command_writes_what_was_learnt_and_says_how_it_came_about(tmp_path,
     for name in ("make_sounds", "make_lessons", "_learn_in_processes"):
         monkeypatch.setattr(at + name, lambda *_, name=name: done.append(name))
     monkeypatch.setattr(at + "_made_of", lambda *_: "")
+    monkeypatch.setattr(at + "open_teacher", lambda path: lambda _: done.append(path.name))
     monkeypatch.setattr(at + "_targets", lambda *_: Targets(*np.zeros((2, 1, 192), np.float32), np.zeros(1, bool)))
     monkeypatch.setattr(at + "learnt", learnt)
     monkeypatch.setattr(at + "levelled", lambda graph, *_: (graph, 0.5))
@@ -110,7 +111,7 @@ def test_the_command_writes_what_was_learnt_and_says_how_it_came_about(tmp_path,
     places = ["--corpora", nowhere, "--trials", nowhere, "--work", str(tmp_path), "--out", str(out), "--version", "9"]
     ended = CliRunner().invoke(training, ["further", str(find_bundle()), *places])
     assert ended.exit_code == 0, ended.output
-    assert done == ["prepare", "make_sounds", "make_lessons", "_learn_in_processes"]
+    assert done == ["prepare", "campplus_zh_en.onnx", "ge2e.onnx", "make_sounds", "make_lessons", "_learn_in_processes"]
     card, shipped = open_bundle(out).card, open_bundle(find_bundle()).card
     said = card.raw["training"]["further"]
     assert said["command"] == f"python -m training further, after {shipped.id}"
