@@ -4,7 +4,7 @@ Train clips come as Opus of 24 kbit/s, and dev and test as they were released. W
 other lies at a cosine of 0.98 to 0.99 to one another, so that it is better to learn from what will be heard.
 
 Which repositories those are: `REPOSITORIES`. They are read as checked out, a folder each; clips of nobody but the train
-archives' speakers are taken, those that are in them. What no repository has is taken as it is.
+archives' speakers are taken, those that are in them. Sets that no repository has are taken as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Repository:
 
 
 def _speech_command(row: Row) -> str:
-    word, speaker, number = Path(row.path).stem.split("_")
+    word, _, rest = Path(row.path).stem.partition("_")
+    speaker, _, number = rest.partition("_")
     return f"data/{word}/{speaker}_nohash_{number}.wav"
 
 
@@ -92,6 +93,8 @@ def _write(rows: list[Row], folder: Path, repository: Repository, written: Archi
 def _originals(rows: list[Row], folder: Path, repository: Repository) -> Iterator[tuple[str, bytes]]:
     for row in rows:
         file = folder / repository.path(row)
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{row.path}: its table names a file outside {folder}")
         try:
             yield _path(row, repository), file.read_bytes()
         except FileNotFoundError:

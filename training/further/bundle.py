@@ -21,10 +21,10 @@ from training.corpora.fingerprints import file_hash
 from training.cutting import Cutting
 from training.dev_pairs import lists_of
 from training.further.course import Further
-from training.further.crops import Crops
+from training.further.crops import Crops, samples_of
 from training.further.graph_network import GraphNetwork
 from training.further.learn import PROCESSES, checkpoint_of, learn, learnt
-from training.further.lessons import Lessons, make_lessons
+from training.further.lessons import LONGEST_S, Lessons, make_lessons
 from training.further.targets import Array, Targets, in_directions_of
 from training.kept import kept, read_arrays, write_arrays
 from training.last_steps import as_exported, of_last_steps, with_last_steps
@@ -32,7 +32,7 @@ from training.levelling import levelled
 from training.rebundle import write_changed
 from training.recipe import Recipe
 from training.records import set_hash
-from training.rooms.sounds import Sounds, make_sounds
+from training.rooms.sounds import TABLE, Sounds, make_sounds
 from training.rooms.workers import workers
 from training.sessions import on_one_core
 from training.teacher_encoders import RATE_HZ, open_teacher
@@ -47,7 +47,8 @@ KEPT = "further"
 class Material:
     """Where a process finds what it draws crops from, and how.
 
-    Attributes: names: of the sets. key: of the targets' file. graph, front_end: files.
+    Attributes: work: the folder. names: of the sets. targets, graph, front_end: files. lengths, cutting, how: as the
+        recipe has them.
     """
 
     work: Path
@@ -94,16 +95,17 @@ def taught(
     if how is None or recipe.noise is None or len(recipe.teachers.graphs) != 2:
         raise ValueError(f"recipe {recipe.name}: to learn further it has to name `further`, noise, and two teachers")
     graph = as_exported(onnx.load_from_string(opened.model), recipe)
-    _refuse_what_will_fail(graph, [teachers / name for name in recipe.teachers.graphs])
+    _refuse_what_will_fail(graph, recipe, [teachers / name for name in recipe.teachers.graphs])
     make_sounds(corpora, recipe.train, recipe.noise, work / "rooms", console)
     names = [*dict.fromkeys(recipe.virtual.sets(recipe.train)), *in_other_voices(recipe.train, how.voices)]
-    lessons = make_lessons(work / "shards", names, work / KEPT, console)
     made_of = _made_of(recipe, how, names, work, teachers)
+    lessons = make_lessons(work / "shards", names, work / KEPT, console)
     key = hashlib.sha256(graph.SerializeToString() + made_of.encode()).hexdigest()[:12]
     targets = work / KEPT / f"targets-{key}.npz"
     if kept(targets, lambda file: Targets(**read_arrays(file)), console) is None:
         write_arrays(targets, **vars(_targets(graph, recipe, how, lessons, teachers, work, console)))
-    file = checkpoint_of(graph, how, made_of, work / KEPT)
+    drawn_of = f"{made_of} {recipe.lengths} {(work / 'rooms' / TABLE).read_text(encoding='utf8')}"
+    file = checkpoint_of(graph, how, drawn_of, work / KEPT)
     with tempfile.TemporaryDirectory(dir=work / KEPT) as beside:
         files = Path(beside) / "graph.onnx", Path(beside) / "front-end.onnx"
         files[0].write_bytes(graph.SerializeToString())
@@ -126,9 +128,14 @@ def front_end_of(graph: ModelProto) -> bytes:
     return found
 
 
-def _refuse_what_will_fail(graph: ModelProto, teachers: Sequence[Path]) -> None:
-    """Before minutes are spent: a graph that cannot be learnt further, teachers that are not there or do not run."""
+def _refuse_what_will_fail(graph: ModelProto, recipe: Recipe, teachers: Sequence[Path]) -> None:
+    """Before minutes are spent: a graph that cannot be learnt further, crops that no clip fills, teachers that are not
+    there or do not run."""
     _ = GraphNetwork(graph).front
+    if max(samples_of(length) for length in recipe.lengths) > LONGEST_S * RATE_HZ:
+        raise ValueError(
+            f"lengths: crops of more than {LONGEST_S:g} s; clips are cut there where a graph learns further"
+        )
     for teacher in teachers:
         open_teacher(teacher)(np.full(RATE_HZ, 0.1, np.float32))
 
@@ -168,7 +175,9 @@ def _learn_in_processes(material: Material, file: Path, console: Console) -> Non
             learn(crops, onnx.load(material.graph), material.how, 0, meeting, file, console)
         except RuntimeError:
             for one in beside:
-                if isinstance(error := one.exception(), BrokenProcessPool):
+                if (error := one.exception()) is not None and (
+                    isinstance(error, BrokenProcessPool) or not isinstance(error, RuntimeError)
+                ):
                     raise error from None  # which says more than that nobody answers
             raise
     finally:

@@ -24,7 +24,7 @@ WORDS_ALONE_SHARE, SENTENCES_ALONE_SHARE = 0.7, 0.4
 BEFORE_S = 0.6
 """What was said before a crop still echoes."""
 LEAST_FILLED = 0.9
-"""Of a crop of a sentence: shorter ones are drawn where there are no others."""
+"""Of a crop of a sentence: shorter ones are drawn, too, where there are not as many."""
 REPEATED_BELOW = 0.85
 """Of a crop: what fills less of it is repeated, what fills more is followed by silence."""
 HEARD_AT_ONCE = 16
@@ -37,7 +37,11 @@ Batch = tuple[npt.NDArray[np.float32], Array]
 class Crops:
     """Draws batches.
 
+    Of the recipe's crops it takes lengths, numbers and corpora, of its `cutting` what is joined and how far clips are
+    moved; tempos are those of virtual clips.
+
     Args: front_end: the graph from waveforms to features, as a file's content. lengths: of the recipe's crops.
+    Raises: ValueError for a corpus of which there are no clips.
     """
 
     def __init__(
@@ -61,6 +65,9 @@ class Crops:
             for corpus in np.unique(lessons.corpora)
             for virtual in (True, False)
         }
+        known = {corpus for corpus, _ in self._pools}
+        if missing := sorted({corpus for length in lengths for corpus in length.corpora} - known):
+            raise ValueError(f"lengths: no clips of {', '.join(missing)}; there are {', '.join(sorted(known))}")
 
     def batch(self, step: int, process: int) -> Batch:
         """The step's; all processes draw crops of one length."""
@@ -120,17 +127,21 @@ class Crops:
 
     def _drawn(self, length: CropLength, size: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
         """Numbers of clips: of each corpus its part, of virtual clips theirs."""
-        weights = length.corpora or dict.fromkeys((corpus for corpus, _ in self._pools), 1.0)
+        weights = length.corpora or {corpus: float(sum(map(len, self._both(corpus)))) for corpus, _ in self._pools}
         chosen = list[npt.NDArray[np.intp]]()
         for corpus, weight in weights.items():
             wanted = round(length.crops * weight / sum(weights.values()))
-            of_virtual = round(wanted * self._how.virtual_share)
-            for virtual, count in ((True, of_virtual), (False, wanted - of_virtual)):
-                own = self._pools.get((corpus, virtual), np.zeros(0, np.intp))
+            virtual, recorded = self._both(corpus)
+            of_virtual = round(wanted * self._how.virtual_share) if len(virtual) else 0
+            for own, count in ((virtual, of_virtual), (recorded, wanted - of_virtual)):
                 long = own[(self._lessons.lengths[own] >= LEAST_FILLED * size) | self._targets.words[own]]
                 pool = long if len(long) >= count else own
-                chosen.append(rng.choice(pool, min(count, len(pool)), replace=False))
+                chosen.append(rng.choice(pool, count, replace=count > len(pool)) if count else pool[:0])
         return np.concatenate(chosen)
+
+    def _both(self, corpus: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """A corpus's virtual and recorded clips."""
+        return self._pools[corpus, True], self._pools[corpus, False]
 
 
 def samples_of(length: CropLength) -> int:

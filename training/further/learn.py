@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ TOLD_AFTER = 50
 """Steps, whose mean cosine is printed."""
 KEPT_AFTER = 250
 """Steps after which a stopped run goes on."""
+PATIENCE = timedelta(minutes=3)
+"""With a process that does not come, or does not answer: opening clips takes seconds, a step less than one."""
 PROCESSOR = Path("/proc/cpuinfo")
 
 
@@ -133,14 +136,15 @@ class Learner:
 
     def load(self, file: Path) -> None:
         """Go on from what `save` wrote."""
-        stored = torch.load(file, weights_only=True)  # raises before anything is taken over
-        self._network.load_state_dict(stored["network"])
-        self._optimizer.load_state_dict(stored["optimizer"])
-        self._mean, self.step = stored["mean"], stored["step"]
+        stored = torch.load(file, weights_only=True)
+        network, optimizer, mean, step = (stored[part] for part in ("network", "optimizer", "mean", "step"))
+        self._optimizer.load_state_dict(optimizer)  # what raises does so before weights are taken over
+        self._network.load_state_dict(network)
+        self._mean, self.step = mean, step
 
 
 def checkpoint_of(graph: ModelProto, how: Further, made_of: str, folder: Path) -> Path:
-    """Where a run is kept: bound to the graph, the course, and what its clips and targets were made of."""
+    """Where a run is kept: bound to the graph, the course, and what its crops and targets were made of."""
     learnt_by = replace(how, share=1.0)  # which is asked for afterwards
     key = hashlib.sha256(graph.SerializeToString() + f"{learnt_by} {made_of}".encode()).hexdigest()[:12]
     return folder / f"learnt-{key}.pt"
@@ -154,11 +158,12 @@ def products_of_bfloat16() -> bool:
 @contextmanager
 def _meeting(file: Path, process: int) -> Iterator[None]:
     store = dist.FileStore(str(file), PROCESSES)
-    dist.init_process_group("gloo", store=store, rank=process, world_size=PROCESSES)
     try:
+        dist.init_process_group("gloo", store=store, rank=process, world_size=PROCESSES, timeout=PATIENCE)
         yield
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _gradient(weight: torch.Tensor) -> torch.Tensor:

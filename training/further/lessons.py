@@ -18,10 +18,10 @@ from training.kept import kept, read_arrays, write_arrays
 from training.records import set_hash
 from training.rooms.impulse_responses import RATE_HZ, Floats
 from training.rooms.sounds import Pieces
-from training.virtual_speakers import clip_count, clips_of, recorded_set
+from training.virtual_speakers import LEAST_S, clip_count, clips_of, recorded_set
 
 LONGEST_S = 6.0
-"""Clips are cut after it: no crop is longer, and most of a set's clips are not."""
+"""Clips are cut after it: no crop is longer, and few clips are."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ def _make(shards: Path, name: str, folder: Path, made_of: str, console: Console)
         try:
             samples = read(clip.audio, RATE_HZ).samples[: round(LONGEST_S * RATE_HZ)]
         except AudioUnreadable:
+            continue
+        if len(samples) < LEAST_S * RATE_HZ:
             continue
         pieces.append(samples.astype(np.float16))
         rows.append((clip.path, clip.name, clip.speaker, clip.corpus))

@@ -23,13 +23,14 @@ import numpy.typing as npt
 from speakerdb.embedding import normalize
 from training.further.course import Further
 from training.further.lessons import Lessons
+from training.known_voices import FREE
 from training.rooms.impulse_responses import RATE_HZ
 from training.speaker_means import SpeakerMeans, draw_parts_to_means
 
 Array = npt.NDArray[np.float32]
 
 ASKED = 1800
-"""Recorded clips of each set that the rotation is fitted to."""
+"""Recorded clips of each corpus that the rotation is fitted to."""
 ORIGINALS = 2.0
 """What a recorded clip counts beside each virtual one where the leading directions are looked for."""
 SECONDS = 1.0, 3.0
@@ -81,7 +82,7 @@ def in_directions_of(
 
 
 def _asked(lessons: Lessons, seed: int = 0) -> npt.NDArray[np.intp]:
-    """Recorded clips of each set."""
+    """Recorded clips of each corpus."""
     rng, chosen, corpora = np.random.default_rng(seed), list[npt.NDArray[np.intp]](), lessons.corpora
     for corpus in np.unique(corpora):
         own = np.flatnonzero(lessons.recorded & (corpora == corpus))
@@ -102,6 +103,6 @@ def _turn(
     counted = fused * np.sqrt(np.where(recorded, ORIGINALS, 1.0))[:, None]
     leading = np.linalg.eigh(counted.T @ counted)[1][:, ::-1][:, :dimension]
     left, _, right = np.linalg.svd(normalize(fused[asked] @ leading).T @ said)
-    free = np.linalg.svd(said.astype(np.float64), full_matrices=False)[2][-1]
-    turned = leading @ (left @ right)
-    return np.asarray(turned - np.outer(turned @ free, free))
+    _, sizes, directions = np.linalg.svd(said.astype(np.float64), full_matrices=False)
+    turned, last = leading @ (left @ right), directions[-1]
+    return np.asarray(turned - np.outer(turned @ last, last) if sizes[-1] <= FREE * sizes[0] else turned)

@@ -1,4 +1,4 @@
-"""Processes beside the one that trains."""
+"""Processes beside the one that asks for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from multiprocessing import get_context, parent_process
 from speakerdb import settings
 
 WORKERS = 2
-"""At most: they are to leave the training room."""
+"""At most."""
 
 
 def workers() -> ProcessPoolExecutor:

@@ -153,9 +153,25 @@ def test_what_is_too_short_is_repeated_or_followed_by_silence(front_end, folder,
     Pieces.written(tmp_path, "short", [np.ones(round(seconds * RATE_HZ), np.float16)] * 3)
     lessons = Lessons([replace(lessons.sets[0], clips=Pieces.opened(tmp_path, "short"))])
     targets = Targets(np.eye(3, 192, dtype=np.float32), np.zeros((3, 192), np.float32), np.zeros(3, bool))
-    few = Crops(lessons, targets, Sounds.opened(folder), front_end, LENGTHS[:1], CUTTING, HOW)
+    few = Crops(lessons, targets, Sounds.opened(folder), front_end, [CropLength(98, 1.0, 8)], CUTTING, HOW)
     samples, *_ = few._cut(0, 16_000, np.random.default_rng(0))
     assert int(samples.sum()) == (16_000 if seconds < 0.85 else 14_400)
+
+
+def test_batches_are_full_where_there_are_few_clips_or_no_virtual_ones(lessons, targets, folder, front_end) -> None:
+    few = Lessons([one for one in lessons.sets if "@" not in one.name])
+    rows = lessons.recorded
+    some = Targets(targets.first[rows], targets.second[rows], targets.words[rows])
+    lengths = [CropLength(98, 1.0, 30, {"speech_commands": 1.0})]  # twelve clips
+    for given in (lengths, [CropLength(98, 1.0, 30)]):
+        crops = Crops(few, some, Sounds.opened(folder), front_end, given, CUTTING, HOW)
+        assert crops.batch(0, 0)[0].shape[0] == 30
+
+
+def test_a_corpus_without_clips_is_refused(lessons, targets, folder, front_end) -> None:
+    lengths = [CropLength(98, 1.0, 8, {"voxceleb": 1.0})]
+    with pytest.raises(ValueError, match="no clips of voxceleb; there are common_voice, speech_commands"):
+        Crops(lessons, targets, Sounds.opened(folder), front_end, lengths, CUTTING, HOW)
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:

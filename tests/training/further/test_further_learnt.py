@@ -40,6 +40,7 @@ from training.last_steps import without_last_steps
 from training.recipe import Recipe
 
 RATE_HZ = 16_000
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA initialization")  # PyTorch for GPUs, where there is none
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,9 @@ def test_the_command_writes_what_was_learnt_and_says_how_it_came_about(tmp_path,
     monkeypatch.setattr(at + "learnt", learnt)
     monkeypatch.setattr(at + "levelled", lambda graph, *_: (graph, 0.5))
     monkeypatch.setattr(at + "with_last_steps", lambda graph, *_: graph)
-    (tmp_path / "further").mkdir()
+    for name, content in (("further/targets", ""), ("rooms/sounds.json", "{}")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(content)
     out, nowhere = tmp_path / "out", str(tmp_path / "nowhere")
     places = ["--corpora", nowhere, "--trials", nowhere, "--work", str(tmp_path), "--out", str(out), "--version", "9"]
     ended = CliRunner().invoke(training, ["further", str(find_bundle()), *places])
