@@ -14,6 +14,7 @@ import numpy.typing as npt
 from training.features_cache import Features
 from training.recipe_values import Cosine, Natural, Positive, Share
 from training.slowing import Slowing, between
+from training.speaker_means import by_speaker
 
 Array = npt.NDArray[np.float32]
 Clips = npt.NDArray[np.intp]
@@ -86,7 +87,7 @@ class Cutter:
     ) -> None:
         self._slowing = slowing or Slowing()
         self._how, self._speech, self._targets, self._teacher = how, speech, targets, teacher_frames
-        self._speaker_of, self._clips_of = speaker_of, _by_speaker(speaker_of)
+        self._speaker_of, self._clips_of = speaker_of, by_speaker(speaker_of)
         self._joins = np.array([row["corpus"] in how.joined for row in speech.clips])
         names = [f"{row['corpus']}\t{row['path']}" for row in speech.clips]
         self._recording = np.unique(names, return_inverse=True)[1]  # rows that are one clip, counted more than once
@@ -173,8 +174,3 @@ def stretch_or_repeat(cached: Features, clip: int, frames: int, rng: np.random.G
     offset = random_offset(cached.length(clip), frames, 1, rng)
     stretch = cached.stretch(clip, offset, min(frames, cached.length(clip)))
     return np.resize(stretch, (frames, cached.bins))
-
-
-def _by_speaker(speaker_of: npt.NDArray[np.int32]) -> list[Clips]:
-    order = np.argsort(speaker_of, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(speaker_of[order])) + 1)

@@ -82,10 +82,15 @@ def _alike(
     targets: Array, speakers: npt.NDArray[Any], least_alike: float
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     """A speaker's clips, and those of them that sound like its others; of those who have such."""
-    order = np.argsort(speakers, kind="stable")
-    for clips in np.split(order, np.flatnonzero(speakers[order][1:] != speakers[order][:-1]) + 1):
+    for clips in by_speaker(speakers):
         own = targets[clips].astype(np.float64)
         others = own.sum(axis=0) - own
         alike = (own * others).sum(axis=1) >= least_alike * np.linalg.norm(others, axis=1)
         if len(clips) > 1 and alike.any():
             yield clips, clips[alike]
+
+
+def by_speaker(speakers: npt.NDArray[Any]) -> list[npt.NDArray[np.intp]]:
+    """Each speaker's clips, speakers and clips in order. Args: speakers: names or numbers, of each clip."""
+    order = np.argsort(speakers, kind="stable")
+    return np.split(order, np.flatnonzero(speakers[order][1:] != speakers[order][:-1]) + 1)

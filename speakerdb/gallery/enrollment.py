@@ -134,9 +134,12 @@ class Enrollment(OpenGallery):
             return batch.heard
         fit, waiting = list[tuple[str, list[Utterance]]](), list[Found]()
         for speaker, heard in batch.heard:
-            wrong = [(utterance, error) for utterance in heard if (error := _not_one_voice(utterance))]
-            refused += [RefusedRecording.of(error, utterance.name, speaker) for utterance, error in wrong]
-            single = [utterance for utterance in heard if not _not_one_voice(utterance)]
+            single = list[Utterance]()
+            for utterance in heard:
+                if wrong := _not_one_voice(utterance):
+                    refused.append(RefusedRecording.of(wrong, utterance.name, speaker))
+                else:
+                    single.append(utterance)
             try:
                 kept = self._screened(speaker, single, refused, encoder, True, waiting) if single else []
             except PossibleDuplicate as error:

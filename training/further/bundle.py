@@ -92,7 +92,7 @@ def taught(
         cannot be learnt further.
     """
     how, opened = recipe.further, open_bundle(bundle)
-    if how is None or recipe.noise is None or len(recipe.teachers.graphs) != 2:
+    if how is None or recipe.noise is None:  # the one wants the other, and two teachers (training/recipe.py)
         raise ValueError(f"recipe {recipe.name}: to learn further it has to name `further`, noise, and two teachers")
     graph = as_exported(onnx.load_from_string(opened.model), recipe)
     _refuse_what_will_fail(graph, recipe, [teachers / name for name in recipe.teachers.graphs])

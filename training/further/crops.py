@@ -11,11 +11,12 @@ from training.batches import CropLength
 from training.cutting import Cutting
 from training.further.course import Further
 from training.further.lessons import Lessons
-from training.further.targets import Array, Targets
+from training.further.targets import Array, Targets, unit
 from training.rooms.impulse_responses import RATE_HZ, Floats
 from training.rooms.sounds import Sounds
 from training.rooms.worsening import LEVEL_ALONE_DB, Shares, Worsening, gain
 from training.sessions import on_one_core
+from training.speaker_means import by_speaker
 
 SHARES = Shares(filtered=0.15, room=0.45, noise=0.45, telephone=0.08, codec=0.04, clipping=0.03, level=0.3)
 """How many of the crops befalls what, of those that anything befalls."""
@@ -57,9 +58,7 @@ class Crops:
         self._lessons, self._targets, self._how, self._cutting = lessons, targets, how, cutting
         self._lengths, self._shares = lengths, np.array([length.share for length in lengths])
         self._worsening, self._front_end = Worsening(sounds, SHARES), on_one_core(front_end)
-        order = np.argsort(lessons.speakers, kind="stable")
-        borders = np.flatnonzero(np.diff(lessons.speakers[order])) + 1
-        self._clips_of = {int(lessons.speakers[own[0]]): own for own in np.split(order, borders)}
+        self._clips_of = by_speaker(lessons.speakers)  # whose numbers count from 0
         self._pools = {
             (str(corpus), virtual): np.flatnonzero((lessons.corpora == corpus) & (lessons.recorded != virtual))
             for corpus in np.unique(lessons.corpora)
@@ -123,7 +122,7 @@ class Crops:
             part = self._lessons.part(following, 0, size - filled)
             parts.append(part)
             target, filled = target + len(part) * self._targets.of(following, size, self._how), filled + len(part)
-        return np.concatenate(parts), 0, np.asarray(target / max(float(np.linalg.norm(target)), 1e-6), np.float32)
+        return np.concatenate(parts), 0, unit(target)
 
     def _drawn(self, length: CropLength, size: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
         """Numbers of clips: of each corpus its part, of virtual clips theirs."""

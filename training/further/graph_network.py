@@ -7,6 +7,7 @@ offsets) stays folded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class GraphNetwork(torch.nn.Module):
         """Whether a weight lies before the first block that is inherited."""
         return name.removeprefix(PREFIX) in self.front
 
-    @property
+    @cached_property
     def front(self) -> set[str]:
         """The names of the weights before the first block that is inherited, which begins with an offset of channels
         (`training.in_blocks`).

@@ -51,8 +51,12 @@ class Targets:
     def of(self, clip: int, samples: int, how: Further) -> Array:
         """What is to be said of a crop of so many samples: float32 [dimension], unit length."""
         weight = how.weight_of_words if self.words[clip] else np.interp(samples / RATE_HZ, SECONDS, how.second_weight)
-        found = self.first[clip] + np.sqrt(np.float32(weight)) * self.second[clip]
-        return np.asarray(found / max(float(np.linalg.norm(found)), 1e-6), np.float32)
+        return unit(self.first[clip] + np.sqrt(np.float32(weight)) * self.second[clip])
+
+
+def unit(vector: npt.NDArray[np.floating[Any]]) -> Array:
+    """Of unit length; zeros stay zeros."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
 
 
 def in_directions_of(
