@@ -21,6 +21,7 @@ class Further:
         second_weight: of the second teacher's cosine against the first's, in what is said of crops of one second, and
             of three and longer ones; between them along a line. weight_of_words: the same in corpora of single words,
             those that the recipe's `cutting` joins, at any length.
+        made_words_share: of the crops of one such word, those that are made of pieces of its speaker's words.
     """
 
     steps: Count
@@ -33,6 +34,7 @@ class Further:
     virtual_share: Share = 0.65
     second_weight: tuple[Weight, Weight] = (0.4, 0.15)
     weight_of_words: Weight = 0.8
+    made_words_share: Share = 0.6
     seed: Natural = 5
 
     def rate_at(self, step: int) -> float:

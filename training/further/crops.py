@@ -11,6 +11,7 @@ from training.batches import CropLength
 from training.cutting import Cutting
 from training.further.course import Further
 from training.further.lessons import Lessons
+from training.further.made_words import made_word
 from training.further.targets import Array, Targets, unit
 from training.rooms.impulse_responses import RATE_HZ, Floats
 from training.rooms.sounds import Sounds
@@ -28,6 +29,10 @@ LEAST_FILLED = 0.9
 """Of a crop of a sentence: shorter ones are drawn, too, where there are not as many."""
 REPEATED_BELOW = 0.85
 """Of a crop: what fills less of it is repeated, what fills more is followed by silence."""
+CHOICE = round(0.05 * RATE_HZ)
+"""Samples beyond a crop's: with fewer it is not cut here or there, but moved, as the recipe's `cutting` asks."""
+MADE_OF = 3
+"""Words, at most, of whose pieces another is made."""
 HEARD_AT_ONCE = 16
 """Crops in the front end: more are no quicker."""
 
@@ -92,13 +97,15 @@ class Crops:
     def _cut(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
         """A crop behind what was said before it, and how much that is."""
         length, how = int(self._lessons.lengths[clip]), self._how
-        if length >= size:
+        if self._targets.words[clip] and length >= REPEATED_BELOW * size and rng.random() < how.made_words_share:
+            return self._made(clip, size, rng)
+        if length >= size + CHOICE:
             start = int(rng.integers(0, length - size + 1))
             first = max(0, start - round(BEFORE_S * RATE_HZ))
             return self._lessons.part(clip, first, start + size), start - first, self._targets.of(clip, size, how)
         if self._targets.words[clip] and length < REPEATED_BELOW * size:
             return self._joined(clip, size, rng)
-        samples = self._lessons.part(clip, 0, length)
+        samples = self._lessons.part(clip, 0, size)
         if length < REPEATED_BELOW * size:
             samples = np.resize(samples, size)
         samples = np.pad(samples, (0, size - len(samples)))
@@ -107,22 +114,33 @@ class Crops:
             samples = np.roll(samples, int(rng.integers(-most, most + 1)))
         return samples, 0, self._targets.of(clip, size, how)
 
+    def _made(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
+        """A word of pieces of this one and of others that sound like it."""
+        order = self._with_others(clip, size, rng)[:MADE_OF]
+        samples, given = made_word([self._lessons.part(word, 0, size) for word in order], size, rng)
+        parts = [count * self._targets.of(word, size, self._how) for word, count in zip(order, given, strict=True)]
+        return samples, 0, unit(np.sum(parts, axis=0))
+
     def _joined(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
-        """A word, followed by others of its speaker that sound like it."""
-        own = self._clips_of[int(self._lessons.speakers[clip])]
-        mine = self._targets.of(clip, size, self._how)
+        """A word, followed by others that sound like it."""
+        order, parts, targets, filled = self._with_others(clip, size, rng), list[Floats](), list[Array](), 0
+        while filled < size:
+            following = order[len(parts) % len(order)]
+            part = self._lessons.part(following, 0, size - filled)
+            parts.append(part)
+            targets.append(len(part) * self._targets.of(following, size, self._how))
+            filled += len(part)
+        return np.concatenate(parts), 0, unit(np.sum(targets, axis=0))
+
+    def _with_others(self, clip: int, size: int, rng: np.random.Generator) -> list[int]:
+        """A word, and others of its speaker that sound like it, in any order."""
+        own, mine = self._clips_of[int(self._lessons.speakers[clip])], self._targets.of(clip, size, self._how)
         alike = [
             int(other)
             for other in own
             if other != clip and self._targets.of(int(other), size, self._how) @ mine >= self._cutting.least_alike
         ]
-        order, parts, target, filled = [clip, *rng.permutation(alike).astype(int)], list[Floats](), 0.0 * mine, 0
-        while filled < size:
-            following = order[len(parts) % len(order)]
-            part = self._lessons.part(following, 0, size - filled)
-            parts.append(part)
-            target, filled = target + len(part) * self._targets.of(following, size, self._how), filled + len(part)
-        return np.concatenate(parts), 0, unit(target)
+        return [clip, *rng.permutation(alike).astype(int).tolist()]
 
     def _drawn(self, length: CropLength, size: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
         """Numbers of clips: of each corpus its part, of virtual clips theirs."""

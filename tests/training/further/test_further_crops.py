@@ -24,7 +24,7 @@ from training.rooms.sounds import Pieces, Sounds
 from training.speaker_means import SpeakerMeans
 
 RATE_HZ = 16_000
-HOW = Further(steps=10, rate=1e-4)
+HOW = Further(steps=10, rate=1e-4, made_words_share=0.0)
 LENGTHS = [
     CropLength(98, 0.5, 8, {"speech_commands": 0.5, "common_voice": 0.5}),
     CropLength(300, 0.5, 4, {"speech_commands": 0.25, "common_voice": 0.75}),
@@ -137,6 +137,31 @@ def test_a_word_is_followed_by_others_of_its_voice(crops, targets) -> None:
     assert (np.flatnonzero(np.diff(samples) < -0.1) + 1).tolist() == [16_000, 32_000]
     three = [targets.of(clip, 48_000, HOW) for clip in range(3)]
     np.testing.assert_allclose(target, normalize(np.sum(three, axis=0)[None])[0], atol=1e-5)
+
+
+def test_a_word_that_fills_its_crop_is_moved_within_it(lessons, targets, folder, front_end) -> None:
+    moving = Cutting(joined=["speech_commands"], shift_share=1.0, shift_frames=24)
+    crops = Crops(lessons, targets, Sounds.opened(folder), front_end, LENGTHS, moving, HOW)
+    begins = {int(crops._cut(0, 15_920, np.random.default_rng(seed))[0].argmin()) for seed in range(10)}
+    assert len(begins) > 5
+    assert all(min(begin, 15_920 - begin) <= 3_840 for begin in begins)
+
+
+def test_words_are_made_of_pieces_of_a_voice_s_own(lessons, targets, folder, front_end) -> None:
+    how = replace(HOW, made_words_share=1.0)
+    crops = Crops(lessons, targets, Sounds.opened(folder), front_end, LENGTHS, CUTTING, how)
+    own = np.stack([targets.of(clip, 15_920, how) for clip in range(3)])
+    seen = set()
+    for seed in range(5):
+        samples, before, target = crops._cut(0, 15_920, np.random.default_rng(seed))
+        assert (before, samples.shape) == (0, (15_920,))
+        assert np.linalg.norm(target) == pytest.approx(1.0, abs=1e-5)
+        shares, *_ = np.linalg.lstsq(own.T, target, rcond=None)
+        assert (shares >= -1e-4).all() and np.linalg.norm(shares @ own - target) <= 1e-4
+        seen.add(samples.tobytes())
+    assert len(seen) == 5
+    whole, *_ = crops._cut(24, 15_920, np.random.default_rng(0))
+    assert (np.diff(whole[::4_000]) > 0.0).all()  # sentences are left as they are
 
 
 def test_a_crop_that_nothing_befalls_differs_in_level_alone(crops, monkeypatch) -> None:
