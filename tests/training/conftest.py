@@ -55,10 +55,7 @@ def folder(examples, tmp_path_factory):
 
     made, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
     voices = [read(str(file), 16_000).samples for file in sorted(examples.glob("*_[12].wav"))]
-    words = [("speech_commands-train", voice[:16_000]) for voice in voices]
-    sentences = [
-        (f"{name}-train", np.tile(voice, 4)[:80_000]) for voice in voices for name in ("common_voice", "other")
-    ]
+    words, sentences = ([np.resize(voice, size) for voice in voices] for size in (16_000, 80_000))
     noises = [0.1 * rng.standard_normal(size).astype(np.float32) for size in (8_000, 30_000)]
     write_sounds(made, words + sentences, noises, [impulse_response(rng) for _ in range(3)])
     (made / TABLE).write_text("{}")

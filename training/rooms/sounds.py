@@ -76,18 +76,16 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Sounds:
-    """Attributes: clips, noises: float16. sets: the set's name of each clip. rooms: impulse responses, float32."""
+    """Attributes: clips, noises: float16. rooms: impulse responses, float32."""
 
     clips: Pieces
-    sets: npt.NDArray[np.str_]
     noises: Pieces
     rooms: Pieces
 
     @staticmethod
     def opened(folder: Path) -> Sounds:
         """What `write_sounds` left there. Raises: OSError where it did not."""
-        clips, noises, rooms = (Pieces.opened(folder, name) for name in ("clips", "noises", "rooms"))
-        return Sounds(clips, np.load(folder / "clips-sets.npy", allow_pickle=False), noises, rooms)
+        return Sounds(*(Pieces.opened(folder, name) for name in ("clips", "noises", "rooms")))
 
 
 def make_sounds(corpora: Path, sets: Sequence[str], noise: str, folder: Path, console: Console) -> None:
@@ -104,7 +102,7 @@ def make_sounds(corpora: Path, sets: Sequence[str], noise: str, folder: Path, co
     folder.mkdir(parents=True, exist_ok=True)
     table.unlink(missing_ok=True)
     clips = list(track(_clips(corpora, sets), "clips", console=console))
-    noises = [samples for _, samples in _clips(corpora, [noise]) if _power(samples) > LEAST_POWER]
+    noises = [samples for samples in _clips(corpora, [noise]) if _power(samples) > LEAST_POWER]
     write_sounds(folder, clips, noises, _rooms(console))
     partial = table.with_suffix(".partial")
     partial.write_text(json.dumps(made_of), encoding="utf8")
@@ -121,30 +119,29 @@ def _are_of(table: Path, made_of: dict[str, Any]) -> bool:
 
 def write_sounds(
     folder: Path,
-    clips: Sequence[tuple[str, npt.NDArray[Any]]],
+    clips: Sequence[npt.NDArray[Any]],
     noises: Sequence[npt.NDArray[Any]],
     rooms: Iterable[Samples],
 ) -> None:
     """Write what `Sounds.opened` reads.
 
-    Args: clips: their sets' names and samples. noises, rooms: float32 [samples] each.
+    Args: clips, noises, rooms: float32 [samples] each.
     Raises: ValueError where there are no clips, or no noises.
     """
     if not clips or not noises:
         raise ValueError(f"rooms: {len(clips)} clips and {len(noises)} noises to learn from; at least one of each")
-    Pieces.written(folder, "clips", [samples.astype(np.float16) for _, samples in clips])
-    np.save(folder / "clips-sets.npy", np.array([name for name, _ in clips]))
+    Pieces.written(folder, "clips", [samples.astype(np.float16) for samples in clips])
     Pieces.written(folder, "noises", [samples.astype(np.float16) for samples in noises])
     Pieces.written(folder, "rooms", list(rooms))
 
 
-def _clips(corpora: Path, sets: Sequence[str]) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:
+def _clips(corpora: Path, sets: Sequence[str]) -> Iterator[npt.NDArray[np.float16]]:
     for name in sets:
         corpus = open_corpus(str(corpora / f"{name}.tar"))
         for clip in corpus.clips(corpus.rows()):
             samples = read(clip.audio, RATE_HZ).samples[: round(LONGEST_S * RATE_HZ)]
             if len(samples) >= SHORTEST_S * RATE_HZ:
-                yield name, samples.astype(np.float16)
+                yield samples.astype(np.float16)
 
 
 def _power(samples: npt.NDArray[np.float16]) -> float:

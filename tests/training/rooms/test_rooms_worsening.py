@@ -86,7 +86,7 @@ def test_silence_stays_finite(sounds) -> None:
         assert np.isfinite(heard).all()
 
 
-@pytest.mark.parametrize(("clips", "noises"), [([], [np.ones(9)]), ([("a", np.ones(9))], [])])
+@pytest.mark.parametrize(("clips", "noises"), [([], [np.ones(9)]), ([np.ones(9)], [])])
 def test_nothing_to_learn_from_is_an_error(clips, noises, tmp_path) -> None:
     with pytest.raises(ValueError, match="at least one of each"):
         write_sounds(tmp_path, clips, noises, [np.ones(9)])
@@ -108,11 +108,11 @@ def test_sounds_are_made_once_and_anew_where_others_are_asked_for(tmp_path, exam
         archive(corpora, name, [examples / f"{clip}.wav" for clip in clips])
     make_sounds(corpora, ["some-train"], "noise", made, quiet)
     found = Sounds.opened(made)
-    assert found.sets.tolist() == ["some-train"] * 2 and (len(found.noises), len(found.rooms)) == (1, 2)
+    assert [len(pieces) for pieces in (found.clips, found.noises, found.rooms)] == [2, 1, 2]
     np.testing.assert_allclose(found.clips[1], read(str(examples / "ben_1.wav"), RATE_HZ).samples, atol=1e-3)
     np.testing.assert_array_equal(found.rooms[1], impulse_response(np.random.default_rng([7, 1])))
     before = (made / "clips.npy").stat().st_mtime_ns
     make_sounds(corpora, ["some-train"], "noise", made, quiet)
     assert (made / "clips.npy").stat().st_mtime_ns == before
     make_sounds(corpora, ["some-train", "more-train"], "noise", made, quiet)
-    assert Sounds.opened(made).sets.tolist() == ["some-train"] * 2 + ["more-train"]
+    assert len(Sounds.opened(made).clips) == 3
