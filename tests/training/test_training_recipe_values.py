@@ -67,9 +67,9 @@ BROKEN = [
     ("share = 0.34", "share = -0.34", "lengths[1].share is -0.34"),
     ("corpora = { common_voice = 0.75, speechocean762", "corpora = { x = 0 } # {", "lengths[5].corpora is {'x': 0.0}"),
     ("cosine = 1.0", "cosine = nan", "losses.cosine is nan"),
-    ('version = "0.12"', "version = 0.12", "bundle.version is 0.12; a text"),
-    ('version = "0.12"\n', "", "bundle.version is missing"),
-    ('version = "0.12"', 'version = "0.12"\nmade = 2026-11-30', "bundle.made is datetime.date(2026, 11, 30)"),
+    ('version = "0.13"', "version = 0.13", "bundle.version is 0.13; a text"),
+    ('version = "0.13"\n', "", "bundle.version is missing"),
+    ('version = "0.13"', 'version = "0.13"\nmade = 2026-11-30', "bundle.made is datetime.date(2026, 11, 30)"),
 ]  # fmt: skip
 
 
