@@ -169,7 +169,7 @@ def test_sounds_of_which_a_file_was_cut_are_made_anew(tmp_path, voices, quiet, m
     write_voices(tmp_path / "noise.tar", ["eva"])
     make_sounds(tmp_path, ["tiny-train"], "noise", tmp_path / "rooms", quiet)
     table = tmp_path / "rooms" / sounds.TABLE
-    for name in ("clips.npy", "rooms.npy", "noises-lengths.npy", "clips-sets.npy", sounds.TABLE):
+    for name in ("clips.npy", "rooms.npy", "noises-lengths.npy", "clips-lengths.npy", sounds.TABLE):
         for _ in cuts(tmp_path / "rooms" / name, 2):
             quiet.file = io.StringIO()
             make_sounds(tmp_path, ["tiny-train"], "noise", tmp_path / "rooms", quiet)

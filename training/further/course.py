@@ -21,7 +21,7 @@ class Further:
         second_weight: of the second teacher's cosine against the first's, in what is said of crops of one second, and
             of three and longer ones; between them along a line. weight_of_words: the same in corpora of single words,
             those that the recipe's `cutting` joins, at any length.
-        made_words_share: of the crops of one such word, those that are made of pieces of its speaker's words.
+        made_words_share: of the crops that one such word fills, those that are made of pieces of its speaker's words.
     """
 
     steps: Count

@@ -30,7 +30,8 @@ LEAST_FILLED = 0.9
 REPEATED_BELOW = 0.85
 """Of a crop: what fills less of it is repeated, what fills more is followed by silence."""
 CHOICE = round(0.05 * RATE_HZ)
-"""Samples beyond a crop's: with fewer it is not cut here or there, but moved, as the recipe's `cutting` asks."""
+"""Samples that a word has to have beyond its crop's to be cut here or there: with fewer it would be the same crop
+again, and is moved within it, as the recipe's `cutting` asks."""
 MADE_OF = 3
 """Words, at most, of whose pieces another is made."""
 HEARD_AT_ONCE = 16
@@ -96,14 +97,14 @@ class Crops:
 
     def _cut(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
         """A crop behind what was said before it, and how much that is."""
-        length, how = int(self._lessons.lengths[clip]), self._how
-        if self._targets.words[clip] and length >= REPEATED_BELOW * size and rng.random() < how.made_words_share:
+        length, how, word = int(self._lessons.lengths[clip]), self._how, bool(self._targets.words[clip])
+        if word and length >= REPEATED_BELOW * size and rng.random() < how.made_words_share:
             return self._made(clip, size, rng)
-        if length >= size + CHOICE:
+        if length >= size + CHOICE * word:
             start = int(rng.integers(0, length - size + 1))
             first = max(0, start - round(BEFORE_S * RATE_HZ))
             return self._lessons.part(clip, first, start + size), start - first, self._targets.of(clip, size, how)
-        if self._targets.words[clip] and length < REPEATED_BELOW * size:
+        if word and length < REPEATED_BELOW * size:
             return self._joined(clip, size, rng)
         samples = self._lessons.part(clip, 0, size)
         if length < REPEATED_BELOW * size:
@@ -117,7 +118,8 @@ class Crops:
     def _made(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
         """A word of pieces of this one and of others that sound like it."""
         order = self._with_others(clip, size, rng)[:MADE_OF]
-        samples, given = made_word([self._lessons.part(word, 0, size) for word in order], size, rng)
+        words = [self._lessons.part(word, 0, int(self._lessons.lengths[word])) for word in order]
+        samples, given = made_word(words, size, rng)
         parts = [count * self._targets.of(word, size, self._how) for word, count in zip(order, given, strict=True)]
         return samples, 0, unit(np.sum(parts, axis=0))
 
@@ -133,7 +135,7 @@ class Crops:
         return np.concatenate(parts), 0, unit(np.sum(targets, axis=0))
 
     def _with_others(self, clip: int, size: int, rng: np.random.Generator) -> list[int]:
-        """A word, and others of its speaker that sound like it, in any order."""
+        """A word, then others of its speaker that sound like it, in any order."""
         own, mine = self._clips_of[int(self._lessons.speakers[clip])], self._targets.of(clip, size, self._how)
         alike = [
             int(other)

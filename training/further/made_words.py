@@ -1,7 +1,7 @@
 """Words that nobody said, of pieces of those that one speaker did.
 
-Train has three words of each speaker, and a network learns by heart how they sound; people say others. Pieces of the
-three, some of them backwards, one behind another in the noise of the first: what they have in common is the voice.
+Train has three words, and a network learns by heart how they sound; people say others. Pieces of a speaker's words, some
+of them backwards, one behind another in the noise of the first: what they have in common is the voice.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import numpy as np
 from training.rooms.impulse_responses import RATE_HZ, Floats
 
 PIECE_S = 0.1, 0.4
-"""Of a word, at least and at most."""
+"""Of a word, at least and at most; the last is as long as there is room for."""
 FILLED = 0.45, 0.95
-"""Of the whole, between silences."""
-FADE = round(0.01 * RATE_HZ)
-"""Samples, in which one piece goes over into the next."""
-BACKWARDS_SHARE = 0.3
-"""Of the pieces."""
+"""Of the whole; the rest is what was around the first word."""
 FRAME = round(0.02 * RATE_HZ)
 """Samples, whose energy tells a word from what is around it."""
+FADE = FRAME // 2
+"""Samples, in which one piece goes over into the next: no word is shorter than two."""
+BACKWARDS_SHARE = 0.3
+"""Of the pieces."""
 QUIET = 10**-2.5
 """Of the loudest frame's energy."""
 NOISE_LEAST_S = 0.1
+"""Of less the loop would be heard as a tone."""
 NOISE_GAIN = 0.7
 """Of what is around the first word: it lies under pieces that bring their own."""
 
@@ -36,11 +37,11 @@ def made_word(words: Sequence[Floats], size: int, rng: np.random.Generator) -> t
     Returns: float64 [size]; and how many samples each of the words gave.
     """
     spans = [_spoken(word) for word in words]
-    wanted, made, given = round(rng.uniform(*FILLED) * size), np.zeros(FADE), [0] * len(words)
-    turn = 0
+    wanted, made, given, turn = round(rng.uniform(*FILLED) * size), np.zeros(FADE), [0] * len(words), 0
     while len(made) < wanted:
         begin, end = spans[turn]
-        count = min(round(rng.uniform(*PIECE_S) * RATE_HZ), end - begin)
+        room = max(2 * FADE, wanted - len(made) + FADE)
+        count = min(round(rng.uniform(*PIECE_S) * RATE_HZ), end - begin, room)
         start = int(rng.integers(begin, end - count + 1))
         piece = _faded(words[turn][start : start + count])
         if rng.random() < BACKWARDS_SHARE:
@@ -49,18 +50,18 @@ def made_word(words: Sequence[Floats], size: int, rng: np.random.Generator) -> t
         made = np.concatenate([made, piece[FADE:]])
         given[turn] += count
         turn = (turn + 1) % len(words)
-    samples, made = _around(words[0], spans[0], size), made[:size]
-    start = int(rng.integers(0, size - len(made) + 1))
+    samples, start = _around(words[0], spans[0], size), int(rng.integers(0, size - len(made) + 1))
     samples[start : start + len(made)] += made
     return samples, given
 
 
 def _spoken(word: Floats) -> tuple[int, int]:
-    """Where a word begins and ends: no shorter than two fades."""
-    energies = np.square(word[: len(word) // FRAME * FRAME].reshape(-1, FRAME)).mean(axis=1)
+    """Where a word begins and ends."""
+    frames = word[: len(word) // FRAME * FRAME].reshape(-1, FRAME)
+    energies = np.square(frames).mean(axis=1)
     loud = np.flatnonzero(energies >= QUIET * energies.max())
-    begin = min(int(loud[0]) * FRAME, len(word) - 2 * FADE)
-    return begin, max((int(loud[-1]) + 1) * FRAME, begin + 2 * FADE)
+    ends_with_it = loud[-1] == len(frames) - 1  # and what is left of a frame belongs to it
+    return int(loud[0]) * FRAME, len(word) if ends_with_it else (int(loud[-1]) + 1) * FRAME
 
 
 def _faded(piece: Floats) -> Floats:
