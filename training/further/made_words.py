@@ -1,7 +1,7 @@
 """Words that nobody said, of pieces of those that one speaker did.
 
-Train has three words, and a network learns by heart how they sound; people say others. Pieces of a speaker's words, some
-of them backwards, one behind another in the noise of the first: what they have in common is the voice.
+Train has three words, and a network learns by heart how they sound; people say others. Pieces of a speaker's words,
+some of them backwards, one behind another in the noise of the first: what they have in common is the voice.
 """
 
 from __future__ import annotations
