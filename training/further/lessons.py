@@ -123,7 +123,7 @@ def _make(shards: Path, name: str, folder: Path, made_of: str, console: Console)
 
 
 def _is_of(file: Path, made_of: str) -> bool:
-    _opened(file.parent, file.stem)
+    Pieces.opened(file.parent, file.stem)
     return str(read_arrays(file)["made_of"]) == made_of
 
 
