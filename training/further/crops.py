@@ -98,14 +98,14 @@ class Crops:
     def _cut(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
         """A crop behind what was said before it, and how much that is."""
         length, how, word = int(self._lessons.lengths[clip]), self._how, bool(self._targets.words[clip])
-        if word and length >= REPEATED_BELOW * size and rng.random() < how.made_words_share:
+        if word and length < REPEATED_BELOW * size:
+            return self._joined(clip, size, rng)
+        if word and rng.random() < how.made_words_share:
             return self._made(clip, size, rng)
         if length >= size + CHOICE * word:
             start = int(rng.integers(0, length - size + 1))
             first = max(0, start - round(BEFORE_S * RATE_HZ))
             return self._lessons.part(clip, first, start + size), start - first, self._targets.of(clip, size, how)
-        if word and length < REPEATED_BELOW * size:
-            return self._joined(clip, size, rng)
         samples = self._lessons.part(clip, 0, size)
         if length < REPEATED_BELOW * size:
             samples = np.resize(samples, size)
@@ -120,19 +120,21 @@ class Crops:
         order = self._with_others(clip, size, rng)[:MADE_OF]
         words = [self._lessons.part(word, 0, int(self._lessons.lengths[word])) for word in order]
         samples, given = made_word(words, size, rng)
-        parts = [count * self._targets.of(word, size, self._how) for word, count in zip(order, given, strict=True)]
-        return samples, 0, unit(np.sum(parts, axis=0))
+        return samples, 0, self._of_parts(order, given, size)
 
     def _joined(self, clip: int, size: int, rng: np.random.Generator) -> tuple[Floats, int, Array]:
         """A word, followed by others that sound like it."""
-        order, parts, targets, filled = self._with_others(clip, size, rng), list[Floats](), list[Array](), 0
+        order, words, parts, filled = self._with_others(clip, size, rng), list[int](), list[Floats](), 0
         while filled < size:
-            following = order[len(parts) % len(order)]
-            part = self._lessons.part(following, 0, size - filled)
-            parts.append(part)
-            targets.append(len(part) * self._targets.of(following, size, self._how))
-            filled += len(part)
-        return np.concatenate(parts), 0, unit(np.sum(targets, axis=0))
+            words.append(order[len(words) % len(order)])
+            parts.append(self._lessons.part(words[-1], 0, size - filled))
+            filled += len(parts[-1])
+        return np.concatenate(parts), 0, self._of_parts(words, [len(part) for part in parts], size)
+
+    def _of_parts(self, words: Sequence[int], counts: Sequence[int], size: int) -> Array:
+        """What is to be said of a crop that has so many samples of each word."""
+        said = [count * self._targets.of(word, size, self._how) for word, count in zip(words, counts, strict=True)]
+        return unit(np.sum(said, axis=0))
 
     def _with_others(self, clip: int, size: int, rng: np.random.Generator) -> list[int]:
         """A word, then others of its speaker that sound like it, in any order."""
