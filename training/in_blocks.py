@@ -77,6 +77,8 @@ class _Rewritten:
                 self._keep(helper.make_node("GlobalAveragePool", [given], [mean], name=mean))
             case "Add" if given and constants:
                 self._shift(node)
+            case "Mul" if given and constants:
+                self._scale(node)
             case "Unsqueeze" | "Transpose" | "Squeeze" if given:
                 self._first[node.output[0]] = self._first[given]
                 self._convolved |= {given} if node.op_type == "Unsqueeze" else set()
@@ -107,6 +109,13 @@ class _Rewritten:
             sizes = self._graph.constant(f"{ones}.sizes", np.array([channels, 1, 1, 1], np.int64))
             self._add("ConstantOfShape", [sizes], ones, value=numpy_helper.from_array(np.ones(1, np.float32)))
         self._convolve(self._first[added.input[0]], [ones, offset], added.output[0], group=channels)
+
+    def _scale(self, product: NodeProto) -> None:
+        """A factor for each channel, where one is not positive and the product behind could not take them all."""
+        [factor] = self._constants(product)
+        turned = self._graph.constant(f"{factor}_turned", self._graph.constants[factor][:, None, None])
+        product.input[:] = [turned if name == factor else name for name in product.input]
+        self._keep(product)
 
     def _constants(self, node: NodeProto) -> list[str]:
         """A matrix, or an offset for each channel."""

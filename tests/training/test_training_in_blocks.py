@@ -41,6 +41,19 @@ def test_clips_have_the_vectors_that_they_had(in_frames, blocks, voice, samples)
     assert np.abs(before - after).max() <= 2e-6
 
 
+def test_a_norm_of_which_a_factor_became_negative_is_heard_as_before(tmp_path, voice):
+    network = randomized(build(SMALL))
+    for factors in (weight for weight in network.weights if weight.path.endswith("/scale")):
+        values = factors.numpy()
+        values[0] = -0.002  # relu(a·x + b)·W keeps its factors a where one of them is not positive
+        factors.assign(values)
+    write_onnx(waveform_model(network, FRONT_ENDS["kaldi-16k"]), tmp_path / "encoder.onnx")
+    before = of_one_length(onnx.load(tmp_path / "encoder.onnx"), SMALL.slowing)
+    after, clips = in_blocks(before), voice[None, :16_000]
+    assert after is not before
+    assert np.abs(outputs(before, clips)[0] - outputs(after, clips)[0]).max() <= 2e-6
+
+
 def test_dense_layers_are_convolutions_and_nothing_is_turned_between_them(in_frames, blocks):
     onnx.checker.check_model(blocks, full_check=True)
     layers = (SMALL.second_layers + SMALL.third_layers) // SMALL.grouped
