@@ -118,7 +118,7 @@ class _Rewritten:
         self._keep(product)
 
     def _constants(self, node: NodeProto) -> list[str]:
-        """A matrix, or an offset for each channel."""
+        """A matrix, or an offset or a factor for each channel."""
         found = self._graph.constants
         return [name for name in node.input if name in found and found[name].ndim]
 
